@@ -1,0 +1,77 @@
+"""The errors that a producer can meet, by what to do about them.
+
+Owns nothing but exception types. None of them ever carries a prompt, an image, a signed URL or a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One broken rule. `field` is a dotted path into the request; `code` is stable, `message` is for people."""
+
+    field: str
+    code: str
+    message: str
+
+
+class ReelworksError(Exception):
+    """The base of all errors of this package."""
+
+
+class RequestInvalid(ReelworksError, ValueError):
+    """The request breaks rules of the contract; nothing was stored. Mend every listed problem and submit again."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(f"{p.field}: {p.message} [{p.code}]" for p in self.problems))
+
+
+class IdempotencyConflict(ReelworksError):
+    """The idempotency key was used before with another request; nothing was stored. Use a new key for a new request."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(f"this idempotency key already belongs to job {job_id} with another request; use a new key")
+
+
+class NotSubmitted(ReelworksError):
+    """Redis did not confirm the submission. With `unknown` it may or may not have been stored: submit again with the
+    same idempotency key, which is safe in both cases. Without, it surely was not."""
+
+    def __init__(self, message: str, *, unknown: bool = True) -> None:
+        super().__init__(message)
+        self.unknown = unknown
+
+
+class JobFailed(ReelworksError):
+    """The job ended as failed. `code` is stable; `args` are what Celery stores, so it raises the same elsewhere."""
+
+    def __init__(self, job_id: str, code: str = "unknown", message: str = "The job failed.") -> None:
+        super().__init__(job_id, code, message)
+        self.job_id, self.code, self.message = job_id, code, message
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} failed: {self.message} [{self.code}]"
+
+
+class JobCancelled(ReelworksError):
+    """The job was cancelled before its output was delivered."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id)
+        self.job_id = job_id
+
+    def __str__(self) -> str:
+        return f"job {self.job_id} was cancelled"
+
+
+class WaitTimeout(ReelworksError, TimeoutError):
+    """The wait ended before the job did. The job goes on: wait again, or read its state later."""
+
+    def __init__(self, job_id: str, timeout_s: float) -> None:
+        super().__init__(f"job {job_id} did not end within {timeout_s:g} s; it goes on, wait again")
+        self.job_id, self.timeout_s = job_id, timeout_s

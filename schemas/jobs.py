@@ -1,0 +1,185 @@
+"""What a job is to those outside: its states, its live view and its result.
+
+Owns the form in which a job's view travels: Celery's own result record, stored under the job's id, so that any Celery
+client in any language can wait for a job (`AsyncResult(job_id)`). Refuses to know how a job moves from state to state:
+that is `tasks.domain.transitions`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any, Final
+
+from .errors import JobCancelled, JobFailed
+
+
+class State(StrEnum):
+    """Where a job stands. The database holds these words; the live view shows them in capitals, as Celery does."""
+
+    QUEUED = "queued"
+    """Accepted, nothing sent."""
+    ADMITTED = "admitted"
+    """Slot, turn and budget are taken; nothing sent."""
+    CREATING = "creating"
+    """An attempt is committed; the request to the provider may or may not have happened."""
+    UNCERTAIN = "uncertain"
+    """The provider may have accepted a request, but no task id is known."""
+    GENERATING = "generating"
+    """The provider's task id is known."""
+    DOWNLOADING = "downloading"
+    """Outputs and usage are committed as the provider gave them."""
+    RECORDING = "recording"
+    """Files are stored, checksums known."""
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+
+# Celery's READY states are what makes `AsyncResult.get` return or raise; every other word is a custom state.
+_CELERY_STATUS: Final = {State.COMPLETED: "SUCCESS", State.FAILED: "FAILURE", State.CANCELLED: "REVOKED"}
+_STATE_OF_STATUS: Final = {status: state for state, status in _CELERY_STATUS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One row of a job's timeline: the event, the state it led to, and when (aware, UTC)."""
+
+    seq: int
+    event: str
+    state: State
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One stored output file. `path` is relative to the store; `width` and `height` are pixels (pictures only)."""
+
+    index: int
+    type: str
+    path: str
+    size_bytes: int
+    sha256: str
+    width: int | None = None
+    height: int | None = None
+    duration_s: float | None = None
+    mismatch: str | None = None
+    """What differs from what was asked for, in one sentence; `None` when nothing does."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as those who wait for it see it: all of it derived from the database, so it can be rebuilt at any time."""
+
+    job_id: str
+    state: State
+    events: tuple[JobEvent, ...] = ()
+    tenant: str = "default"
+    model: str = ""
+    outputs: tuple[Output, ...] = ()
+    charged_usd: Decimal | None = None
+    charge_estimated: bool = False
+    error_code: str | None = None
+    error_message: str | None = None
+    error_stage: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL
+
+
+def celery_status(state: State) -> str:
+    """The Celery status word of a state: `SUCCESS`, `FAILURE`, `REVOKED`, or the state in capitals."""
+    return _CELERY_STATUS.get(state, state.value.upper())
+
+
+def state_of_status(status: str) -> State | None:
+    """The state behind a Celery status word; `None` for one that is no state (`PENDING`: not accepted yet)."""
+    if status in _STATE_OF_STATUS:
+        return _STATE_OF_STATUS[status]
+    try:
+        return State(status.lower())
+    except ValueError:
+        return None
+
+
+def encode_record(view: JobView) -> str:
+    """The Celery result record (JSON) of a view.
+
+    A running or completed job carries its info under `result`. A failed or cancelled one carries an exception there,
+    because that is what a Celery client raises; the info then stands beside it under `reelworks`.
+    """
+    info = _info(view)
+    result: Any = info
+    if view.state is State.FAILED:
+        code, message = view.error_code or "unknown", view.error_message or "The job failed."
+        result = _exception(JobFailed, view.job_id, code, message)
+    elif view.state is State.CANCELLED:
+        result = _exception(JobCancelled, view.job_id)
+    record = {
+        "task_id": view.job_id,
+        "status": celery_status(view.state),
+        "result": result,
+        "traceback": None,
+        "children": [],
+        "date_done": view.events[-1].at.isoformat() if view.terminal and view.events else None,
+        "reelworks": info,
+    }
+    return json.dumps(record, separators=(",", ":"))
+
+
+def _exception(kind: type[Exception], *args: str) -> dict[str, Any]:
+    # The form in which Celery stores an exception; the module is the wheel's, which is what producers have installed.
+    return {"exc_type": kind.__name__, "exc_module": "reelworks.errors", "exc_message": list(args)}
+
+
+def decode_record(raw: str | bytes) -> JobView | None:
+    """The view in a result record, or `None` when the record is not one of ours (another task's, or not readable)."""
+    try:
+        info = json.loads(raw)["reelworks"]
+        return JobView(
+            job_id=info["job_id"],
+            state=State(info["state"]),
+            events=tuple(_event(event) for event in info["events"]),
+            tenant=info["tenant"],
+            model=info["model"],
+            outputs=tuple(Output(**output) for output in info["outputs"]),
+            charged_usd=None if info["charged_usd"] is None else Decimal(info["charged_usd"]),
+            charge_estimated=info["charge_estimated"],
+            error_code=info["error_code"],
+            error_message=info["error_message"],
+            error_stage=info["error_stage"],
+            metadata=info["metadata"],
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _event(raw: Mapping[str, Any]) -> JobEvent:
+    return JobEvent(raw["seq"], raw["event"], State(raw["state"]), datetime.fromisoformat(raw["at"]))
+
+
+def _info(view: JobView) -> dict[str, Any]:
+    return {
+        "job_id": view.job_id,
+        "state": view.state.value,
+        "tenant": view.tenant,
+        "model": view.model,
+        "events": [
+            {"seq": e.seq, "event": e.event, "state": e.state.value, "at": e.at.isoformat()} for e in view.events
+        ],
+        "outputs": [asdict(output) for output in view.outputs],
+        "charged_usd": None if view.charged_usd is None else str(view.charged_usd),
+        "charge_estimated": view.charge_estimated,
+        "error_code": view.error_code,
+        "error_message": view.error_message,
+        "error_stage": view.error_stage,
+        "metadata": dict(view.metadata),
+    }

@@ -1,0 +1,31 @@
+"""The Redis keys that producers and workers share. Workers' own keys are in `tasks.pulse.keys`, built on these."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+PREFIX: Final = "reelworks:"
+
+REQUESTS: Final = f"{PREFIX}requests"
+"""Stream of submitted requests. Entry fields: `v` (form, "1"), `job` (job id), `request` (JSON, images as `input:` refs)."""
+
+
+def input_blob(sha256: str) -> str:
+    """String: the raw bytes of an input image, by their SHA-256 (hex). Expires by itself."""
+    return f"{PREFIX}input:{sha256}"
+
+
+def idempotency(tenant: str, key: str) -> str:
+    """String: fingerprint of the request first submitted under a tenant's idempotency key. Expires by itself."""
+    return f"{PREFIX}idem:{tenant}:{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def view(job_id: str) -> str:
+    """String: the job's live view, which is Celery's result record; also the channel on which it is published."""
+    return f"celery-task-meta-{job_id}"
+
+
+def look(job_id: str) -> str:
+    """Hash: what the poll lane knows of a job (`polls`, `progress` 0..1, `due` epoch seconds, and its own fields)."""
+    return f"{PREFIX}look:{job_id}"

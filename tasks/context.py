@@ -1,0 +1,77 @@
+"""What tasks work with: the adapters of this process. Built once a process, after the fork, by whoever runs the tasks.
+
+Tasks never import `workers`; a worker installs its factory here at start-up (`install`), and the first task that asks
+(`current`) has it built.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import structlog
+
+from schemas.jobs import JobView
+from tasks.ledger import Ledger
+from tasks.ledger.views import views_of
+from tasks.media.outputs import OutputFetcher
+from tasks.media.store import Store
+from tasks.policy import Policy
+from tasks.pulse import Pulse, PulseError
+from tasks.vtrix.client import VtrixClient
+
+log = structlog.get_logger("reelworks.tasks")
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The adapters of one process, and its policy. All of them may be used by several threads at once."""
+
+    policy: Policy
+    ledger: Ledger
+    pulse: Pulse
+    store: Store
+    fetcher: OutputFetcher
+    providers: Mapping[str, VtrixClient]
+    """One client a provider key, by the key's alias."""
+    poll_threads: ThreadPoolExecutor
+
+    def show(self, job_ids: Sequence[str]) -> None:
+        """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on."""
+        if not job_ids:
+            return
+        with self.ledger.read() as tx:
+            views = views_of(tx, job_ids)
+        self.publish(views)
+
+    def publish(self, views: Sequence[JobView]) -> None:
+        """Publish views that are made already."""
+        try:
+            self.pulse.views.publish(views)
+        except PulseError as error:
+            log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
+
+
+_factory: Callable[[], Context] | None = None
+_built: tuple[int, Context] | None = None
+_lock = threading.Lock()
+
+
+def install(factory: Callable[[], Context]) -> None:
+    """Say how this process' context is to be built. Forgets one that was built before."""
+    global _factory, _built
+    _factory, _built = factory, None
+
+
+def current() -> Context:
+    """This process' context, built at the first call (a forked child builds its own)."""
+    global _built  # noqa: PLW0603 (the one place where a process keeps its clients)
+    with _lock:
+        if _built is None or _built[0] != os.getpid():
+            if _factory is None:
+                raise RuntimeError("no context is installed: tasks run in a worker started by `python -m workers`")
+            _built = (os.getpid(), _factory())
+        return _built[1]

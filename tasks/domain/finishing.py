@@ -1,0 +1,57 @@
+"""What a film should look like, and when a download is tried again. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.images import ImageRef
+from schemas.models import frame_size
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedFilm:
+    """What was asked for. `width` and `height` are `None` where the first frame's own size is not known (a URL)."""
+
+    width: int | None
+    height: int | None
+    duration_s: float
+
+
+def expected_film(request: Mapping[str, Any]) -> ExpectedFilm:
+    """What the film of a stored request should be: the first frame's shape at the resolution asked for."""
+    duration_s = float(request["duration"])
+    try:
+        first = ImageRef.parse(request.get("first_frame_image", ""))
+    except ValueError:
+        return ExpectedFilm(None, None, duration_s)
+    width, height = frame_size(request["resolution"], first.width, first.height)
+    return ExpectedFilm(width, height, duration_s)
+
+
+@dataclass(frozen=True, slots=True)
+class TryAgain:
+    """Download again after `delay_s` seconds."""
+
+    delay_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The outputs can't be had or kept; the job fails, and what the provider task cost is charged all the same."""
+
+    code: str
+    message: str
+
+
+_LONGEST_DELAY_S = 300.0
+
+
+def retry_or_give_up(
+    *, lasting: bool, code: str, message: str, tries: int, most: int, first_s: float
+) -> TryAgain | GiveUp:
+    """What to do after a download failed for the `tries`-th time. `lasting`: another try would fail the same way."""
+    if lasting or tries >= most:
+        return GiveUp(code, message)
+    return TryAgain(min(first_s * 2 ** (tries - 1), _LONGEST_DELAY_S))

@@ -1,0 +1,39 @@
+"""A job as the workers see it: one row of the ledger, as a value. Owns no behaviour that needs I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from schemas.jobs import State
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. `request` and `answer` hold prompts and signed URLs: they stay out of the repr, and so out of logs."""
+
+    id: str
+    tenant: str
+    fingerprint: str
+    model: str
+    resolution: str | None
+    duration_s: int | None
+    priority: int
+    estimate_usd: Decimal
+    state: State
+    version: int
+    tries: int
+    accepted_at: datetime
+    changed_at: datetime
+    deadline_at: datetime | None
+    generating_at: datetime | None
+    key_alias: str | None
+    provider_task_id: str | None
+    error_code: str | None
+    error_message: str | None
+    error_stage: str | None
+    request: Mapping[str, Any] = field(repr=False)
+    answer: Mapping[str, Any] | None = field(repr=False)

@@ -1,0 +1,96 @@
+"""What to do about the provider's answer to a poll, as a value: look again, finish, or fail. Pure.
+
+A poll never fails a job by itself: only the provider's own final word does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from .answers import Completed, Failed, LookAgain, NotFound, PollAnswer, RemoteOutput, Running, Usage
+from .polling import PollPolicy, next_look_s
+
+
+@dataclass(frozen=True, slots=True)
+class PollAgain:
+    """Look again in `delay_s` seconds. `alarm` names what a person should know about, if anything."""
+
+    delay_s: float
+    progress: float | None = None
+    alarm: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The task is completed: commit this answer, then fetch what it names."""
+
+    answer: Completed
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The provider failed the task."""
+
+    answer: Failed
+
+
+Decision = PollAgain | Finish | Fail
+
+
+def decide(answer: PollAnswer, policy: PollPolicy, *, age_s: float, polls: int, spread: float) -> Decision:
+    """The decision on an answer; the parameters are those of `polling.next_look_s`, `polls` counting this look."""
+
+    def again(progress: float | None = None, alarm: str | None = None, retry_after_s: float | None = None) -> PollAgain:
+        delay_s = next_look_s(policy, age_s=age_s, polls=polls, retry_after_s=retry_after_s, spread=spread)
+        return PollAgain(delay_s, progress, alarm)
+
+    match answer:
+        case Completed():
+            return Finish(answer)
+        case Failed():
+            return Fail(answer)
+        case Running(progress, status_known):
+            return again(progress, None if status_known else "unknown_status")
+        case NotFound():
+            return again(alarm="provider_task_not_found")
+        case LookAgain(reason, retry_after_s, key_refused):
+            return again(alarm="key_refused" if key_refused else reason, retry_after_s=retry_after_s)
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """A completed answer as the ledger keeps it (`to_json`, `from_json`): URLs, usage and metadata."""
+
+    outputs: tuple[RemoteOutput, ...]
+    usage: Usage = field(default_factory=Usage)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: Completed) -> FinalAnswer:
+        return cls(answer.outputs, answer.usage, answer.metadata)
+
+    def to_json(self) -> dict[str, Any]:
+        cost, discount = self.usage.cost_usd, self.usage.discount
+        return {
+            "outputs": [{"type": o.type, "url": o.url, "duration_s": o.duration_s} for o in self.outputs],
+            "cost_usd": None if cost is None else str(cost),
+            "discount": None if discount is None else str(discount),
+            "usage": dict(self.usage.raw),
+            "metadata": dict(self.metadata),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> FinalAnswer:
+        cost, discount = raw["cost_usd"], raw["discount"]
+        return cls(
+            outputs=tuple(RemoteOutput(o["type"], o["url"], o["duration_s"]) for o in raw["outputs"]),
+            usage=Usage(
+                cost_usd=None if cost is None else Decimal(cost),
+                discount=None if discount is None else Decimal(discount),
+                raw=raw["usage"],
+            ),
+            metadata=raw["metadata"],
+        )

@@ -1,0 +1,27 @@
+"""What a provider task cost: as reported, or estimated from the price list and marked so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from .answers import Usage
+
+MICRO_USD: Final = Decimal("0.000001")
+"""The smallest amount that the ledger tells apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An amount to charge. `estimated` says that the provider gave none that could be read."""
+
+    amount_usd: Decimal
+    estimated: bool
+
+
+def price_of(usage: Usage, estimate_usd: Decimal) -> Price:
+    """The price of a completed task: the provider's figure where it gave one, else the price list's."""
+    if usage.cost_usd is None:
+        return Price(estimate_usd.quantize(MICRO_USD), estimated=True)
+    return Price(usage.cost_usd.quantize(MICRO_USD), estimated=False)

@@ -1,0 +1,80 @@
+"""The state table: which event leads from which state to which. Owns the order of things in a job's life.
+
+`tasks.ledger.jobs` applies it as a compare-and-set; nothing else may change a state. Terminal states absorb: no row
+leads out of them.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final
+
+from schemas.jobs import TERMINAL, State
+
+
+class Event(StrEnum):
+    """What can happen to a job. The words stand in the timeline, in the live view and in logs."""
+
+    ACCEPT = "accept"
+    """The request was committed. Only ever the first row of a timeline."""
+    ADMIT = "admit"
+    """A slot was free and it was the job's turn."""
+    BEGIN = "begin"
+    """An attempt was committed; from here on a provider task may exist."""
+    ACCEPTED = "accepted"
+    """The provider gave a task id."""
+    REJECTED = "rejected"
+    """The provider refused the request for good."""
+    UNSENT = "unsent"
+    """Provably nothing was created: not sent, throttled, or the key was refused."""
+    UNKNOWN = "unknown"
+    """The outcome of the create is not known."""
+    COMPLETED = "completed"
+    """The provider completed the task; outputs and usage are committed."""
+    FAILED = "failed"
+    """The provider failed the task."""
+    STORED = "stored"
+    """All outputs are in the store."""
+    UNSTORABLE = "unstorable"
+    """An output can't be had or kept, for good."""
+    CHARGED = "charged"
+    """The charge is committed."""
+    EXPIRE = "expire"
+    """The deadline passed before anything was sent."""
+    CANCEL = "cancel"
+    """Nobody wants the output any more, and nothing was sent."""
+
+
+TABLE: Final[dict[tuple[State, Event], State]] = {
+    (State.QUEUED, Event.ADMIT): State.ADMITTED,
+    (State.QUEUED, Event.EXPIRE): State.FAILED,
+    (State.QUEUED, Event.CANCEL): State.CANCELLED,
+    (State.ADMITTED, Event.BEGIN): State.CREATING,
+    (State.ADMITTED, Event.UNSENT): State.QUEUED,
+    (State.ADMITTED, Event.REJECTED): State.FAILED,
+    (State.ADMITTED, Event.CANCEL): State.CANCELLED,
+    (State.CREATING, Event.ACCEPTED): State.GENERATING,
+    (State.CREATING, Event.REJECTED): State.FAILED,
+    (State.CREATING, Event.UNSENT): State.QUEUED,
+    (State.CREATING, Event.UNKNOWN): State.UNCERTAIN,
+    # The answer of an attempt that was given up (its worker slept beyond the deadline): the id is known after all.
+    (State.UNCERTAIN, Event.ACCEPTED): State.GENERATING,
+    (State.GENERATING, Event.COMPLETED): State.DOWNLOADING,
+    (State.GENERATING, Event.FAILED): State.FAILED,
+    (State.DOWNLOADING, Event.STORED): State.RECORDING,
+    (State.DOWNLOADING, Event.UNSTORABLE): State.FAILED,
+    (State.RECORDING, Event.CHARGED): State.COMPLETED,
+}
+
+HOLDS_SLOT: Final = frozenset({State.ADMITTED, State.CREATING, State.UNCERTAIN, State.GENERATING})
+"""States in which the provider has, or may have, an open task of ours: each such job counts against its key's limit."""
+
+LEASED: Final = frozenset({State.ADMITTED, State.CREATING, State.GENERATING, State.DOWNLOADING, State.RECORDING})
+"""States in which a worker or the timetable should have the job: when its lease runs out, the sweep makes sure."""
+
+OPEN: Final = frozenset(set(State) - TERMINAL)
+
+
+def next_state(state: State, event: Event) -> State | None:
+    """The state that `event` leads to from `state`; `None` when the event means nothing there (any more)."""
+    return TABLE.get((state, event))

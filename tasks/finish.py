@@ -1,0 +1,135 @@
+"""Tasks download and record, the completion chain: files first, then the charge, each committed before the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from celery import shared_task
+
+from schemas.jobs import Output, State
+from tasks import context
+from tasks.context import Context
+from tasks.domain.answers import Completed, RemoteOutput
+from tasks.domain.finishing import GiveUp, expected_film, retry_or_give_up
+from tasks.domain.job import Job
+from tasks.domain.looking import FinalAnswer
+from tasks.domain.prices import price_of
+from tasks.domain.transitions import Event
+from tasks.hints import DOWNLOAD, RECORD
+from tasks.keeping import kept_lease
+from tasks.ledger.database import Transaction
+from tasks.ledger.deliverables import store_outputs
+from tasks.ledger.jobs import claim, get, move, refresh_answer, release
+from tasks.ledger.money import charge
+from tasks.media.errors import FetchExpired, FetchRefused, MediaError
+
+log = structlog.get_logger("reelworks.finish")
+
+
+@shared_task(name=DOWNLOAD, ignore_result=True)
+def download(job: str) -> None:
+    """Fetch, check and store all outputs of a job."""
+    ctx = context.current()
+    with ctx.ledger.begin() as tx:
+        claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
+    if claimed is None:
+        return
+    with kept_lease(ctx, claimed):
+        try:
+            stored = _fetch_all(ctx, claimed)
+        except (MediaError, OSError) as error:
+            _not_stored(ctx, claimed, error)
+            return
+    with ctx.ledger.begin() as tx:
+        store_outputs(tx, job, stored)
+        moved = move(tx, job, Event.STORED, lease_s=ctx.policy.handover_s)
+    if moved is not None:
+        log.info("outputs_stored", job_id=job, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
+        ctx.show([job])
+
+
+@shared_task(name=RECORD, ignore_result=True)
+def record(job: str) -> None:
+    """Charge a job whose outputs are stored: it is completed."""
+    ctx = context.current()
+    with ctx.ledger.begin() as tx:
+        stored = get(tx, job)
+        if stored is None or stored.state is not State.RECORDING:
+            return
+        _charge(tx, stored)
+        completed = move(tx, job, Event.CHARGED)
+    if completed is not None:
+        log.info("job_completed", job_id=job)
+        ctx.show([job])
+
+
+def _fetch_all(ctx: Context, job: Job) -> list[Output]:
+    remote = _answer(job).outputs
+    if not remote:
+        raise FetchRefused("the provider completed the task without an output")
+    return [_fetch(ctx, job, index, output) for index, output in enumerate(remote)]
+
+
+def _fetch(ctx: Context, job: Job, index: int, remote: RemoteOutput) -> Output:
+    expected = expected_film(job.request)
+    name = f"{job.tenant}/{job.id}/{index}"
+    try:
+        return ctx.fetcher.keep(remote, name, index, expected)
+    except FetchExpired:
+        fresh = _refresh(ctx, job)
+        if index >= len(fresh):
+            raise
+        return ctx.fetcher.keep(fresh[index], name, index, expected)
+
+
+def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:
+    """Fresh URLs for the outputs of a completed task: asking again costs nothing, creating again would."""
+    answer = ctx.providers[job.key_alias or ""].poll(job.provider_task_id or "")
+    if not isinstance(answer, Completed):
+        return ()
+    log.info("output_urls_refreshed", job_id=job.id)
+    with ctx.ledger.begin() as tx:
+        refresh_answer(tx, job, FinalAnswer.of(answer).to_json())
+    return answer.outputs
+
+
+def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
+    # An OSError is the local disk's; its text names paths of ours only, but its number is what a person looks up.
+    message = str(error) if isinstance(error, MediaError) else f"the store can't be written: {error.strerror}"
+    policy = ctx.policy
+    verdict = retry_or_give_up(
+        lasting=isinstance(error, FetchRefused),
+        code=type(error).__name__,
+        message=message,
+        tries=job.tries,
+        most=policy.download_tries,
+        first_s=policy.download_retry_s,
+    )
+    log.warning("outputs_not_stored", job_id=job.id, tries=job.tries, reason=message, final=isinstance(verdict, GiveUp))
+    with ctx.ledger.begin() as tx:
+        if not isinstance(verdict, GiveUp):
+            release(tx, job, verdict.delay_s)
+            return
+        failure: dict[str, Any] = {
+            "error_code": "output_not_stored",
+            "error_message": verdict.message,
+            "error_stage": job.state,
+        }
+        if move(tx, job.id, Event.UNSTORABLE, detail={"tries": job.tries, "code": verdict.code}, **failure):
+            _charge(tx, job)  # the provider made it, and bills it, whether or not we could keep it
+    ctx.show([job.id])
+
+
+def _answer(job: Job) -> FinalAnswer:
+    if job.answer is None:
+        raise ValueError(f"job {job.id} is past its provider's answer without one")
+    return FinalAnswer.from_json(job.answer)
+
+
+def _charge(tx: Transaction, job: Job) -> None:
+    answer = _answer(job)
+    price = price_of(answer.usage, job.estimate_usd)
+    discount = None if answer.usage.discount is None else str(answer.usage.discount)
+    if charge(tx, job, price, discount=discount, usage=answer.usage.raw, metadata=answer.metadata):
+        log.info("job_charged", job_id=job.id, amount_usd=str(price.amount_usd), estimated=price.estimated)

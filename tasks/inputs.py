@@ -1,0 +1,22 @@
+"""Input images between the doors, the store and the provider: kept as raw bytes, sent as data URLs."""
+
+from __future__ import annotations
+
+from schemas.images import ImageBytes, ImageRef, ImageUrl, data_url
+from tasks.media.store import Store
+
+
+def sent_form(store: Store, image: ImageUrl | ImageBytes | ImageRef | None) -> str | None:
+    """An image as the provider takes it: a public URL as it is, a stored one as a data URL.
+
+    Raises `InputUnavailable` when a stored image is gone.
+    """
+    match image:
+        case None:
+            return None
+        case ImageUrl(url):
+            return url
+        case ImageBytes():
+            return data_url(image.data)
+        case ImageRef():
+            return data_url(store.get_input(image.sha256, image.format))

@@ -1,0 +1,151 @@
+"""Opens the database and hands out transactions. Owns the engine's settings for SQLite and PostgreSQL, and the clock.
+
+Instants come from the database server, so that workers whose clocks differ agree on leases; SQLite, which lives on one
+machine, uses that machine's clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry
+
+_SQLITE_BUSY_TIMEOUT_MS = 30_000
+_READ_ONLY = "reelworks_read_only"
+
+
+LedgerError = sa.exc.SQLAlchemyError
+"""The database could not be asked, or refused. Nothing of the transaction stands."""
+
+
+def url_problem(url: str) -> str | None:
+    """What is wrong with a database URL, in a sentence that does not show it (it may hold a password)."""
+    try:
+        backend = sa.make_url(url).get_backend_name()
+    except sa.exc.ArgumentError:
+        return "is not a database URL; use sqlite:////path or postgresql+psycopg://host/name"
+    if backend not in ("sqlite", "postgresql"):
+        return f"{backend} is not supported; use sqlite:////path or postgresql+psycopg://host/name"
+    return None
+
+
+class Transaction:
+    """One open transaction. `now` is the server's clock, read once and then the same for the whole transaction."""
+
+    def __init__(self, connection: sa.Connection, clock: Callable[[], datetime]) -> None:
+        self.connection = connection
+        self._clock = clock
+
+    @property
+    def dialect(self) -> str:
+        return self.connection.dialect.name
+
+    @cached_property
+    def now(self) -> datetime:
+        if self.dialect == "postgresql":
+            now: datetime = self.connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            return now.astimezone(UTC)
+        return self._clock()
+
+    def execute(
+        self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]] | None = None
+    ) -> sa.CursorResult[Any]:
+        result: sa.CursorResult[Any] = self.connection.execute(statement, rows)
+        return result
+
+    def insert_new(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+        """An INSERT that leaves rows alone which are already there, whichever unique constraint says so."""
+        insert = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
+        return insert(table).on_conflict_do_nothing()
+
+
+class Ledger:
+    """The database. One object a process, made after the fork.
+
+    `url` is an SQLAlchemy URL (`sqlite:////abs/path.db`, `postgresql+psycopg://...`). `clock` gives aware UTC instants
+    and is used on SQLite only.
+    """
+
+    def __init__(self, url: str, *, pool_size: int = 10, clock: Callable[[], datetime] | None = None) -> None:
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self.engine = _engine(url, pool_size)
+
+    @contextmanager
+    def begin(self) -> Iterator[Transaction]:
+        """A transaction that may write; committed when the block ends, rolled back when it raises."""
+        with self.engine.begin() as connection:
+            yield Transaction(connection, self._clock)
+
+    @contextmanager
+    def read(self) -> Iterator[Transaction]:
+        """A transaction that only reads: on SQLite it waits for no writer."""
+        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+            yield Transaction(connection, self._clock)
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+
+def _engine(url: str, pool_size: int) -> sa.Engine:
+    problem = url_problem(url)
+    if problem is not None:
+        raise ValueError(f"the database URL {problem}")
+    parsed = sa.make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        engine = sa.create_engine(
+            parsed,
+            hide_parameters=True,  # they hold prompts and signed URLs, and errors are logged
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=30,
+            connect_args={"connect_timeout": 5},
+        )
+        sa.event.listen(engine, "handle_error", _without_detail)
+        return engine
+    engine = sa.create_engine(
+        parsed,
+        hide_parameters=True,
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        connect_args={"timeout": _SQLITE_BUSY_TIMEOUT_MS / 1000, "check_same_thread": False},
+    )
+    sa.event.listen(engine, "connect", _prepare_sqlite)
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _without_detail(context: sa.engine.ExceptionContext) -> None:
+    # PostgreSQL's DETAIL line quotes the row, prompt included; the sentence before it says what was wrong.
+    original, wrapped = context.original_exception, context.sqlalchemy_exception
+    if isinstance(original, psycopg.Error) and original.diag.message_detail and wrapped is not None:
+        whole = str(original)
+        sentence = original.diag.message_primary or type(original).__name__
+        original.args = (sentence,)
+        wrapped.args = tuple(str(arg).replace(whole, sentence) for arg in wrapped.args)
+
+
+def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
+    # The driver's own transaction handling would start transactions late and as readers; `_begin_sqlite` starts them.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={_SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA journal_mode=WAL")
+    # FULL, not NORMAL: an attempt that is committed must survive a power cut, or a generation could be paid for twice.
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: sa.Connection) -> None:
+    # IMMEDIATE takes the write lock at once and waits for it; a reader that turns writer later would fail instead.
+    read_only = connection.get_execution_options().get(_READ_ONLY, False)
+    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -1,0 +1,39 @@
+"""Outputs that are stored, and requests that were put aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sqlalchemy as sa
+
+from schemas.jobs import Output
+
+from .database import Transaction
+from .tables import outputs, rejected
+
+
+def store_outputs(tx: Transaction, job_id: str, stored: Sequence[Output]) -> None:
+    """Write a job's stored outputs. Written again (a download that was repeated), the rows stay as they were."""
+    if stored:
+        rows = [{"job_id": job_id, "stored_at": tx.now, **asdict(output)} for output in stored]
+        tx.execute(tx.insert_new(outputs), rows)
+
+
+def outputs_of(tx: Transaction, job_ids: Sequence[str]) -> dict[str, list[Output]]:
+    """The stored outputs of each of these jobs that has any, by index."""
+    found: dict[str, list[Output]] = {}
+    query = sa.select(outputs).where(outputs.c.job_id.in_(job_ids)).order_by(outputs.c.job_id, outputs.c["index"])
+    for row in tx.execute(query).mappings():
+        values = dict(row)
+        job_id = values.pop("job_id")
+        del values["stored_at"]
+        found.setdefault(job_id, []).append(Output(**values))
+    return found
+
+
+def put_aside(tx: Transaction, entry_id: str, job_id: str | None, reason: str, entry: Mapping[str, Any]) -> None:
+    """Keep what came through a door and could not be accepted, with its reason."""
+    row = {"id": entry_id, "job_id": job_id, "reason": reason, "entry": dict(entry), "at": tx.now}
+    tx.execute(tx.insert_new(rejected).values(row))

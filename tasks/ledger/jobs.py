@@ -1,0 +1,216 @@
+"""Jobs in the ledger: accepted, moved, claimed for work. Every change of state goes through `move`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from schemas.jobs import State
+from tasks.domain.job import Job
+from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
+
+from .database import Transaction
+from .tables import jobs, timeline
+
+_COLUMNS = [jobs.c[f.name] for f in fields(Job)]
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What accepting a request writes. `request` is its canonical form, with images as references."""
+
+    id: str
+    tenant: str
+    idempotency_key: str | None
+    fingerprint: str
+    model: str
+    resolution: str | None
+    duration_s: int | None
+    request: Mapping[str, Any]
+    priority: int
+    estimate_usd: Decimal
+    deadline_s: float | None
+
+
+def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
+    """Insert jobs as queued; gives the ids that were new. A job that is already there is left as it is."""
+    if not new:
+        return frozenset()
+    statement = tx.insert_new(jobs).returning(jobs.c.id)
+    inserted = frozenset(tx.execute(statement, [_row(job, tx.now) for job in new]).scalars())
+    if inserted:
+        tx.execute(
+            sa.insert(timeline),
+            [_moment(job_id, 1, Event.ACCEPT, State.QUEUED, tx.now) for job_id in sorted(inserted)],
+        )
+    return inserted
+
+
+def _row(job: NewJob, now: datetime) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "tenant": job.tenant,
+        "idempotency_key": job.idempotency_key,
+        "fingerprint": job.fingerprint,
+        "model": job.model,
+        "resolution": job.resolution,
+        "duration_s": job.duration_s,
+        "request": dict(job.request),
+        "priority": job.priority,
+        "estimate_usd": job.estimate_usd,
+        "state": State.QUEUED,
+        "version": 1,
+        "tries": 0,
+        "claimed": False,
+        "accepted_at": now,
+        "changed_at": now,
+        "deadline_at": None if job.deadline_s is None else now + timedelta(seconds=job.deadline_s),
+    }
+
+
+def _moment(
+    job_id: str, seq: int, event: Event, state: State, at: datetime, detail: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    return {"job_id": job_id, "seq": seq, "event": event, "state": state, "at": at, "detail": dict(detail or {})}
+
+
+def fingerprints(tx: Transaction, job_ids: Sequence[str]) -> dict[str, str]:
+    """The fingerprint of each of these jobs that exists."""
+    found = tx.execute(sa.select(jobs.c.id, jobs.c.fingerprint).where(jobs.c.id.in_(job_ids)))
+    return {row.id: row.fingerprint for row in found}
+
+
+def get(tx: Transaction, job_id: str) -> Job | None:
+    """The job, or `None`."""
+    return next(iter(get_many(tx, [job_id])), None)
+
+
+def get_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
+    """Those of these jobs that exist, in no particular order."""
+    return _jobs(tx, sa.select(*_COLUMNS).where(jobs.c.id.in_(job_ids)))
+
+
+def _jobs(tx: Transaction, query: sa.Select[Any]) -> list[Job]:
+    return [Job(**{**row, "state": State(row["state"])}) for row in tx.execute(query).mappings()]
+
+
+def move(
+    tx: Transaction,
+    job_id: str,
+    event: Event,
+    *,
+    lease_s: float | None = None,
+    detail: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> Job | None:
+    """Apply an event to a job: a compare-and-set on its row, and a row in its timeline.
+
+    `lease_s` is how long the sweep leaves the job alone in a leased state; `values` are further columns to set;
+    `detail` goes into the timeline (ids and figures, never a prompt or a URL). Gives the job as it is now, or `None`
+    when the event means nothing in its state, or another worker was first: a no-op, not an error.
+    """
+    job = get(tx, job_id)
+    target = None if job is None else next_state(job.state, event)
+    if job is None or target is None:
+        return None
+    if (target in LEASED) != (lease_s is not None):
+        raise ValueError(f"{target} {'needs' if target in LEASED else 'takes no'} lease")
+    changed = {
+        "state": target,
+        "version": job.version + 1,
+        "tries": 0,
+        "claimed": False,
+        "changed_at": tx.now,
+        "lease_until": None if lease_s is None else tx.now + timedelta(seconds=lease_s),
+        **values,
+    }
+    unchanged_since = (jobs.c.id == job_id) & (jobs.c.state == job.state) & (jobs.c.version == job.version)
+    if tx.execute(sa.update(jobs).where(unchanged_since).values(changed)).rowcount != 1:
+        return None
+    tx.execute(sa.insert(timeline), [_moment(job_id, job.version + 1, event, target, tx.now, detail)])
+    return get(tx, job_id)
+
+
+def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | None:
+    """Take a job in a leased state for work, counting the try before it happens.
+
+    `None` when it is not in that state, or when somebody else is at work whose lease has not run out.
+    """
+    free = sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= tx.now)
+    claimed = tx.execute(
+        sa.update(jobs)
+        .where(jobs.c.id == job_id, jobs.c.state == state, free)
+        .values(claimed=True, tries=jobs.c.tries + 1, lease_until=tx.now + timedelta(seconds=lease_s))
+    )
+    return get(tx, job_id) if claimed.rowcount == 1 else None
+
+
+def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
+    """Lengthen the lease of a claimed job that one is still at work on. False: it has moved on, or was claimed anew."""
+    mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
+    until = tx.now + timedelta(seconds=lease_s)
+    return tx.execute(sa.update(jobs).where(mine, jobs.c.claimed).values(lease_until=until)).rowcount == 1
+
+
+def release(tx: Transaction, job: Job, after_s: float) -> None:
+    """Give a claimed job back: the sweep looks at it again after `after_s` seconds."""
+    mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
+    tx.execute(sa.update(jobs).where(mine).values(claimed=False, lease_until=tx.now + timedelta(seconds=after_s)))
+
+
+def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
+    """Replace the outputs of a provider's final answer by fresher ones: their URLs expire."""
+    unmoved = (jobs.c.id == job.id) & (jobs.c.version == job.version)
+    tx.execute(sa.update(jobs).where(unmoved).values(answer=dict(answer)))
+
+
+def waiting(tx: Transaction, limit: int) -> list[str]:
+    """Ids of queued jobs whose time has come, in the order of their turns: priority, then first come first served."""
+    ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
+    turn = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, ready)
+    ordered = turn.order_by(jobs.c.priority.desc(), jobs.c.accepted_at, jobs.c.id).limit(limit)
+    return list(tx.execute(ordered).scalars())
+
+
+def expired(tx: Transaction, limit: int) -> list[str]:
+    """Ids of queued jobs whose deadline has passed before anything was sent."""
+    late = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.deadline_at <= tx.now)
+    return list(tx.execute(late.limit(limit)).scalars())
+
+
+def open_by_key(tx: Transaction) -> dict[str, int]:
+    """How many slots each key has in use: counted from rows, so that none can leak."""
+    holding = jobs.c.state.in_(sorted(HOLDS_SLOT))
+    counted = sa.select(jobs.c.key_alias, sa.func.count().label("open")).where(holding, jobs.c.key_alias.is_not(None))
+    return {row.key_alias: row.open for row in tx.execute(counted.group_by(jobs.c.key_alias))}
+
+
+def lapsed(tx: Transaction, limit: int) -> list[Job]:
+    """Jobs in a leased state whose lease has run out: whoever was to work on them did not."""
+    overdue = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(LEASED)), jobs.c.lease_until <= tx.now)
+    return _jobs(tx, overdue.order_by(jobs.c.lease_until).limit(limit))
+
+
+def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:
+    """Take a lapsed job for handing out again; false when another sweep was first."""
+    same = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.lease_until <= tx.now)
+    values = {"claimed": False, "lease_until": tx.now + timedelta(seconds=lease_s)}
+    return tx.execute(sa.update(jobs).where(same).values(values)).rowcount == 1
+
+
+def clear_lease(tx: Transaction, confirmed: Sequence[Job]) -> None:
+    """Let the sweep forget these jobs: what they wait for will come by itself."""
+    for job in confirmed:
+        same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
+        tx.execute(sa.update(jobs).where(same).values(lease_until=None))
+
+
+def in_state(tx: Transaction, states: frozenset[State], after_id: str, limit: int) -> list[Job]:
+    """One page of the jobs in these states, by id, after `after_id` (empty: from the start)."""
+    page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(states)), jobs.c.id > after_id)
+    return _jobs(tx, page.order_by(jobs.c.id).limit(limit))

@@ -1,0 +1,158 @@
+"""The tables. What each row means, and which constraint makes a promise hold, is said beside it."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from .types import Instant, MicroUSD
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("tenant", String(64), nullable=False),
+    Column("idempotency_key", String(255)),
+    Column("fingerprint", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("resolution", String(16)),
+    Column("duration_s", Integer),
+    Column("request", JSON, nullable=False),  # as validated; images as `input:` references or public URLs
+    Column("priority", Integer, nullable=False),
+    Column("estimate_usd", MicroUSD, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("version", Integer, nullable=False),  # number of changes of state; the compare-and-set compares it
+    Column("accepted_at", Instant, nullable=False),
+    Column("changed_at", Instant, nullable=False),
+    Column("deadline_at", Instant),
+    Column("not_before", Instant),  # queued, but not to be admitted earlier: throttled or unsent
+    Column("lease_until", Instant),  # in a leased state: when nobody has moved the job by then, the sweep looks
+    Column("claimed", Boolean, nullable=False),  # somebody is at work; false: only a message is on its way
+    Column("tries", Integer, nullable=False),  # claims in this state, counted before the work
+    Column("key_alias", String(64)),
+    Column("provider_task_id", String(128)),
+    Column("generating_at", Instant),
+    Column("answer", JSON(none_as_null=True)),  # the provider's final answer: outputs (signed URLs), usage, metadata
+    Column("error_code", String(64)),
+    Column("error_message", Text),
+    Column("error_stage", String(16)),
+    UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
+    UniqueConstraint("provider_task_id"),
+    Index("ix_jobs_turn", "state", "priority", "accepted_at", "id"),
+    Index("ix_jobs_lease", "state", "lease_until"),
+    Index("ix_jobs_slots", "state", "key_alias"),
+    Index("ix_jobs_accepted_at", "accepted_at"),
+)
+
+# Write-ahead of every POST: a row here before the request leaves, its outcome afterwards.
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("key_alias", String(64), nullable=False),
+    Column("begun_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    Column("outcome", String(16)),  # NULL: never heard of again
+    Column("http_status", Integer),
+    Column("reason", Text),  # evidence: class of error, provider's sentence; never a body
+    Column("provider_task_id", String(128)),
+    UniqueConstraint("job_id", "number"),  # two workers can't begin the same attempt
+)
+
+# One charge a provider task, whatever is repeated.
+charges = Table(
+    "charges",
+    metadata,
+    Column("provider_task_id", String(128), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("tenant", String(64), nullable=False),
+    Column("model", String(64), nullable=False),
+    Column("resolution", String(16)),
+    Column("duration_s", Integer),
+    Column("key_alias", String(64), nullable=False),
+    Column("amount_usd", MicroUSD, nullable=False),
+    Column("estimated", Boolean, nullable=False),
+    Column("discount", String(32)),
+    Column("usage", JSON, nullable=False),
+    Column("metadata", JSON, nullable=False),
+    Column("charged_at", Instant, nullable=False, index=True),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("type", String(32), nullable=False),
+    Column("path", String(255), nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("width", Integer),
+    Column("height", Integer),
+    Column("duration_s", Float),
+    Column("mismatch", Text),
+    Column("stored_at", Instant, nullable=False),
+)
+
+# One row a change of state, written in the same transaction as the change.
+timeline = Table(
+    "timeline",
+    metadata,
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("event", String(16), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("detail", JSON, nullable=False),
+)
+
+# Webhooks to send to callers.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("event", String(16), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("delivered_at", Instant),
+    Column("last_error", Text),
+    UniqueConstraint("job_id", "event"),
+    Index("ix_deliveries_due_at", "due_at"),
+)
+
+# What came through a door and could not be accepted: put aside with its reason, never lost.
+rejected = Table(
+    "rejected",
+    metadata,
+    Column("id", String(64), primary_key=True),  # id of the stream entry
+    Column("job_id", String(64)),
+    Column("reason", Text, nullable=False),
+    Column("entry", JSON, nullable=False),
+    Column("at", Instant, nullable=False),
+)

@@ -1,0 +1,53 @@
+"""Column types that mean the same on SQLite and PostgreSQL: exact money and aware instants."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import BigInteger, DateTime, Dialect
+from sqlalchemy.types import TypeDecorator
+
+_MICRO = Decimal(1_000_000)
+
+
+class MicroUSD(TypeDecorator[Decimal]):
+    """An amount of US dollars, stored as a whole number of millionths: exact, and summed exactly by both databases.
+
+    Takes and gives `Decimal` dollars. An amount finer than a millionth is an error rather than a silent rounding.
+    """
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        if value is None:
+            return None
+        micro = value * _MICRO
+        if micro != micro.to_integral_value():
+            raise ValueError("an amount finer than a millionth of a dollar can't be stored; quantize it first")
+        return int(micro)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 (the interface)
+        return None if value is None else (Decimal(int(value)) / _MICRO).quantize(Decimal("0.000001"))
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware instant in UTC. SQLite has no time zones: there the UTC wall time is stored and the zone put back."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("an instant must be aware")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -1,0 +1,41 @@
+"""Builds the live view of jobs from their rows alone, so that a wiped Redis can be filled again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from schemas.jobs import JobEvent, JobView, State
+
+from .database import Transaction
+from .deliverables import outputs_of
+from .tables import charges, jobs, timeline
+
+
+def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
+    """The views of those of these jobs that exist."""
+    events: dict[str, list[JobEvent]] = {}
+    moments = sa.select(timeline).where(timeline.c.job_id.in_(job_ids)).order_by(timeline.c.job_id, timeline.c.seq)
+    for moment in tx.execute(moments):
+        event = JobEvent(moment.seq, moment.event, State(moment.state), moment.at)
+        events.setdefault(moment.job_id, []).append(event)
+    stored = outputs_of(tx, job_ids)
+    charged = {row.job_id: row for row in tx.execute(sa.select(charges).where(charges.c.job_id.in_(job_ids)))}
+    return [
+        JobView(
+            job_id=row.id,
+            state=State(row.state),
+            events=tuple(events.get(row.id, ())),
+            tenant=row.tenant,
+            model=row.model,
+            outputs=tuple(stored.get(row.id, ())),
+            charged_usd=charged[row.id].amount_usd if row.id in charged else None,
+            charge_estimated=charged[row.id].estimated if row.id in charged else False,
+            error_code=row.error_code,
+            error_message=row.error_message,
+            error_stage=row.error_stage,
+            metadata=row.request.get("metadata") or {},
+        )
+        for row in tx.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids)))
+    ]

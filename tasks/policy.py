@@ -1,0 +1,44 @@
+"""The knobs of what happens to a job: one frozen value, filled from the environment by `workers.settings`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tasks.domain.polling import PollPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How much at a time, how long, how often. Durations in seconds."""
+
+    open_tasks_per_key: int = 20
+    """Provider tasks that one key may have open at the same time."""
+    accept_batch: int = 100
+    admit_batch: int = 50
+    poll_batch: int = 100
+    poll_concurrency: int = 16
+    """Polls under way at once in one process."""
+    sweep_batch: int = 200
+    poll: PollPolicy = field(default_factory=PollPolicy)
+
+    lane_idle_s: float = 0.5
+    """The longest a lane stays away when nothing is due."""
+    lane_ttl_s: float = 15.0
+    """A lane that has given no sign for so long is seeded anew. Above the longest turn of any lane."""
+    sweep_interval_s: float = 5.0
+
+    handover_s: float = 30.0
+    """How long a message may be on its way before the sweep sends another."""
+    create_lease_s: float = 120.0
+    """Above the total deadline of a create: after it, an attempt without an outcome is unknown."""
+    work_lease_s: float = 20.0
+    """Lease of a download; renewed while the work goes on."""
+    create_retry_s: float = 5.0
+    """From a create that was provably not sent, or throttled without a time, to the next turn."""
+    key_pause_s: float = 30.0
+    """How long a key that was refused takes nothing new."""
+
+    download_tries: int = 8
+    download_retry_s: float = 5.0
+    """Before the second try; doubled for each further one, at most five minutes."""
+    output_max_bytes: int = 1_000_000_000

@@ -1,0 +1,57 @@
+"""The connection to Redis, once a process, and what the workers do with it by subject."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import redis
+
+from .intake import Intake
+from .keypause import KeyPause
+from .lanes import LaneBeats
+from .timetable import Timetable
+from .views import Views
+
+PulseError = redis.RedisError
+"""Redis could not be asked, or refused. What is in it is a hint or a view: log it and go on; the sweep comes by."""
+
+
+class Pulse:
+    """Everything the workers keep in Redis. One object a process, made after the fork; thread-safe.
+
+    `url` is a Redis URL; every call is bounded by `timeout_s` (a blocking read adds its own wait).
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 5.0, view_ttl_s: int = 7 * 86_400) -> None:
+        self.redis = redis.Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            socket_keepalive=True,
+            health_check_interval=10,
+            decode_responses=False,
+        )
+        self._view_ttl_s = view_ttl_s
+
+    @cached_property
+    def intake(self) -> Intake:
+        return Intake(self.redis)
+
+    @cached_property
+    def timetable(self) -> Timetable:
+        return Timetable(self.redis)
+
+    @cached_property
+    def lanes(self) -> LaneBeats:
+        return LaneBeats(self.redis)
+
+    @cached_property
+    def keys(self) -> KeyPause:
+        return KeyPause(self.redis)
+
+    @cached_property
+    def views(self) -> Views:
+        return Views(self.redis, self._view_ttl_s)
+
+    def close(self) -> None:
+        self.redis.close()

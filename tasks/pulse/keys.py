@@ -1,0 +1,31 @@
+"""The workers' own Redis keys. Those shared with producers are in `schemas.keys`."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.keys import PREFIX
+
+INTAKE_GROUP: Final = "accept"
+"""Consumer group of the request stream."""
+
+TIMETABLE: Final = f"{PREFIX}timetable"
+"""Sorted set: job id -> epoch seconds (Redis' clock) of its next look."""
+
+TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
+"""String, there only while the timetable is known to hold every generating job: gone after a wipe."""
+
+
+def lane_beat(lane: str) -> str:
+    """String with a short time to live: the epoch of the lane that is alive."""
+    return f"{PREFIX}lane:{lane}:beat"
+
+
+def lane_epoch(lane: str) -> str:
+    """Counter: how often the lane was seeded."""
+    return f"{PREFIX}lane:{lane}:epoch"
+
+
+def key_pause(alias: str) -> str:
+    """String with a time to live: why the provider key takes no new tasks for now."""
+    return f"{PREFIX}key:{alias}:pause"

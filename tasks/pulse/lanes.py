@@ -1,0 +1,26 @@
+"""Who is the living lane: a heartbeat that expires and an epoch that makes a doubled lane fall silent."""
+
+from __future__ import annotations
+
+from redis import Redis
+
+from . import keys
+from .scripts import load
+
+
+class LaneBeats:
+    """Heartbeats of the lanes."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._seed = load(redis, "seed_lane")
+        self._renew = load(redis, "renew_lane")
+
+    def seed(self, lane: str, ttl_s: float) -> int | None:
+        """A new epoch for a lane that has fallen silent; `None` when it is alive."""
+        epoch = int(self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=[int(ttl_s * 1000)]))
+        return epoch or None
+
+    def renew(self, lane: str, epoch: int, ttl_s: float) -> bool:
+        """Keep a lane alive for `ttl_s` seconds more; false when this epoch is not the one that counts (any more)."""
+        args = [epoch, int(ttl_s * 1000)]
+        return bool(self._renew(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=args))

@@ -1,0 +1,111 @@
+"""When each generating job is looked at next: a sorted set, and a small hash a job with all that is needed to ask.
+
+A claim is a lease, so what a dead worker had claimed falls due again. All times are Redis' own clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from redis import Redis
+
+from schemas.keys import look
+
+from . import keys
+from .scripts import load
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job (its hash is gone)."""
+
+    job_id: str
+    late_s: float
+    provider_task_id: str | None
+    key_alias: str | None
+    created_epoch_s: float
+    polls: int
+
+
+@dataclass(frozen=True, slots=True)
+class NextLook:
+    """What to put back after a look: when to look again, and the progress if the provider gave one (0 to 1)."""
+
+    job_id: str
+    delay_s: float
+    progress: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A generating job to put on the timetable."""
+
+    job_id: str
+    delay_s: float
+    provider_task_id: str
+    key_alias: str
+    generating_at: datetime
+
+
+class Timetable:
+    """The timetable of looks."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._claim_due = load(redis, "claim_due")
+        self._put_back = load(redis, "put_back")
+        self._schedule = load(redis, "schedule")
+
+    def schedule(self, entries: Sequence[Entry]) -> int:
+        """Put jobs on the timetable that are not there yet; gives how many were new."""
+        if not entries:
+            return 0
+        args: list[str | float] = [look("")]
+        for entry in entries:
+            created = entry.generating_at.timestamp()
+            args += [entry.job_id, entry.delay_s, entry.provider_task_id, entry.key_alias, created]
+        return int(self._schedule(keys=[keys.TIMETABLE], args=args))
+
+    def claim_due(self, lease_s: float, limit: int) -> list[Due]:
+        """Claim up to `limit` jobs that are due, for `lease_s` seconds."""
+        rows = self._claim_due(keys=[keys.TIMETABLE], args=[lease_s, limit, look("")])
+        return [_due([field.decode() for field in row]) for row in rows]
+
+    def put_back(self, looks: Sequence[NextLook]) -> None:
+        """Put claimed jobs back, each with its delay."""
+        if looks:
+            args: list[str | float] = [look("")]
+            for each in looks:
+                args += [each.job_id, each.delay_s, "" if each.progress is None else each.progress]
+            self._put_back(keys=[keys.TIMETABLE], args=args)
+
+    def drop(self, job_ids: Sequence[str]) -> None:
+        """Take jobs off the timetable that nobody needs to look at any more."""
+        if job_ids:
+            with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zrem(keys.TIMETABLE, *job_ids)
+                pipe.delete(*(look(job_id) for job_id in job_ids))
+                pipe.execute()
+
+    def next_due_in_s(self) -> float | None:
+        """Seconds until the earliest look (negative: overdue); `None` when the timetable is empty."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.time()
+            pipe.zrange(keys.TIMETABLE, 0, 0, withscores=True)
+            (seconds, micros), earliest = pipe.execute()
+        return float(earliest[0][1]) - (seconds + micros / 1e6) if earliest else None
+
+    def is_whole(self) -> bool:
+        """Whether the timetable holds every generating job, as far as is known: false after a wipe."""
+        return bool(self._redis.exists(keys.TIMETABLE_WHOLE))
+
+    def mark_whole(self) -> None:
+        """Say that every generating job has been put on the timetable."""
+        self._redis.set(keys.TIMETABLE_WHOLE, 1)
+
+
+def _due(row: Sequence[str]) -> Due:
+    job_id, late_s, task, key, created, polls = row
+    return Due(job_id, float(late_s), task or None, key or None, float(created or 0), int(polls or 0))

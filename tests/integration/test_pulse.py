@@ -1,0 +1,166 @@
+"""What the workers keep in Redis, on a real server: leases, lanes, intake, views."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from celery import Celery
+
+from schemas import keys as shared
+from schemas.jobs import JobEvent, JobView, State, decode_record
+from tasks.pulse import Pulse, keys
+from tasks.pulse.timetable import Entry, NextLook
+from tests.support.waiting import wait_until
+
+BORN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+
+
+def entry(job_id: str, delay_s: float = 0.0) -> Entry:
+    return Entry(job_id, delay_s, f"task-{job_id}", "default", BORN)
+
+
+class TestTimetable:
+    def test_a_due_job_comes_with_all_that_is_needed_to_ask(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a")])
+        (due,) = pulse.timetable.claim_due(30, 10)
+        assert (due.job_id, due.provider_task_id, due.key_alias, due.polls) == ("a", "task-a", "default", 0)
+        assert due.created_epoch_s == BORN.timestamp()
+        assert due.late_s >= 0
+
+    def test_what_is_not_due_is_not_claimed(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a", delay_s=60)])
+        assert pulse.timetable.claim_due(30, 10) == []
+        wait_s = pulse.timetable.next_due_in_s()
+        assert wait_s is not None
+        assert 50 < wait_s <= 60
+
+    def test_a_claim_is_a_lease_that_falls_due_again(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a")])
+        assert len(pulse.timetable.claim_due(0.2, 10)) == 1
+        assert pulse.timetable.claim_due(0.2, 10) == []
+        again = wait_until(lambda: pulse.timetable.claim_due(30, 10), what="the claim falling due again")
+        assert [due.job_id for due in again] == ["a"]
+
+    def test_a_claim_takes_no_more_than_asked_for_and_the_earliest_first(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("late", -5), entry("later", -1), entry("latest", 0)])
+        assert [due.job_id for due in pulse.timetable.claim_due(30, 2)] == ["late", "later"]
+
+    def test_scheduling_again_does_not_move_a_job(self, pulse: Pulse) -> None:
+        assert pulse.timetable.schedule([entry("a", 60)]) == 1
+        assert pulse.timetable.schedule([entry("a", 0)]) == 0
+        assert pulse.timetable.claim_due(30, 10) == []
+
+    def test_putting_back_counts_the_look_and_keeps_the_progress(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a")])
+        pulse.timetable.claim_due(30, 10)
+        pulse.timetable.put_back([NextLook("a", 0, progress=0.5)])
+        (due,) = pulse.timetable.claim_due(30, 10)
+        assert due.polls == 1
+        pulse.timetable.put_back([NextLook("a", 60)])
+        look = pulse.redis.hgetall(shared.look("a"))
+        assert (look[b"polls"], look[b"progress"]) == (b"2", b"0.5")
+
+    def test_a_dropped_job_is_not_put_back(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a")])
+        pulse.timetable.claim_due(30, 10)
+        pulse.timetable.drop(["a"])
+        pulse.timetable.put_back([NextLook("a", 0)])
+        assert pulse.timetable.claim_due(30, 10) == []
+        assert not pulse.redis.exists(shared.look("a"))
+
+    def test_a_member_whose_hash_is_gone_is_handed_out_as_unknown(self, pulse: Pulse) -> None:
+        pulse.timetable.schedule([entry("a")])
+        pulse.redis.delete(shared.look("a"))
+        (due,) = pulse.timetable.claim_due(30, 10)
+        assert due.provider_task_id is None
+
+    def test_a_wiped_redis_does_not_call_its_timetable_whole(self, pulse: Pulse) -> None:
+        assert not pulse.timetable.is_whole()
+        pulse.timetable.mark_whole()
+        assert pulse.timetable.is_whole()
+        pulse.redis.flushdb()
+        assert not pulse.timetable.is_whole()
+
+
+class TestLanes:
+    def test_a_silent_lane_is_seeded_once(self, pulse: Pulse) -> None:
+        assert pulse.lanes.seed("poll", 30) == 1
+        assert pulse.lanes.seed("poll", 30) is None
+        assert pulse.lanes.seed("admit", 30) == 1
+
+    def test_only_the_newest_epoch_keeps_a_lane_alive(self, pulse: Pulse) -> None:
+        pulse.lanes.seed("poll", 30)
+        pulse.redis.delete(keys.lane_beat("poll"))
+        assert pulse.lanes.seed("poll", 30) == 2
+        assert not pulse.lanes.renew("poll", 1, 30)
+        assert pulse.lanes.renew("poll", 2, 30)
+
+    def test_a_lane_that_gives_no_sign_is_seeded_anew(self, pulse: Pulse) -> None:
+        pulse.lanes.seed("poll", 0.1)
+        assert wait_until(lambda: pulse.lanes.seed("poll", 30), what="the heartbeat expiring") == 2
+
+
+class TestIntake:
+    def test_an_entry_is_read_again_until_it_is_done(self, pulse: Pulse) -> None:
+        assert pulse.intake.read(10, wait_s=0.01) == []  # makes the group
+        pulse.redis.xadd(shared.REQUESTS, {"v": "1", "job": "a", "request": "{}"})
+        (first,) = pulse.intake.read(10, wait_s=1)
+        (again,) = pulse.intake.read(10, wait_s=1)
+        assert first == again
+        assert again.fields == {"v": b"1", "job": b"a", "request": b"{}"}
+        pulse.intake.done([again.id])
+        assert pulse.intake.read(10, wait_s=0.01) == []
+        assert pulse.redis.xlen(shared.REQUESTS) == 0
+
+    def test_what_was_submitted_before_any_worker_ran_is_read(self, pulse: Pulse) -> None:
+        pulse.redis.xadd(shared.REQUESTS, {"job": "early"})
+        pulse.intake.read(10, wait_s=0.01)
+        assert [entry.fields["job"] for entry in pulse.intake.read(10, wait_s=1)] == [b"early"]
+
+    def test_inputs_are_handed_out_and_freed(self, pulse: Pulse) -> None:
+        pulse.redis.set(shared.input_blob("ab"), b"\x00\xff")
+        assert pulse.intake.input("ab") == b"\x00\xff"
+        pulse.intake.drop_inputs(["ab"])
+        assert pulse.intake.input("ab") is None
+
+
+class TestKeyPause:
+    def test_a_pause_names_its_reason_and_ends_by_itself(self, pulse: Pulse) -> None:
+        pulse.keys.pause("default", 0.2, "401: no such key")
+        assert pulse.keys.paused(["default", "other"]) == {"default": "401: no such key"}
+        wait_until(lambda: not pulse.keys.paused(["default"]), what="the end of the pause")
+
+
+class TestViews:
+    def view(self, state: State, **more: object) -> JobView:
+        return JobView("job-1", state, (JobEvent(1, "accept", State.QUEUED, BORN),), **more)  # type: ignore[arg-type]
+
+    def test_any_celery_client_reads_state_info_result_and_exception(self, pulse: Pulse, redis_url: str) -> None:
+        with Celery("stranger", broker=redis_url, backend=redis_url) as app:
+            result = app.AsyncResult("job-1")
+            assert result.state == "PENDING"
+            pulse.views.publish([self.view(State.GENERATING)])
+            assert (result.state, result.info["events"][0]["event"]) == ("GENERATING", "accept")
+            pulse.views.publish([self.view(State.FAILED, error_code="010004095", error_message="no luck")])
+            assert result.failed()
+            assert type(result.result).__name__ == "JobFailed"
+            assert result.result.args == ("job-1", "010004095", "no luck")
+
+    def test_whoever_waits_is_told_at_once(self, pulse: Pulse, redis_url: str) -> None:
+        with Celery("stranger", broker=redis_url, backend=redis_url) as app:
+            channel = pulse.redis.pubsub()
+            channel.subscribe(shared.view("job-1"))
+            wait_until(lambda: channel.get_message(timeout=1), what="the subscription")
+            pulse.views.publish([self.view(State.COMPLETED)])
+            assert app.AsyncResult("job-1").get(timeout=10)["state"] == "completed"
+            message = wait_until(lambda: channel.get_message(timeout=1), what="the published view")
+            channel.close()
+        assert json.loads(message["data"])["status"] == "SUCCESS"
+
+    def test_a_view_survives_its_record(self, pulse: Pulse) -> None:
+        view = self.view(State.RECORDING, metadata={"shot": 1})
+        pulse.views.publish([view])
+        raw = pulse.redis.get(shared.view("job-1"))
+        assert isinstance(raw, bytes)
+        assert decode_record(raw) == view

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import os
+import pickle
+import re
+from pathlib import Path
+
+import environs
+import pytest
+
+from workers.settings import Secret, SettingsInvalid, read_settings
+
+EXAMPLE = Path(__file__).parents[3] / ".env.example"
+
+
+@pytest.fixture(autouse=True)
+def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [*os.environ]:
+        if name.startswith(("REELWORKS_", "VTRIX_")):
+            monkeypatch.delenv(name)
+
+
+def example() -> dict[str, str]:
+    return dict(re.findall(r"^(REELWORKS_\w+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE))
+
+
+def test_without_any_variable_the_defaults_hold() -> None:
+    read = read_settings()
+    assert read.redis_url == "redis://127.0.0.1:6379/0"
+    assert read.database_url == f"sqlite:///{Path('var').absolute()}/reelworks.db"
+    assert read.provider_keys == {}
+
+
+def test_the_example_names_every_variable_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[environs.Env] = []
+    monkeypatch.setattr(environs.Env, "seal", read.append)
+    read_settings()
+    assert set(example()) == set(read[0].dump())
+
+
+def test_the_example_shows_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = read_settings()
+    for name, value in example().items():
+        if not value.startswith(("/absolute", "sqlite:////absolute")):
+            monkeypatch.setenv(name, value)
+    assert read_settings() == without
+
+
+def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = {
+        "REELWORKS_REDIS_URL": "http://redis",
+        "REELWORKS_DATABASE_URL": "mysql://x/y",
+        "REELWORKS_POLL_FIRST_S": "soon",
+        "REELWORKS_LANES_CONCURRENCY": "0",
+        "REELWORKS_PROVIDER_KEYS": "sk-canary-without-alias",
+        "REELWORKS_LOG_LEVEL": "LOUD",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings()
+    assert set(caught.value.problems) == set(wrong)
+    assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REELWORKS_CREATE_LEASE_S", "95"),
+        ("REELWORKS_LANE_TTL_S", "8.5"),
+        ("REELWORKS_SWEEP_INTERVAL_S", "15"),
+    ],
+)
+def test_settings_that_would_break_a_promise_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=name):
+        read_settings()
+
+
+def test_keys_are_known_by_alias_and_do_not_print(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELWORKS_PROVIDER_KEYS", "eu=sk-canary-1, us=sk-canary-2")
+    read = read_settings()
+    assert {alias: key.reveal() for alias, key in read.provider_keys.items()} == {
+        "eu": "sk-canary-1",
+        "us": "sk-canary-2",
+    }
+    assert "canary" not in repr(read)
+    assert "canary" not in str(read)
+
+
+def test_the_providers_own_variable_is_the_default_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VTRIX_API_KEY", "sk-canary")
+    assert read_settings().provider_keys == {"default": Secret("sk-canary")}
+
+
+def test_a_secret_can_not_travel() -> None:
+    with pytest.raises(TypeError, match="not pickled"):
+        pickle.dumps(Secret("sk-canary"))

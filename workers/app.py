@@ -1,0 +1,23 @@
+"""The Celery application: `celery -A workers.app ...` finds it here."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from workers import lanekeeper, runtime
+from workers.celeryconfig import config
+from workers.logs import configure_logs
+from workers.settings import settings
+
+
+def make_app() -> Celery:
+    """The application for this process' settings."""
+    made = Celery("reelworks", set_as_current=True)
+    made.config_from_object(config(settings()))
+    made.steps["consumer"].add(lanekeeper.LaneKeeper)
+    return made
+
+
+configure_logs(settings().log_level, settings().log_format)
+app = make_app()
+runtime.install()

@@ -1,0 +1,61 @@
+"""Celery's settings. Each that differs from the default says why; the figures behind them were measured on Redis."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from workers.settings import Settings
+
+LANES_QUEUE: Final = "lanes"
+CREATE_QUEUE: Final = "create"
+FINISH_QUEUE: Final = "finish"
+
+ROUTES: Final = {
+    "reelworks.create": {"queue": CREATE_QUEUE},
+    "reelworks.download": {"queue": FINISH_QUEUE},
+    "reelworks.record": {"queue": FINISH_QUEUE},
+}
+"""Task -> queue; every other task is a lane's."""
+
+
+def config(settings: Settings) -> dict[str, Any]:
+    """Celery's configuration for these settings."""
+    return {
+        "broker_url": settings.redis_url,
+        # Written by us alone: the live view of a job is Celery's result record under the job's id.
+        "result_backend": settings.redis_url,
+        "task_ignore_result": True,
+        "include": ["tasks.accept", "tasks.admit", "tasks.poll", "tasks.sweep", "tasks.create", "tasks.finish"],
+        "task_default_queue": LANES_QUEUE,
+        "task_routes": ROUTES,
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "accept_content": ["json"],
+        # Events for Flower. Lanes come round several times a second and would drown the rest: they send none.
+        "worker_send_task_events": True,
+        "task_send_sent_event": False,
+        # A message waits in the broker, not in a worker that is busy.
+        "worker_prefetch_multiplier": 1,
+        "broker_pool_limit": max(settings.lanes_concurrency, settings.create_concurrency, 4),
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "broker_transport_options": {
+            # Counts from receipt: above the longest countdown and the longest task that is acked late (none is).
+            "visibility_timeout": 3600,
+            # By default what a killed worker held comes back after 100 s; so it takes a few.
+            "unacked_restore_interval": 5,
+            "unacked_restore_throttle": 1,
+            "unacked_restore_limit": 500,
+            # A broker that vanished without a word is noticed within seconds instead of minutes.
+            "health_check_interval": 10,
+            "socket_timeout": 10,
+            "socket_connect_timeout": 5,
+            "socket_keepalive": True,
+        },
+        "redis_socket_timeout": 10.0,
+        "redis_socket_connect_timeout": 5.0,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": 10,
+    }

@@ -1,0 +1,62 @@
+"""Builds what tasks work with from the settings: the one place where addresses and keys become clients."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from tasks import context
+from tasks.context import Context
+from tasks.ledger import Ledger
+from tasks.ledger.migrate import check
+from tasks.media.outputs import OutputFetcher
+from tasks.media.store import FolderStore
+from tasks.pulse import Pulse
+from tasks.vtrix.client import VtrixClient
+from workers.settings import Settings, settings
+
+
+def install() -> None:
+    """Have this process' tasks work with what the settings name. Nothing is connected before the first task."""
+    context.install(lambda: build(settings()))
+
+
+def build(read: Settings) -> Context:
+    """The context for these settings. Raises `SchemaOutdated` when the database needs migrating."""
+    ledger = open_ledger(read)
+    check(ledger)
+    store = FolderStore(read.store)
+    return Context(
+        policy=read.policy,
+        ledger=ledger,
+        pulse=open_pulse(read),
+        store=store,
+        fetcher=OutputFetcher(
+            store,
+            max_bytes=read.policy.output_max_bytes,
+            connect_timeout_s=read.http.connect_s,
+            read_timeout_s=read.http.download_read_s,
+            total_timeout_s=read.http.download_total_s,
+        ),
+        providers={alias: _client(read, alias) for alias in read.provider_keys},
+        poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),
+    )
+
+
+def open_ledger(read: Settings) -> Ledger:
+    """The database alone, as commands and checks need it."""
+    return Ledger(read.database_url)
+
+
+def open_pulse(read: Settings) -> Pulse:
+    """Redis alone, as commands and checks need it."""
+    return Pulse(read.redis_url, view_ttl_s=read.view_ttl_s)
+
+
+def _client(read: Settings, alias: str) -> VtrixClient:
+    return VtrixClient(
+        read.provider_url,
+        read.provider_keys[alias].reveal(),
+        alias,
+        connect_timeout_s=read.http.connect_s,
+        create_read_s=read.http.create_read_s,
+    )

@@ -1,0 +1,195 @@
+"""The settings: one frozen object, read from the environment once, all errors reported together by variable.
+
+Every variable begins with `REELWORKS_`; `VTRIX_API_KEY` is understood as well, because that is the name that users of
+the provider's own tools have set. `.env.example` lists them all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import environs
+from marshmallow import ValidationError, validate
+
+from tasks.domain.polling import PollPolicy
+from tasks.ledger import url_problem
+from tasks.policy import Policy
+
+_PROVIDER: Final = "https://cloud.vtrix.ai"
+_positive = validate.Range(min=0, min_inclusive=False)
+_not_negative = validate.Range(min=0)
+_at_least_one = validate.Range(min=1)
+
+
+class Secret:
+    """A value that does not print. `reveal()` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a secret is not pickled: read it from the environment where it is needed")
+
+
+class SettingsInvalid(ValueError):
+    """Variables of the environment that can't be used, each with the reason. Mend them all and start again."""
+
+    def __init__(self, problems: Mapping[str, str]) -> None:
+        self.problems = dict(problems)
+        super().__init__("; ".join(f"{name}: {problem}" for name, problem in problems.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. Addresses are URLs, folders are absolute paths, durations are seconds."""
+
+    redis_url: str
+    database_url: str
+    store: Path
+    var: Path
+    provider_url: str
+    provider_keys: Mapping[str, Secret]
+    """Provider API keys by alias; the alias is what the ledger, logs and Flower know."""
+    policy: Policy
+    http: HttpLimits
+    lanes_concurrency: int
+    create_concurrency: int
+    finish_concurrency: int
+    lane_check_s: float
+    view_ttl_s: int
+    log_level: str
+    log_format: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Deadlines of calls to the provider and of downloads, in seconds."""
+
+    connect_s: float = 5.0
+    create_read_s: float = 60.0
+    create_total_s: float = 90.0
+    poll_read_s: float = 6.0
+    poll_total_s: float = 8.0
+    download_read_s: float = 30.0
+    download_total_s: float = 900.0
+
+
+def read_settings() -> Settings:
+    """The settings in this process' environment. Raises `SettingsInvalid` with every problem at once."""
+    env = environs.Env(eager=False, prefix="REELWORKS_")
+    var = Path(env.str("VAR", "var")).absolute()
+    read = Settings(
+        redis_url=env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=_redis_url),
+        database_url=env.str("DATABASE_URL", f"sqlite:///{var}/reelworks.db", validate=_database_url),
+        store=Path(env.str("STORE", str(var / "store"))).absolute(),
+        var=var,
+        provider_url=env.str("PROVIDER_URL", _PROVIDER, validate=validate.URL(require_tld=False)),
+        provider_keys=_provider_keys(env),
+        policy=_numbers(env, Policy, poll=_numbers(env, PollPolicy, prefix="POLL_")),
+        http=_numbers(env, HttpLimits, prefix="HTTP_"),
+        lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
+        create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
+        finish_concurrency=env.int("FINISH_CONCURRENCY", 2, validate=_at_least_one),
+        lane_check_s=env.float("LANE_CHECK_S", 3.0, validate=_positive),
+        view_ttl_s=env.int("VIEW_TTL_S", 7 * 86_400, validate=_at_least_one),
+        log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
+        log_format=env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "console"])),
+    )
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        found: Any = error.error_messages
+        problems = {name: " ".join(map(str, messages)) for name, messages in found.items()}
+        raise SettingsInvalid(problems) from None  # the original holds the values, which may be secret
+    _check_together(read)
+    return read
+
+
+@cache
+def settings() -> Settings:
+    """This process' settings, read once."""
+    return read_settings()
+
+
+T = TypeVar("T", Policy, PollPolicy, HttpLimits)
+
+
+def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any) -> T:
+    """A dataclass of numbers, each read from the variable of its name; its defaults are the settings' defaults."""
+    values: dict[str, Any] = {}
+    for each in fields(kind):
+        if each.name not in given:
+            default: Any = each.default
+            read = env.int if isinstance(default, int) else env.float
+            values[each.name] = read(prefix + each.name.upper(), default, validate=_not_negative)
+    return kind(**values, **given)
+
+
+def _provider_keys(env: environs.Env) -> dict[str, Secret]:
+    listed = env.str("PROVIDER_KEYS", "", validate=_keys_form)
+    if listed:
+        pairs = [pair.partition("=") for pair in listed.split(",")]
+        return {alias.strip(): Secret(key.strip()) for alias, _, key in pairs}
+    alone = os.environ.get("VTRIX_API_KEY", "").strip()
+    return {"default": Secret(alone)} if alone else {}
+
+
+def _keys_form(listed: str) -> None:
+    for number, pair in enumerate(listed.split(",") if listed else [], start=1):
+        alias, _, key = pair.partition("=")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", alias.strip()) or not key.strip():
+            raise ValidationError(
+                f"entry {number} is not of the form alias=key (letters, digits, - and _ in the alias)"
+            )
+
+
+def _redis_url(url: str) -> None:
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        raise ValidationError("must be a URL that begins with redis://, rediss:// or unix://")
+
+
+def _database_url(url: str) -> None:
+    problem = url_problem(url)
+    if problem is not None:
+        raise ValidationError(problem)
+
+
+def _check_together(read: Settings) -> None:
+    """Rules that hold between settings: each is a promise that would quietly break otherwise."""
+    problems: dict[str, str] = {}
+    if read.policy.create_lease_s <= read.http.create_total_s + read.http.connect_s:
+        problems["REELWORKS_CREATE_LEASE_S"] = (
+            "must be above REELWORKS_HTTP_CREATE_TOTAL_S + REELWORKS_HTTP_CONNECT_S, or a running create looks lost"
+        )
+    if read.policy.lane_ttl_s <= read.http.poll_total_s + read.policy.lane_idle_s:
+        problems["REELWORKS_LANE_TTL_S"] = (
+            "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_LANE_IDLE_S, or a living lane is seeded again"
+        )
+    if read.policy.sweep_interval_s >= read.policy.lane_ttl_s:
+        problems["REELWORKS_SWEEP_INTERVAL_S"] = (
+            "must be below REELWORKS_LANE_TTL_S, or the sweep is always seeded again"
+        )
+    if problems:
+        raise SettingsInvalid(problems)
