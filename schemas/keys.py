@@ -8,7 +8,7 @@ from typing import Final
 PREFIX: Final = "reelworks:"
 
 REQUESTS: Final = f"{PREFIX}requests"
-"""Stream of submitted requests. Entry fields: `v` (form, "1"), `job` (job id), `request` (JSON, images as `input:` refs)."""
+"""Stream of submitted requests. Fields: `v` (form, "1"), `job` (id), `request` (JSON, images as `input:` refs)."""
 
 
 def input_blob(sha256: str) -> str:

@@ -1,0 +1,215 @@
+"""Field types for requests: strict about types, and every complaint is a `Problem` with a stable code.
+
+Owns the shape of one value at a time; refuses rules that need a second field or the model (`rules`). Nothing is
+coerced: `"6"`, `6.0` and `True` are no integers, `"true"` and `1` are no booleans.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from marshmallow import ValidationError, fields
+
+from .errors import Problem, RequestInvalid
+from .images import Image, parse_image
+from .urls import url_problem
+
+T = TypeVar("T")
+
+METADATA_MAX_KEYS: Final = 50
+METADATA_MAX_BYTES: Final = 8192
+METADATA_MAX_DEPTH: Final = 6
+_MAX_INT: Final = 2**63 - 1
+_SHOWN_CHARS: Final = 40
+
+
+def fault(code: str, message: str, path: str = "") -> ValidationError:
+    """One broken rule in the form that marshmallow collects; `path` is relative to the field."""
+    return ValidationError([Problem(path, code, message)])
+
+
+def shown(value: object) -> str:
+    """A value for a message: short, on one line, ASCII."""
+    return _short(ascii(value))
+
+
+def kind(value: object) -> str:
+    """The JSON name of a value's type, which unlike the value can always be shown."""
+    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", type(None): "null"}
+    if isinstance(value, Mapping):
+        return "an object"
+    return names.get(type(value), "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}")
+
+
+def text_problem(text: str) -> Problem | None:
+    """What keeps a text from being stored and sent everywhere: NUL characters and halves of surrogate pairs."""
+    if "\x00" in text:
+        return Problem("", "text_nul", "a text must not hold the character U+0000")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return Problem("", "text_surrogate", "a text must not hold half of a surrogate pair")
+    return None
+
+
+class Strict(fields.Field[T]):
+    """A field whose value is read from the value given, and nothing else."""
+
+    def read(self, value: object) -> T:
+        """The value itself. Raises marshmallow's `ValidationError` with a list of `Problem`s."""
+        raise NotImplementedError
+
+    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> T:
+        return self.read(value)
+
+
+class StrictBool(Strict[bool]):
+    def read(self, value: object) -> bool:
+        if type(value) is not bool:
+            raise fault("not_a_boolean", f"must be true or false, not {kind(value)}")
+        return value
+
+
+class StrictInt(Strict[int]):
+    def __init__(self, *, low: int | None = None, high: int | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.low, self.high = low, high
+
+    def read(self, value: object) -> int:
+        if type(value) is not int:
+            raise fault("not_an_integer", f"must be an integer, not {kind(value)}")
+        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
+            raise fault("out_of_range", f"must be from {self.low} to {self.high}; {_shown_int(value)} is not")
+        return value
+
+
+class StrictText(Strict[str]):
+    """A string, optionally of one pattern; `rule` says the pattern in words, and the value is shown with it."""
+
+    def __init__(self, *, pattern: str | None = None, rule: str = "", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.pattern, self.rule = None if pattern is None else re.compile(pattern), rule
+
+    def read(self, value: object) -> str:
+        if not isinstance(value, str):
+            raise fault("not_a_string", f"must be a string, not {kind(value)}")
+        text = str(value)
+        if (problem := text_problem(text)) is not None:
+            raise ValidationError([problem])
+        if self.pattern is not None and not self.pattern.fullmatch(text):
+            raise fault("bad_format", f"must be {self.rule}; {shown(text)} is not")
+        return text
+
+
+class UpperText(StrictText):
+    """A string whose letter case does not matter; capitals are what it becomes."""
+
+    def read(self, value: object) -> str:
+        return super().read(value).upper()
+
+
+class UrlText(StrictText):
+    """A public http(s) URL."""
+
+    def read(self, value: object) -> str:
+        text = super().read(value)
+        if (problem := url_problem(text)) is not None:
+            raise ValidationError([problem])
+        return text
+
+
+class ImageText(Strict[Image]):
+    """A picture; `stored` says whether a reference to a stored one is understood as well."""
+
+    stored = False
+
+    def read(self, value: object) -> Image:
+        if not isinstance(value, str):
+            raise fault("not_a_string", f"must be a string (a URL or a data URL), not {kind(value)}")
+        try:
+            return parse_image(value, stored=self.stored)
+        except RequestInvalid as error:
+            problems = list(error.problems)
+        raise ValidationError(problems)
+
+
+class StoredImageText(ImageText):
+    stored = True
+
+
+class Metadata(Strict[dict[str, Any]]):
+    """A bounded JSON object that is handed back as it came; the result shares nothing with what was given."""
+
+    def read(self, value: object) -> dict[str, Any]:
+        if not isinstance(value, dict):
+            raise fault("not_an_object", f"must be an object, not {kind(value)}")
+        if len(value) > METADATA_MAX_KEYS:
+            raise fault("metadata_too_many_keys", f"has at most {METADATA_MAX_KEYS} keys; this one has {len(value)}")
+        _check_json(value)
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        size_bytes = len(text.encode())
+        if size_bytes > METADATA_MAX_BYTES:
+            raise _metadata_too_large(f"this one has {size_bytes}")
+        copy: dict[str, Any] = json.loads(text)
+        return copy
+
+
+def _check_json(root: object) -> None:
+    """Walks with a list, not by recursion, and stops early: what comes in may be deep, wide or part of itself."""
+    waiting: list[tuple[str, object, int]] = [("", root, 0)]
+    seen = 0
+    while waiting:
+        path, value, depth = waiting.pop()
+        seen += 1
+        if isinstance(value, dict | list):
+            if depth >= METADATA_MAX_DEPTH:
+                raise fault("metadata_too_deep", f"is nested at most {METADATA_MAX_DEPTH} levels deep", path)
+            # Every value takes a byte at least.
+            if seen + len(waiting) + len(value) > METADATA_MAX_BYTES:
+                raise _metadata_too_large("this one has more")
+            pairs = value.items() if isinstance(value, dict) else ((str(at), item) for at, item in enumerate(value))
+            for key, item in pairs:
+                _check_key(path, key)
+                waiting.append((_short(f"{path}.{key}" if path else key), item, depth + 1))
+        else:
+            _check_scalar(path, value)
+
+
+def _check_key(path: str, key: object) -> None:
+    if not isinstance(key, str):
+        raise fault("metadata_not_json", f"has only strings as keys, not {kind(key)}", path)
+    if len(key) > METADATA_MAX_BYTES:
+        raise _metadata_too_large("this one has more")
+    if (problem := text_problem(key)) is not None:
+        raise fault(problem.code, problem.message, path)
+
+
+def _check_scalar(path: str, value: object) -> None:
+    if isinstance(value, str):
+        if (problem := text_problem(value)) is not None:
+            raise fault(problem.code, problem.message, path)
+    elif isinstance(value, int):
+        if abs(value) > _MAX_INT:
+            raise fault("metadata_number", "an integer must fit into 64 bits", path)
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise fault("metadata_number", "a number must be finite", path)
+    elif value is not None:
+        raise fault("metadata_not_json", f"holds JSON values only, not {kind(value)}", path)
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
+
+
+def _metadata_too_large(but: str) -> ValidationError:
+    return fault("metadata_too_large", f"has at most {METADATA_MAX_BYTES} bytes as JSON; {but}")
+
+
+def _shown_int(value: int) -> str:
+    # Turning a huge integer into digits is refused by Python itself.
+    return str(value) if abs(value) <= _MAX_INT else "this one"

@@ -1,0 +1,165 @@
+"""A job as its producer holds it: read its state, follow its events, wait for its end.
+
+Owns the reading of a job's live view. Refuses to change a job: no time-out and no error here cancels anything.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import redis
+
+from . import keys
+from .errors import JobCancelled, JobFailed, Problem, WaitTimeout
+from .jobs import JobEvent, JobView, State, decode_record
+
+if TYPE_CHECKING:
+    from redis.client import PubSub
+
+REREAD_S: Final = 2.0
+"""A published view can be missed; the record itself is looked at no later than this."""
+OUTAGE_S: Final = 60.0
+"""A wait outlives a Redis that is away for less than this."""
+_RECONNECT_S: Final = 0.25
+_AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
+
+
+class Handle:
+    """One job. Every property asks Redis anew, and raises `redis.RedisError` when it cannot be asked."""
+
+    __slots__ = ("_redis", "id", "warnings")
+
+    def __init__(self, client: redis.Redis, job_id: str, warnings: tuple[Problem, ...] = ()) -> None:
+        self._redis = client
+        self.id = job_id
+        self.warnings = warnings
+        """What will be done, but perhaps not as it was meant; known only to the handle that `submit` returned."""
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r})"
+
+    def view(self) -> JobView | None:
+        """The job as it stands; `None` when it is not accepted yet (or its view has expired)."""
+        raw = self._redis.get(keys.view(self.id))
+        return decode_record(raw) if isinstance(raw, str | bytes) else None
+
+    @property
+    def state(self) -> State | None:
+        """Where the job stands; `None` when it is not accepted yet."""
+        view = self.view()
+        return None if view is None else view.state
+
+    @property
+    def done(self) -> bool:
+        """Whether the job has ended, in whichever way."""
+        view = self.view()
+        return view is not None and view.terminal
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """The fields of the view, and what the last look at the provider found.
+
+        `progress` (0 to 1), `polls` and `next_look_at` (aware, UTC) are `None` while the provider is not being asked;
+        `state` is `None`, and the other fields of the view are absent, before the job is accepted.
+        """
+        view = self.view()
+        found: dict[Any, Any] = self._redis.hgetall(keys.look(self.id))
+        look = {_text(name): _text(value) for name, value in found.items()}
+        progress, polls, due = (_number(look.get(name)) for name in ("progress", "polls", "due"))
+        return {
+            **({"job_id": self.id, "state": None} if view is None else asdict(view)),
+            "progress": progress,
+            "polls": None if polls is None else int(polls),
+            "next_look_at": None if due is None else datetime.fromtimestamp(due, UTC),
+        }
+
+    def events(self, timeout: float | None = None) -> Iterator[JobEvent]:
+        """The job's events from its first to its last, each once, as they happen.
+
+        Raises `WaitTimeout` when the job has not ended within `timeout` seconds.
+        """
+        last = -math.inf
+        for view in self._views(timeout):
+            for event in view.events:
+                if event.seq > last:
+                    last = event.seq
+                    yield event
+
+    def get(self, timeout: float | None = None) -> JobView:
+        """Waits for the end of the job, and returns the completed job.
+
+        Raises `JobFailed`, `JobCancelled`, or `WaitTimeout` after `timeout` seconds, which leaves the job as it is.
+        """
+        for view in self._views(timeout):
+            if view.state is State.COMPLETED:
+                return view
+            if view.state is State.FAILED:
+                raise JobFailed(self.id, view.error_code or "unknown", view.error_message or "The job failed.")
+        raise JobCancelled(self.id)
+
+    def _views(self, timeout: float | None) -> Iterator[JobView]:
+        """The job's views until a terminal one, some of them repeatedly. Raises `WaitTimeout`."""
+        ends_at = math.inf if timeout is None else time.monotonic() + timeout
+        away_since: float | None = None
+        channel: PubSub | None = None
+        try:
+            while True:
+                left_s = max(0.0, ends_at - time.monotonic())
+                view = None
+                try:
+                    if channel is None:
+                        channel = self._subscribed()
+                        view = self.view()
+                    else:
+                        view = self._next(channel, min(REREAD_S, left_s))
+                    away_since = None
+                except _AWAY:
+                    away_since = away_since or time.monotonic()
+                    if time.monotonic() - away_since > OUTAGE_S:
+                        raise
+                    if channel is not None:
+                        channel.close()
+                    channel = None
+                    time.sleep(min(_RECONNECT_S, left_s))
+                if view is not None:
+                    yield view
+                    if view.terminal:
+                        return
+                if time.monotonic() >= ends_at:
+                    raise WaitTimeout(self.id, timeout or 0.0)
+        finally:
+            if channel is not None:
+                channel.close()
+
+    def _subscribed(self) -> PubSub:
+        channel: PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
+        channel.subscribe(keys.view(self.id))
+        return channel
+
+    def _next(self, channel: PubSub, wait_s: float) -> JobView | None:
+        """The view that was published, or the record when something else came, or nothing.
+
+        The first thing that comes is Redis's word that the subscription stands: from then on nothing is missed, so that
+        is when the record has to be read.
+        """
+        message = channel.get_message(timeout=wait_s)
+        if message is not None and message["type"] == "message":
+            return decode_record(message["data"])
+        return self.view()
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "nan")
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

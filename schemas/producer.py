@@ -1,0 +1,196 @@
+"""The producer: checks a request, stores its pictures, and puts it on the stream from which workers accept jobs.
+
+Owns the promise that nothing is submitted twice behind the caller's back: no command is ever repeated by itself.
+Refuses to wait for workers: a submission needs Redis alone, and every step of it has a time-out.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from types import TracebackType
+from typing import Any, Final, Self
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from . import keys
+from .errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid
+from .handle import Handle
+from .images import MAX_BYTES, ImageBytes
+from .requests import GenerationRequest, parse_request
+
+ENTRY_FORM: Final = "1"
+"""The form of a stream entry, so that workers of the next release can tell it from theirs."""
+WEEK_S: Final = 7 * 24 * 3600
+BATCH: Final = 200
+"""Requests that are submitted in one atomic step."""
+
+# Of (tenant, idempotency key): the same key is the same job for good, even when Redis has forgotten it.
+_JOB_IDS: Final = uuid.UUID("6b7c3f0e-5d0a-5c1e-9a53-0d1c4a5f8f5e")
+_SCRIPT: Final = files(__name__.rpartition(".")[0]).joinpath("submit.lua").read_text("utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A request ready for the stream: pictures replaced by references."""
+
+    job_id: str
+    request: GenerationRequest
+    fingerprint: str
+
+    @property
+    def idempotency(self) -> str | None:
+        key = self.request.idempotency_key
+        return None if key is None else keys.idempotency(self.request.tenant, key)
+
+
+class Producer:
+    """Submits requests over one pooled connection; safe to share between threads, and to keep for a process's life.
+
+    `timeout_s` bounds connecting and each exchange with Redis. `input_max_bytes` is the largest picture that is stored
+    in Redis (a larger one has to be given as a URL). Pictures and idempotency keys are kept for `input_ttl_s` and
+    `idempotency_ttl_s`.
+    """
+
+    def __init__(
+        self,
+        redis_url: str,
+        *,
+        timeout_s: float = 3.0,
+        input_max_bytes: int = MAX_BYTES,
+        input_ttl_s: int = WEEK_S,
+        idempotency_ttl_s: int = WEEK_S,
+    ) -> None:
+        self._input_max_bytes, self._input_ttl_s = input_max_bytes, input_ttl_s
+        self._idempotency_ttl_s = idempotency_ttl_s
+        # Said, not left to defaults that differ by release and constructor (none to ten repetitions): a submission that
+        # timed out may have arrived, and repeating it is the caller's decision.
+        self._redis = redis.Redis.from_url(
+            redis_url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._script = self._redis.register_script(_SCRIPT)
+
+    def submit(self, **request: Any) -> Handle:
+        """Submits one request, given by its fields, and returns the handle of its job.
+
+        The same idempotency key gives the same job. Raises `RequestInvalid` (with all problems), `IdempotencyConflict`,
+        `NotSubmitted`.
+        """
+        return self._submit([self._parse(request)])[0]
+
+    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Handle]:
+        """Submits many requests in few exchanges with Redis; the handles come in the order of the requests.
+
+        Nothing is submitted when one of them is invalid (`RequestInvalid`; its fields begin with the request's index).
+        Each 200 are one atomic step. When a later step fails (`IdempotencyConflict`, `NotSubmitted`), earlier ones
+        stand: with idempotency keys the whole can be repeated.
+        """
+        parsed, problems = [], []
+        for index, raw in enumerate(requests):
+            try:
+                parsed.append(self._parse(raw))
+            except RequestInvalid as error:
+                problems += [Problem(f"{index}.{p.field}", p.code, p.message) for p in error.problems]
+        if problems:
+            raise RequestInvalid(problems)
+        return self._submit(parsed)
+
+    def handle(self, job_id: str) -> Handle:
+        """The handle of a job by its id; no question is asked until it is used."""
+        return Handle(self._redis, job_id)
+
+    def close(self) -> None:
+        """Closes the connections. Handles of this producer cannot be used any more."""
+        self._redis.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def _parse(self, raw: Mapping[str, Any]) -> tuple[_Entry, dict[str, bytes]]:
+        request = parse_request(raw)
+        problems = [
+            Problem(name, "image_too_large_to_store", f"at most {self._input_max_bytes:,} bytes are stored: give a URL")
+            for name in ("first_frame_image", "last_frame_image")
+            if isinstance(image := getattr(request, name), ImageBytes) and len(image.data) > self._input_max_bytes
+        ]
+        if problems:
+            raise RequestInvalid(problems)
+        request, blobs = request.detached()
+        key = request.idempotency_key
+        job_id = uuid.uuid4() if key is None else uuid.uuid5(_JOB_IDS, f"{request.tenant}:{key}")
+        return _Entry(str(job_id), request, request.fingerprint()), blobs
+
+    def _submit(self, parsed: Sequence[tuple[_Entry, dict[str, bytes]]]) -> list[Handle]:
+        distinct = _distinct(entry for entry, _ in parsed)
+        with _reported(unknown=False):
+            self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
+        for start in range(0, len(distinct), BATCH):
+            batch = distinct[start : start + BATCH]
+            with _reported(unknown=True):
+                refused = self._script(
+                    keys=[keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch)],
+                    args=[ENTRY_FORM, self._idempotency_ttl_s, *_arguments(batch)],
+                )
+            if refused:
+                raise IdempotencyConflict(batch[int(refused) - 1].job_id)
+        return [Handle(self._redis, entry.job_id, entry.request.warnings) for entry, _ in parsed]
+
+    def _store(self, blobs: Mapping[str, bytes]) -> None:
+        """Stores what is not there yet; what is there lives on as if it were new, and is not sent again."""
+        if not blobs:
+            # An exchange that costs nothing when it fails: a Redis that is away is met here, before the step after
+            # which a missing answer would leave the caller in doubt.
+            self._redis.ping()
+            return
+        pipeline = self._redis.pipeline(transaction=False)
+        for sha256 in blobs:
+            pipeline.expire(keys.input_blob(sha256), self._input_ttl_s)
+        for (sha256, data), there in zip(blobs.items(), pipeline.execute(), strict=True):
+            if not there:
+                self._redis.set(keys.input_blob(sha256), data, ex=self._input_ttl_s)
+
+
+def _distinct(entries: Iterable[_Entry]) -> list[_Entry]:
+    """The entries without repetitions of an idempotency key. Raises `IdempotencyConflict` for unequal ones."""
+    found: dict[str, _Entry] = {}
+    for entry in entries:
+        if found.setdefault(entry.job_id, entry).fingerprint != entry.fingerprint:
+            raise IdempotencyConflict(entry.job_id)
+    return list(found.values())
+
+
+def _arguments(batch: Iterable[_Entry]) -> Iterator[str]:
+    for entry in batch:
+        yield from (entry.job_id, entry.request.to_json(), entry.fingerprint)
+
+
+@contextmanager
+def _reported(*, unknown: bool) -> Iterator[None]:
+    """Turns what Redis can answer into `NotSubmitted`; `unknown` says what a missing answer means."""
+    try:
+        yield
+    except redis.exceptions.OutOfMemoryError:
+        raise NotSubmitted("Redis is out of memory and stored nothing; submit again later", unknown=False) from None
+    except redis.ResponseError as error:
+        # Only the first word: the rest of an answer can quote what was sent.
+        word = str(error).partition(" ")[0]
+        raise NotSubmitted(f"Redis refused the submission ({word}); nothing was submitted", unknown=False) from None
+    except redis.RedisError as error:
+        reason = type(error).__name__
+        if unknown:
+            sentence = f"Redis did not confirm the submission ({reason}); repeat it with the same idempotency key"
+        else:
+            sentence = f"Redis did not answer ({reason}); nothing was submitted"
+        raise NotSubmitted(sentence, unknown=unknown) from error

@@ -1,0 +1,199 @@
+"""The request: what a producer asks for, checked against every rule before anything is stored or paid for.
+
+Owns the form of a request and its canonical JSON. Refuses what it does not understand, with all problems at once, by
+field; refuses to show a prompt, an image or the query of a URL in any message or repr.
+
+Source of the model's rules: the provider's API reference for `minimax_hailuo_02_i2v`. The envelope (`tenant`,
+`idempotency_key`, `metadata`, `priority`, `deadline_s`) is this system's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from decimal import Decimal
+from typing import Any, Final
+
+from marshmallow import RAISE, Schema, ValidationError, post_load, validates_schema
+
+from . import models, rules
+from .errors import Problem, RequestInvalid
+from .fields import ImageText, Metadata, StoredImageText, StrictBool, StrictInt, StrictText, UpperText, UrlText, shown
+from .images import Image, ImageBytes
+
+PRIORITY_LIMIT: Final = 100
+DEADLINE_MAX_S: Final = 7 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationRequest:
+    """One generation as asked for; made by `parse_request`, so it keeps every rule of its model."""
+
+    model: str
+    first_frame_image: Image | None = None
+    last_frame_image: Image | None = None
+    prompt: str | None = field(default=None, repr=False)
+    prompt_optimizer: bool = True
+    duration: int = 6
+    """Seconds."""
+    resolution: str = "768P"
+    callback_url: str | None = field(default=None, repr=False)
+    aigc_watermark: bool = False
+    tenant: str = "default"
+    idempotency_key: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Handed back as it came; at most 50 keys and 8192 bytes of JSON."""
+    priority: int = 0
+    """From -100 to 100; higher goes first."""
+    deadline_s: int | None = None
+    """Seconds from acceptance after which the job counts as overdue."""
+    warnings: tuple[Problem, ...] = field(default=(), compare=False)
+    """What will be done, but perhaps not as it was meant; said to the producer and not stored."""
+
+    @property
+    def is_start_end(self) -> bool:
+        """Whether the film is generated between a first and a last frame."""
+        return self.last_frame_image is not None
+
+    def estimate_usd(self) -> Decimal:
+        """The list price of the film in USD."""
+        return models.get(self.model).estimate_usd(self.duration, self.resolution)
+
+    def detached(self) -> tuple[GenerationRequest, dict[str, bytes]]:
+        """The same request with references in place of image bytes, and those bytes by their SHA-256 (hex)."""
+        blobs: dict[str, bytes] = {}
+
+        def detach(image: Image | None) -> Image | None:
+            if not isinstance(image, ImageBytes):
+                return image
+            ref = image.ref()
+            blobs[ref.sha256] = image.data
+            return ref
+
+        first, last = detach(self.first_frame_image), detach(self.last_frame_image)
+        return replace(self, first_frame_image=first, last_frame_image=last), blobs
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON values, defaults written out, fields without a value left out.
+
+        `parse_request(request.to_dict(), stored_inputs=True)` is equal to the request.
+        """
+        values = {name: getattr(self, name) for name in _NAMES}
+        for name in ("first_frame_image", "last_frame_image"):
+            if values[name] is not None:
+                values[name] = values[name].text
+        values["metadata"] = dict(self.metadata) or None
+        return {name: value for name, value in values.items() if value is not None}
+
+    def to_json(self) -> str:
+        """`to_dict` as canonical JSON: keys sorted, no spaces, ASCII. Equal requests give equal text."""
+        return _canonical(self.to_dict())
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) of what is asked for: all but the idempotency key; the same for a picture and its reference."""
+        values = self.detached()[0].to_dict()
+        values.pop("idempotency_key", None)
+        return hashlib.sha256(_canonical(values).encode()).hexdigest()
+
+
+def parse_request(raw: Mapping[str, Any], *, stored_inputs: bool = False) -> GenerationRequest:
+    """The request behind a mapping of JSON values; `None` stands for a field that is not given.
+
+    With `stored_inputs` a picture may also be an `input:` reference, as in requests that were stored already. Raises
+    `RequestInvalid` with all problems; fields in them are dotted paths.
+    """
+    if not isinstance(raw, Mapping):
+        raise RequestInvalid([Problem("request", "not_an_object", "a request is an object with named fields")])
+    given = {name: value for name, value in raw.items() if value is not None or name not in _NAMES}
+    try:
+        request: GenerationRequest = (_STORED if stored_inputs else _DIRECT).load(given)
+    except ValidationError as error:
+        found = _problems(error.messages_dict)
+    else:
+        return request
+    # Raised outside the handler: marshmallow's error holds the values, and must not travel along as the context.
+    raise RequestInvalid(found)
+
+
+class _RequestSchema(Schema):
+    class Meta:
+        unknown = RAISE
+
+    model = StrictText(load_default=None)
+    first_frame_image = ImageText(load_default=None)
+    last_frame_image = ImageText(load_default=None)
+    prompt = StrictText(load_default=None)
+    prompt_optimizer = StrictBool(load_default=True)
+    duration = StrictInt(load_default=None)
+    resolution = UpperText(load_default=None)
+    callback_url = UrlText(load_default=None)
+    aigc_watermark = StrictBool(load_default=False)
+    tenant = StrictText(
+        load_default="default",
+        pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
+        rule="1 to 64 letters, digits, - or _, the first a letter or digit",
+    )
+    idempotency_key = StrictText(
+        load_default=None, pattern=r"[!-~]{1,200}", rule="1 to 200 visible ASCII characters without spaces"
+    )
+    metadata = Metadata(load_default=dict)
+    priority = StrictInt(load_default=0, low=-PRIORITY_LIMIT, high=PRIORITY_LIMIT)
+    deadline_s = StrictInt(load_default=None, low=1, high=DEADLINE_MAX_S)
+
+    @validates_schema(pass_original=True, skip_on_field_errors=False)
+    def _rules_of_the_model(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> None:
+        name = data.get("model", "")
+        model = models.MODELS.get(name)
+        found = list(rules.problems(model or models.any_model(), data, original))
+        if name is None:
+            found.append(Problem("model", "required", f"name the model; known: {', '.join(models.MODELS)}"))
+        elif model is None and "model" in data:
+            sentence = f"there is no model {shown(name)}; {_nearest(name, models.MODELS)}"
+            found.append(Problem("model", "model_unknown", sentence))
+        if found:
+            by_field: dict[str, list[Problem]] = {}
+            for problem in found:
+                by_field.setdefault(problem.field, []).append(replace(problem, field=""))
+            raise ValidationError(by_field)
+
+    @post_load
+    def _build(self, data: dict[str, Any], **_: Any) -> GenerationRequest:
+        model = models.get(data["model"])
+        if data["duration"] is None:
+            data["duration"] = model.default_duration
+        if data["resolution"] is None:
+            data["resolution"] = model.default_resolution
+        return GenerationRequest(**data, warnings=tuple(rules.warnings(model, data)))
+
+
+class _StoredRequestSchema(_RequestSchema):
+    first_frame_image = StoredImageText(load_default=None)
+    last_frame_image = StoredImageText(load_default=None)
+
+
+_NAMES: Final = tuple(f.name for f in fields(GenerationRequest) if f.name != "warnings")
+_DIRECT: Final = _RequestSchema()
+_STORED: Final = _StoredRequestSchema()
+
+
+def _problems(messages: Mapping[Any, Any]) -> list[Problem]:
+    """The problems in marshmallow's messages, known fields first and in their order."""
+    found = []
+    for name in sorted(messages, key=lambda name: (_NAMES.index(name) if name in _NAMES else len(_NAMES), str(name))):
+        if name not in _NAMES:
+            sentence = f"there is no such field; {_nearest(str(name), _NAMES)}"
+            found.append(Problem(shown(name).strip("'"), "unknown_field", sentence))
+            continue
+        found += [replace(p, field=f"{name}.{p.field}" if p.field else name) for p in messages[name]]
+    return found
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return f"the nearest known name is {difflib.get_close_matches(name[:60].lower(), known, n=1, cutoff=0.0)[0]}"
+
+
+def _canonical(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, sort_keys=True, separators=(",", ":"))

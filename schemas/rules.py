@@ -1,0 +1,111 @@
+"""The rules of a request that need more than one field: what its model takes, requires and offers.
+
+Owns the checks that run after each value has its type. Refuses to raise: problems and warnings are values, so that all
+of them can be said at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from . import camera
+from .errors import Problem
+from .fields import shown
+from .images import ImageBytes, ImageRef
+from .models import Model
+
+MODEL_FIELDS: Final = (
+    "first_frame_image",
+    "last_frame_image",
+    "prompt",
+    "prompt_optimizer",
+    "duration",
+    "resolution",
+    "callback_url",
+    "aigc_watermark",
+)
+"""The fields whose presence depends on the model; all others are the envelope, and every request may have them."""
+
+
+def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
+    """Every broken rule of `model`.
+
+    `data` holds the fields that were read (`None`: not given), `given` the request as it came; a field that is in
+    `given` and not in `data` has been complained about already.
+    """
+    for name in MODEL_FIELDS:
+        if name in given and name not in model.fields:
+            yield Problem(name, "field_not_of_model", f"this field is not taken by {model.name}")
+        elif name in model.required and name not in given:
+            yield Problem(name, "required", f"this field is required by {model.name}")
+    prompt = data.get("prompt")
+    if prompt is not None:
+        yield from _prompt_problems(model, prompt)
+    yield from _offer_problems(model, data, start_end="last_frame_image" in given)
+
+
+def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
+    """What will be done, but perhaps not as it was meant. `data` is a request without problems."""
+    first, last = data["first_frame_image"], data["last_frame_image"]
+    for name, image in (("first_frame_image", first), ("last_frame_image", last)):
+        if isinstance(image, ImageBytes) and image.declared:
+            sentence = f"the data URL claims {shown(image.declared)}, the picture is {image.format}; it is sent as that"
+            yield Problem(name, "image_media_type", sentence)
+    known = ImageBytes | ImageRef
+    if isinstance(first, known) and isinstance(last, known):
+        sizes = (first.width, first.height), (last.width, last.height)
+        if sizes[0] != sizes[1]:
+            (a, b), (c, d) = sizes
+            sentence = f"the last frame ({c}x{d} px) will be cropped to the dimensions of the first frame ({a}x{b} px)"
+            yield Problem("last_frame_image", "last_frame_cropped", sentence)
+    for bracket in camera.brackets(data["prompt"] or "", model.camera_instructions):
+        if len(bracket.known) > camera.MAX_COMBINED:
+            sentence = (
+                f"[{', '.join(bracket.known)}] combines {len(bracket.known)} camera instructions; "
+                f"no more than {camera.MAX_COMBINED} are recommended"
+            )
+            yield Problem("prompt", "camera_too_many_combined", sentence)
+
+
+def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
+    if len(prompt) > model.prompt_max_chars:
+        sentence = f"a prompt has at most {model.prompt_max_chars} characters; this one has {len(prompt)}"
+        yield Problem("prompt", "prompt_too_long", sentence)
+        return
+    known = model.camera_instructions
+    unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
+    for word in unknown:
+        sentence = (
+            f"[{word if len(word) <= 40 else word[:37] + '...'}] is not a camera instruction; "
+            f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"
+        )
+        yield Problem("prompt", "camera_unknown", sentence)
+
+
+def _offer_problems(model: Model, data: Mapping[str, Any], *, start_end: bool) -> Iterator[Problem]:
+    offer = model.offered(start_end=start_end)
+    with_last = " with a last frame" if start_end else ""
+    duration = data.get("duration")
+    resolution = data.get("resolution")
+    if duration is None and "duration" in data:
+        duration = model.default_duration
+    if resolution is None and "resolution" in data:
+        resolution = model.default_resolution
+
+    if duration is not None and duration not in offer:
+        sentence = f"{duration} s is not offered{with_last}; allowed: {', '.join(f'{d} s' for d in offer)}"
+        yield Problem("duration", "duration_not_offered", sentence)
+        duration = None
+    if resolution is None:
+        return
+    if resolution not in model.resolutions:
+        sentence = f"{shown(resolution)} is not a resolution; allowed: {', '.join(model.resolutions)}"
+        yield Problem("resolution", "resolution_unknown", sentence)
+        return
+    rows = offer.values() if duration is None else (offer[duration],)
+    allowed = [word for word in model.resolutions if any(word in row for row in rows)]
+    if resolution not in allowed:
+        at = "" if duration is None else f" for {duration} s"
+        sentence = f"{resolution} is not offered{at}{with_last}; allowed: {', '.join(allowed)}"
+        yield Problem("resolution", "resolution_not_offered", sentence)

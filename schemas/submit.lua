@@ -1,0 +1,36 @@
+-- Submits a batch of requests: all of it, or nothing when an idempotency key in it belongs to another request.
+--
+-- KEYS[1]      the stream of requests
+-- KEYS[1 + i]  the idempotency record of request i; the stream's own key when request i has no idempotency key
+-- ARGV[1]      form of the stream entries (field `v`)
+-- ARGV[2]      seconds for which an idempotency record is kept
+-- ARGV[3i .. 3i + 2]  job id, request (JSON) and fingerprint of request i
+-- Returns 0, or the number i of the first request whose key belongs to another one (then nothing was written).
+--
+-- Atomic, because between "is the key free?" and "it is mine" another producer could ask the same. The entry is written
+-- before the record: were the second write refused, a repetition would add the same job again, which workers notice;
+-- a record without its entry would lose the job.
+
+local stream = KEYS[1]
+local count = #KEYS - 1
+local known = {}
+for i = 1, count do
+  if KEYS[1 + i] ~= stream then
+    local fingerprint = redis.call('GET', KEYS[1 + i])
+    if fingerprint then
+      if fingerprint ~= ARGV[3 * i + 2] then
+        return i
+      end
+      known[i] = true
+    end
+  end
+end
+for i = 1, count do
+  if not known[i] then
+    redis.call('XADD', stream, '*', 'v', ARGV[1], 'job', ARGV[3 * i], 'request', ARGV[3 * i + 1])
+    if KEYS[1 + i] ~= stream then
+      redis.call('SET', KEYS[1 + i], ARGV[3 * i + 2], 'EX', ARGV[2])
+    end
+  end
+end
+return 0

@@ -1,0 +1,68 @@
+"""Which URLs a request may carry: public http(s) ones, because it is the provider that opens them.
+
+Owns the judgement by the text alone; refuses to look up names, so a public name with a private address passes here.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from .errors import Problem
+
+MAX_CHARS: Final = 2048
+
+_HOST_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_NOT_PUBLIC: Final = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa")
+_SHOWN_CHARS: Final = 60
+
+
+def url_problem(url: str) -> Problem | None:
+    """What is wrong with a URL, or `None`. The message shows the host at most: paths and queries may hold secrets."""
+    if len(url) > MAX_CHARS:
+        return Problem("", "url_too_long", f"a URL has at most {MAX_CHARS} characters, this one has {len(url)}")
+    if "\\" in url or any(char <= " " or char == "\x7f" for char in url):
+        return Problem("", "url_malformed", "a URL holds no white space, control characters or backslashes")
+    try:
+        url.encode()
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:  # its text can quote the URL
+        return Problem("", "url_malformed", "this is not a well-formed URL")
+    if parts.scheme not in {"http", "https"}:
+        return Problem("", "url_scheme", "only http and https URLs can be opened by the provider")
+    if not host:
+        return Problem("", "url_no_host", "the URL names no host")
+    if "@" in parts.netloc:
+        return Problem("", "url_userinfo", "a URL with a user name or password is not accepted")
+    return _host_problem(host)
+
+
+def _host_problem(host: str) -> Problem | None:
+    name = host.lower().removesuffix(".")
+    address = _address(name)
+    if address is not None:
+        # `is_global` alone lets multicast through; a mapped address is judged by what it maps to.
+        mapped = getattr(address, "ipv4_mapped", None) or address
+        public = mapped.is_global and not mapped.is_multicast
+    else:
+        public = "." in name and not name.endswith(_NOT_PUBLIC)
+        if public and not _HOST_NAME.fullmatch(name):
+            # Also the other spellings of an IPv4 address (`127.1`, `0x7f.0.0.1`): no public name ends in a number.
+            return Problem("", "url_host", f"{_shown(host)} is not a host name (write an international one as xn--…)")
+    if public:
+        return None
+    return Problem("", "url_not_public", f"the host {_shown(host)} is not public: the provider could not reach it")
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _shown(host: str) -> str:
+    return ascii(host if len(host) <= _SHOWN_CHARS else f"{host[:_SHOWN_CHARS]}...")
