@@ -1,0 +1,103 @@
+"""A task as the provider keeps it: its id, how long it takes, what it costs and where it stands.
+
+Owns the law of latencies and the price list. Refuses to know HTTP, films or files on disk beyond their paths.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+import os
+import random
+import time
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+
+from .scenario import Plan
+from .validation import Order
+
+MEDIAN_LATENCY_S: Final = {
+    ("512P", 6): 60.0,
+    ("512P", 10): 120.0,
+    ("768P", 6): 150.0,
+    ("768P", 10): 300.0,
+    ("1080P", 6): 270.0,
+}
+LATENCY_SIGMA: Final = 0.35
+PRICE_USD: Final = {
+    ("512P", 6): Decimal("0.10"),
+    ("512P", 10): Decimal("0.15"),
+    ("768P", 6): Decimal("0.28"),
+    ("768P", 10): Decimal("0.56"),
+    ("1080P", 6): Decimal("0.48"),
+}
+PROGRESS_CAP: Final = 0.99
+"""What a task shows that should have ended but has not: its film lags, or it never ends."""
+
+_ID_ALPHABET: Final = "0123456789abcdefghijklmnopqrstuv"
+
+
+class TaskIds:
+    """Makes ids of twenty base32hex characters: time, process and counter, so that a restart never repeats one."""
+
+    def __init__(self) -> None:
+        self._process = os.urandom(5)
+        self._counter = itertools.count(int.from_bytes(os.urandom(2)))
+
+    def next(self) -> str:
+        count = (next(self._counter) % 2**24).to_bytes(3)
+        number = int.from_bytes(int(time.time()).to_bytes(4) + self._process + count) << 4
+        return "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))
+
+
+def latency_s(resolution: str, duration_s: int, seed: int, nth: int) -> float:
+    """Simulated seconds that the `nth` task takes: log-normal around the median of its kind, repeatable by seed."""
+    die = random.Random(f"{seed}:{nth}")  # noqa: S311 - a repeatable die, not a secret
+    return MEDIAN_LATENCY_S[resolution, duration_s] * math.exp(die.gauss(0.0, LATENCY_SIGMA))
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One file to download: `name` is the last part of its URL."""
+
+    name: str
+    type: str
+    path: Path
+    content_type: str
+    duration_s: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """One accepted create. `created_s` and `ended_s` are epoch seconds, `begun_s` is monotonic; `host` is the address
+    under which the creator knows this server."""
+
+    id: str
+    key: str
+    order: Order = field(repr=False)
+    plan: Plan
+    latency_s: float
+    host: str
+    created_s: float
+    begun_s: float
+    status: str = "in_progress"
+    ended_s: float | None = None
+    cost_usd: Decimal | None = None
+    error: tuple[object, str] | None = None
+    outputs: list[list[OutputFile]] = field(default_factory=list)
+    poll_faults: int = 0
+    output_faults: int = 0
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    poll_head: bytes = b""
+    poll_tail: bytes = b""
+
+    def progress(self, now_s: float, speed: float) -> float:
+        """0..1 at a monotonic instant: rises with time, 1 only when completed."""
+        if self.status == "completed":
+            return 1.0
+        if self.plan.poll.never:
+            return PROGRESS_CAP * (1 - math.exp(-(now_s - self.begun_s) * speed / self.latency_s))
+        return min(PROGRESS_CAP, (now_s - self.begun_s) * speed / max(self.latency_s, 1e-6))

@@ -1,0 +1,57 @@
+"""Latencies, prices, ids and progress."""
+
+from __future__ import annotations
+
+import re
+import statistics
+
+import pytest
+
+from ops.simulator.scenario import Plan, PollPlan
+from ops.simulator.tasks import MEDIAN_LATENCY_S, PRICE_USD, Task, TaskIds, latency_s
+from ops.simulator.validation import Order, Picture
+
+
+@pytest.mark.parametrize(("kind", "median_s"), MEDIAN_LATENCY_S.items())
+def test_latency_is_log_normal_around_its_median(kind: tuple[str, int], median_s: float) -> None:
+    drawn = [latency_s(*kind, seed=7, nth=nth) for nth in range(2000)]
+    assert statistics.median(drawn) == pytest.approx(median_s, rel=0.05)
+    ordered = sorted(drawn)
+    # One sigma either side of the median of a log-normal holds the 16th and the 84th percentile.
+    assert ordered[1680] / ordered[320] == pytest.approx(2.718281828 ** (2 * 0.35), rel=0.1)
+
+
+def test_latency_is_repeatable_by_seed_and_differs_between_tasks() -> None:
+    assert latency_s("768P", 6, 7, 1) == latency_s("768P", 6, 7, 1)
+    assert len({latency_s("768P", 6, seed, nth) for seed in (7, 8) for nth in (1, 2)}) == 4
+
+
+def test_every_kind_that_has_a_latency_has_a_price() -> None:
+    assert PRICE_USD.keys() == MEDIAN_LATENCY_S.keys()
+
+
+def test_ids_look_like_the_providers_and_never_repeat() -> None:
+    ids, restarted = TaskIds(), TaskIds()
+    made = [ids.next() for _ in range(2000)] + [restarted.next() for _ in range(2000)]
+    assert len(set(made)) == 4000
+    assert all(re.fullmatch(r"[0-9a-v]{20}", one) for one in made)
+
+
+def task(**poll: object) -> Task:
+    order = Order("m", Picture(url="http://x/"), None, "", 6, "768P", None, watermark=False)
+    return Task("id", "key-1", order, Plan(poll=PollPlan(**poll)), 100.0, "h", 0.0, 50.0)  # type: ignore[arg-type]
+
+
+def test_progress_rises_with_time_and_is_one_only_when_completed() -> None:
+    shown = task()
+    assert [shown.progress(50.0 + s, speed=10.0) for s in (0, 5, 9)] == [0.0, 0.5, 0.9]
+    assert shown.progress(1e6, speed=10.0) == 0.99
+    shown.status = "completed"
+    assert shown.progress(50.0, speed=10.0) == 1.0
+
+
+def test_a_task_that_never_ends_still_shows_rising_progress() -> None:
+    shown = task(never=True)
+    steps = [shown.progress(50.0 + s, speed=10.0) for s in (0, 5, 10, 50)]
+    assert steps == sorted(set(steps))
+    assert steps[-1] < 0.99
