@@ -57,6 +57,8 @@ class Context:
 
 _factory: Callable[[], Context] | None = None
 _built: tuple[int, Context] | None = None
+# A forked child keeps its parent's clients alive: collecting them would close connections that the parent still uses.
+_inherited: list[Context] = []
 _lock = threading.Lock()
 
 
@@ -73,5 +75,7 @@ def current() -> Context:
         if _built is None or _built[0] != os.getpid():
             if _factory is None:
                 raise RuntimeError("no context is installed: tasks run in a worker started by `python -m workers`")
+            if _built is not None:
+                _inherited.append(_built[1])
             _built = (os.getpid(), _factory())
         return _built[1]

@@ -204,10 +204,12 @@ def costs(
 def _sums(tx: Transaction, name: sa.ColumnElement[str], conditions: Sequence[sa.ColumnElement[bool]]) -> list[CostRow]:
     label = name.label("name")
     # Estimated and reported amounts are rows of their own here: a sum over a column keeps the column's exact type.
-    query = sa.select(label, charges.c.estimated, sa.func.count().label("count"), sa.func.sum(charges.c.amount_usd))
+    figures = (sa.func.count().label("charges"), sa.func.sum(charges.c.amount_usd).label("amount"))
+    query = sa.select(label, charges.c.estimated, *figures)
     sums: dict[str, list[tuple[bool, int, Decimal]]] = {}
-    for value, estimated, count, amount in tx.execute(query.where(*conditions).group_by(label, charges.c.estimated)):
-        sums.setdefault(value, []).append((estimated, count, amount))
+    # By the label: written out again, its parameters would make it another expression to PostgreSQL.
+    for row in tx.execute(query.where(*conditions).group_by("name", charges.c.estimated)):
+        sums.setdefault(row.name, []).append((row.estimated, row.charges, row.amount))
     rows = [
         CostRow(
             value,

@@ -1,0 +1,43 @@
+"""Errors of fetching, checking and keeping files, by what to do about them. None ever carries a URL."""
+
+from __future__ import annotations
+
+
+class MediaError(Exception):
+    """The base of all errors of this package."""
+
+
+class FetchError(MediaError):
+    """An output was not fetched; nothing of it is left on disk. `reason` is in words of ours."""
+
+    def __init__(self, reason: str, http_status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.http_status = reason, http_status
+
+
+class FetchExpired(FetchError):
+    """The URL is no longer served (401, 403, 404, 410). Get a fresh one by a poll, then fetch again."""
+
+
+class FetchRefused(FetchError):
+    """What the URL gives is not wanted: too big, a web page, endless redirects. Fetching again gives the same."""
+
+
+class FetchInterrupted(FetchError):
+    """The transfer broke off, ran out of time, or met a busy server. Fetch again."""
+
+
+class NotPlayable(MediaError):
+    """The file is no video (or picture) that can be decoded. Fetching again may help once; then it is what was made."""
+
+
+class PathRefused(MediaError, ValueError):
+    """The path or name is not one of ours. A mistake of the caller: do not try again."""
+
+
+class InputUnavailable(MediaError):
+    """An input is missing from the store, or its bytes are not those that were stored. The job cannot be created."""
+
+    def __init__(self, sha256: str, reason: str) -> None:
+        super().__init__(f"input {sha256}: {reason}")
+        self.sha256, self.reason = sha256, reason

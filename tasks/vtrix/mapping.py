@@ -1,0 +1,36 @@
+"""Our request in the provider's words: the body of a create. Refuses to validate; `schemas` has done that."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas import models
+from schemas.requests import GenerationRequest
+
+
+def create_body(
+    request: GenerationRequest,
+    *,
+    first_frame: str | None,
+    last_frame: str | None = None,
+    callback_url: str | None = None,
+) -> dict[str, Any]:
+    """The JSON body of a create: `{"model": ..., "input": [{"params": {...}}]}`.
+
+    `first_frame` and `last_frame` are public URLs or data URLs. `callback_url` is ours, not the request's. Defaults are
+    sent explicitly, so that a changed default at the provider changes nothing; what is not set, and what the model does
+    not know, is left out.
+    """
+    params = {
+        "first_frame_image": first_frame,
+        "last_frame_image": last_frame,
+        "prompt": request.prompt,
+        "prompt_optimizer": request.prompt_optimizer,
+        "duration": request.duration,
+        "resolution": request.resolution,
+        "callback_url": callback_url,
+        "aigc_watermark": request.aigc_watermark,
+    }
+    known = models.get(request.model).fields
+    sent = {name: value for name, value in params.items() if name in known and value is not None}
+    return {"model": request.model, "input": [{"params": sent}]}

@@ -1,0 +1,42 @@
+"""Tiny real films and pictures for the tests of this room and of fetching."""
+
+import io
+from fractions import Fraction
+
+import av
+from PIL import Image
+
+
+def film(path, width=64, height=48, seconds=1.0, fps=10, codec="mpeg4", options=None):
+    """Write an MP4 of one colour a frame to `path`."""
+    with av.open(str(path), "w", format="mp4", options=options or {}) as container:
+        stream = container.add_stream(codec, rate=fps)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.time_base = Fraction(1, fps)
+        for number in range(round(seconds * fps)):
+            picture = Image.new("RGB", (width, height), (number * 5 % 256, 80, 160))
+            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+                container.mux(packet)
+        for packet in stream.encode():
+            container.mux(packet)
+    return path
+
+
+def sound(path, seconds=0.2):
+    """Write an MP4 with sound and no picture to `path`."""
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=int(8000 * seconds))
+        frame.sample_rate = 8000
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        for packet in [*stream.encode(frame), *stream.encode()]:
+            container.mux(packet)
+    return path
+
+
+def picture(kind="PNG", width=40, height=30):
+    """The bytes of a picture."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (10, 20, 30)).save(buffer, kind)
+    return buffer.getvalue()
