@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import Celery
+from celery.signals import setup_logging
 
 from workers import lanekeeper, runtime
 from workers.celeryconfig import config
@@ -18,6 +19,12 @@ def make_app() -> Celery:
     return made
 
 
-configure_logs(settings().log_level, settings().log_format)
+@setup_logging.connect
+def _our_logs(**_: object) -> None:
+    # Connected, so that Celery leaves logging alone: it would set its own level and format.
+    configure_logs(settings().log_level, settings().log_format)
+
+
+_our_logs()
 app = make_app()
 runtime.install()

@@ -11,6 +11,7 @@ from tasks.ledger.migrate import check
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
+from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
 from workers.settings import Settings, settings
 
@@ -33,9 +34,7 @@ def build(read: Settings) -> Context:
         fetcher=OutputFetcher(
             store,
             max_bytes=read.policy.output_max_bytes,
-            connect_timeout_s=read.http.connect_s,
-            read_timeout_s=read.http.download_read_s,
-            total_timeout_s=read.http.download_total_s,
+            within=Deadlines(read.http.connect_s, read.http.download_read_s, read.http.download_total_s),
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),
@@ -57,6 +56,7 @@ def _client(read: Settings, alias: str) -> VtrixClient:
         read.provider_url,
         read.provider_keys[alias].reveal(),
         alias,
-        connect_timeout_s=read.http.connect_s,
-        create_read_s=read.http.create_read_s,
+        create=Deadlines(read.http.connect_s, read.http.create_read_s, read.http.create_total_s),
+        poll=Deadlines(read.http.connect_s, read.http.poll_read_s, read.http.poll_total_s),
+        pool_size=read.policy.poll_concurrency,
     )

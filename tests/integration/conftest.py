@@ -13,13 +13,13 @@ import pytest
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
 from tasks.pulse import Pulse
-from tests.support.valkey import running_valkey
+from tests.support.valkey import valkey_server
 
 
 @pytest.fixture
 def redis_url(tmp_path: Path) -> Iterator[str]:
-    with running_valkey(tmp_path) as url:
-        yield url
+    with valkey_server(tmp_path) as server:
+        yield server.url
 
 
 @pytest.fixture

@@ -1,0 +1,63 @@
+# Two commands matter: `make demo` and `make test`. Each sets up .venv by itself, from the lock.
+
+PYTHON ?= python3
+UV ?= uv
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+JOBS ?= 3
+SPEED ?= 30
+DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
+
+# What is given for the demo reaches it as it was typed: make expands no $ in it, and the shell reads it from the
+# environment, in quotes, never as text of a command.
+$(foreach name,$(DEMO),$(eval override $(name) := $$(value $(name))))
+export $(DEMO)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint types imports lock clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+
+demo: $(STAMP) ## run generations to real films: JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
+	@exec $(BIN)/python -m workers demo \
+	  $${JOBS:+"--jobs=$$JOBS"} $${IMAGE:+"--image=$$IMAGE"} $${PROMPT:+"--prompt=$$PROMPT"} \
+	  $${RESOLUTION:+"--resolution=$$RESOLUTION"} $${DURATION:+"--duration=$$DURATION"} \
+	  $${SPEED:+"--speed=$$SPEED"} $${PROVIDER:+"--provider=$$PROVIDER"}
+
+up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
+	@exec $(BIN)/python -m workers up
+
+test: lint types imports ## everything that has to hold: lint, types, import rules, all tests
+	@exec $(BIN)/python -m pytest
+
+lint: $(STAMP) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+imports: $(STAMP) ## which room may import which
+	$(BIN)/lint-imports
+
+lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
+	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers \
+	  pyproject.toml -o requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra dev \
+	  -c requirements.lock pyproject.toml -o requirements-dev.lock
+
+clean: ## remove .venv, caches and builds; var/ with its films and bills stays
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find schemas tasks workers ops tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@sh ops/prerequisites.sh "$(PYTHON)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,58 @@
+"""Flower's settings: what its pages show of a task, for how long, and to whom. It is a view and keeps no record.
+
+Flower runs this file and takes the names it knows; the command line (`--address`, `--port`, ...) has the last word.
+"""
+
+from __future__ import annotations
+
+import ast
+from typing import Protocol
+
+# Without a login of its own, it is for this machine only, and for looking only. Behind a proxy that asks who is there,
+# `--read_only=False` brings back the buttons.
+address = "127.0.0.1"
+read_only = True
+
+max_tasks = 20_000
+purge_offline_workers = 300  # seconds
+natural_time = True
+tasks_columns = "name,state,kwargs,received,started,runtime,worker,uuid"
+
+# Ids and numbers by which people look for a job. Whatever else a message may ever carry is not for a web page.
+_SHOWN = ("job", "lane", "model", "seconds", "resolution")
+_LONGEST = 80
+_LONGEST_KWARGS = 2_000
+
+
+class _Task(Protocol):
+    args: object
+    kwargs: object
+    result: object
+
+
+def format_task(task: _Task) -> _Task:
+    """Reduce a task (a copy, made by Flower) to what may be shown.
+
+    `kwargs` becomes `job=..., model=..., seconds=6, resolution=768P`, as far as it has them; arguments by position and
+    results are blanked. Never raises: Flower would then show the task as it came.
+    """
+    task.args = ""
+    task.kwargs = _shown(getattr(task, "kwargs", None))
+    task.result = ""
+    return task
+
+
+def _shown(text: object) -> str:
+    if not isinstance(text, str) or len(text) > _LONGEST_KWARGS:
+        return ""
+    try:
+        kwargs = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return ""
+    if not isinstance(kwargs, dict):
+        return ""
+    return ", ".join(
+        f"{name}={kwargs[name]}"
+        for name in _SHOWN
+        if isinstance(kwargs.get(name), str | int | float) and len(str(kwargs[name])) <= _LONGEST
+    )

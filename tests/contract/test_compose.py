@@ -1,0 +1,148 @@
+"""The compose file: valid by the Compose Specification, and the same commands, queues and settings as `workers up`.
+
+The schema is the specification's own, `ops/compose-spec.json` (Apache License 2.0, its text beside it), so that the
+check needs neither docker nor a network.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from workers import pools
+from workers.parts import Part
+from workers.stackplan import PROVIDER_URL, VALKEY_DURABILITY, StackOptions, StackPlan, simulator_command
+
+ROOT = Path(__file__).parents[2]
+# What `up` decides by itself and a deployment by its .env, where the settings refuse to start without it.
+FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS"}
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict[str, Any]:
+    return yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict[str, Any]:
+    return json.loads((ROOT / "ops" / "compose-spec.json").read_text())
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Iterator[StackPlan]:
+    plan = StackPlan(StackOptions(var=tmp_path, env={"PATH": os.defpath}))
+    yield plan
+    plan.close()
+
+
+def parts_of(plan: StackPlan) -> dict[str, Part]:
+    return {part.name: part for stage in plan.stages() for part in stage}
+
+
+def service(compose: dict[str, Any], name: str) -> dict[str, Any]:
+    return compose["services"][name]
+
+
+def without_python(line: list[str]) -> list[str]:
+    assert Path(line[0]).name.startswith("python")
+    return line[1:]
+
+
+def test_the_file_is_valid_by_the_specification(compose: dict[str, Any], schema: dict[str, Any]) -> None:
+    jsonschema.Draft202012Validator(schema).validate(compose)
+
+
+def test_the_check_would_find_a_mistake(compose: dict[str, Any], schema: dict[str, Any]) -> None:
+    wrong = {**compose, "services": {"lanes": {**service(compose, "lanes"), "comand": []}}}
+    with pytest.raises(jsonschema.ValidationError, match="comand"):
+        jsonschema.Draft202012Validator(schema).validate(wrong)
+
+
+def test_every_part_of_up_is_a_service_and_the_database_is_added(compose: dict[str, Any], plan: StackPlan) -> None:
+    assert set(compose["services"]) == set(parts_of(plan)) | {"postgres"}
+
+
+@pytest.mark.parametrize("name", pools.POOLS)
+def test_a_pool_runs_by_the_verb_that_runs_the_command_of_up(
+    compose: dict[str, Any], plan: StackPlan, name: str
+) -> None:
+    assert service(compose, name)["command"] == ["python", "-m", "workers", "pool", name]
+    assert parts_of(plan)[name].argv == pools.command(name, pools.PoolSizes())
+
+
+def test_the_other_commands_are_those_of_up(compose: dict[str, Any], plan: StackPlan) -> None:
+    own = parts_of(plan)
+    assert service(compose, "migrate")["command"][1:] == without_python(list(own["migrate"].argv))
+    assert service(compose, "flower")["command"] == pools.flower_command(address="0.0.0.0", port=5555, python="python")
+    options = StackOptions(var=Path("var"))
+    assert service(compose, "simulator")["command"] == simulator_command(
+        host="0.0.0.0",
+        port=8900,
+        folder=Path("/var/lib/reelworks"),
+        speed=options.speed,
+        seed=options.seed,
+        python="python",
+    )
+
+
+def test_valkey_keeps_messages_as_durably_as_that_of_up(compose: dict[str, Any], plan: StackPlan) -> None:
+    assert service(compose, "valkey")["command"] == ["valkey-server", *VALKEY_DURABILITY]
+    assert parts_of(plan)["valkey"].argv[-len(VALKEY_DURABILITY) :] == list(VALKEY_DURABILITY)
+
+
+@pytest.mark.parametrize("name", ["migrate", "flower", *pools.POOLS])
+def test_a_service_has_every_setting_that_up_gives(compose: dict[str, Any], plan: StackPlan, name: str) -> None:
+    given = {variable for variable in parts_of(plan)[name].env if variable.startswith("REELWORKS_")}
+    assert set(service(compose, name)["environment"]) == given - FROM_ENV_FILE
+    assert service(compose, name)["env_file"] == [{"path": ".env", "required": False}]
+
+
+def test_the_defaults_of_pools_and_provider_are_those_of_up(compose: dict[str, Any]) -> None:
+    settings = service(compose, "lanes")["environment"]
+    sizes = pools.PoolSizes()
+    for pool in pools.POOLS.values():
+        assert settings[pool.variable] == f"${{{pool.variable}:-{getattr(sizes, pool.setting)}}}"
+    assert settings["REELWORKS_PROVIDER_URL"] == f"${{REELWORKS_PROVIDER_URL:-{PROVIDER_URL}}}"
+
+
+def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
+    assert service(compose, "postgres")["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
+    assert ":${POSTGRES_PASSWORD:?" in service(compose, "lanes")["environment"]["REELWORKS_DATABASE_URL"]
+    assert "sk-" not in (ROOT / "docker-compose.yml").read_text()
+
+
+def test_workers_share_one_store_and_state_outlives_containers(compose: dict[str, Any]) -> None:
+    for name in pools.POOLS:
+        settings, volumes = service(compose, name)["environment"], service(compose, name)["volumes"]
+        assert volumes == ["store:/var/lib/reelworks"]
+        assert settings["REELWORKS_STORE"].startswith("/var/lib/reelworks/")
+    mounted = {volume.partition(":")[0] for each in compose["services"].values() for volume in each.get("volumes", [])}
+    assert mounted == set(compose["volumes"])
+
+
+def test_what_has_no_login_is_published_to_this_machine_alone(compose: dict[str, Any]) -> None:
+    published = [port for each in compose["services"].values() for port in each.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_every_service_has_an_init_and_workers_time_to_finish(compose: dict[str, Any]) -> None:
+    assert all(each["init"] is True for each in compose["services"].values())
+    assert {service(compose, name)["stop_grace_period"] for name in pools.POOLS} == {"120s"}
+
+
+def test_the_image_runs_without_root_on_locked_packages() -> None:
+    lines = (ROOT / "ops" / "Dockerfile").read_text().splitlines()
+    (user,) = [line for line in lines if line.startswith("USER ")]
+    assert user == "USER 10001:10001"
+    assert any("pip install --require-hashes" in line for line in lines)
+    copied = {line.split()[1] for line in lines if line.startswith("COPY ") and "--from" not in line}
+    allowed = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == allowed

@@ -1,0 +1,116 @@
+"""What an embedded stack plans: which parts it starts, which it leaves to others, and what it tells of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from workers import stackplan
+from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, _masked
+from workers.parts import Part
+from workers.stackplan import StackPlan
+
+EMBEDDED = ["valkey", "simulator", "migrate", "lanes", "create", "finish", "flower"]
+
+
+@pytest.fixture(autouse=True)
+def _ports(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = iter(range(20_000, 20_100))
+    monkeypatch.setattr(stackplan.probes, "free_port", lambda _host: next(numbers))
+
+
+def planned(var: Path, env: dict[str, str] | None = None, **options: object) -> tuple[StackPlan, dict[str, Part]]:
+    plan = StackPlan(StackOptions(var=var, env={"PATH": os.defpath, **(env or {})}, **options))  # type: ignore[arg-type]
+    parts = {part.name: part for stage in plan.stages() for part in stage}
+    plan.close()
+    return plan, parts
+
+
+def test_with_nothing_set_everything_is_embedded(tmp_path: Path) -> None:
+    plan, parts = planned(tmp_path)
+    assert list(parts) == EMBEDDED
+    assert plan.shared["REELWORKS_DATABASE_URL"] == f"sqlite:///{tmp_path}/reelworks.db"
+    assert plan.bill == tmp_path / "simulator" / "bill.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "absent"),
+    [
+        ("REELWORKS_REDIS_URL", "redis://elsewhere:6379/0", "valkey"),
+        ("REELWORKS_PROVIDER_URL", "http://elsewhere:8900", "simulator"),
+    ],
+)
+def test_an_address_that_is_set_replaces_the_part(tmp_path: Path, variable: str, address: str, absent: str) -> None:
+    plan, parts = planned(tmp_path, {variable: address})
+    assert [name for name in EMBEDDED if name not in parts] == [absent]
+    assert plan.shared[variable] == parts["lanes"].env[variable] == address
+
+
+def test_an_empty_address_is_as_good_as_none(tmp_path: Path) -> None:
+    assert "valkey" in planned(tmp_path, {"REELWORKS_REDIS_URL": ""})[1]
+
+
+def test_tables_are_made_before_workers_start(tmp_path: Path) -> None:
+    first, second = StackPlan(StackOptions(var=tmp_path, env={"PATH": os.defpath})).stages()
+    assert {part.name for part in first if part.once} == {"migrate"}
+    assert {part.name for part in second} == {"lanes", "create", "finish", "flower"}
+
+
+def test_the_real_provider_needs_a_key(tmp_path: Path) -> None:
+    with pytest.raises(ProviderKeyMissing, match="VTRIX_API_KEY"):
+        planned(tmp_path, provider="vtrix")
+
+
+def test_the_real_provider_gets_the_key_and_no_simulator(tmp_path: Path) -> None:
+    plan, parts = planned(tmp_path, {"VTRIX_API_KEY": "sk-canary"}, provider="vtrix")
+    assert "simulator" not in parts
+    assert plan.bill is None
+    assert plan.shared["REELWORKS_PROVIDER_URL"] == "https://cloud.vtrix.ai"
+    assert parts["create"].env["VTRIX_API_KEY"] == "sk-canary"
+
+
+def test_a_real_key_reaches_no_part_of_a_rehearsal(tmp_path: Path) -> None:
+    _, parts = planned(tmp_path, {"VTRIX_API_KEY": "sk-canary"})
+    assert [part.name for part in parts.values() if "sk-canary" in part.env.values()] == []
+
+
+def test_servers_that_need_no_key_get_none(tmp_path: Path) -> None:
+    _, parts = planned(tmp_path, {"REELWORKS_PROVIDER_KEYS": "a=sk-canary"})
+    assert "sk-canary" not in str(parts["valkey"].env) + str(parts["simulator"].env)
+    assert parts["create"].env["REELWORKS_PROVIDER_KEYS"] == "a=sk-canary"
+
+
+def test_flower_can_be_left_out(tmp_path: Path) -> None:
+    plan, parts = planned(tmp_path, flower=False)
+    assert "flower" not in parts
+    assert plan.flower_url is None
+
+
+def test_the_log_of_the_last_run_is_kept_beside_the_new_one(tmp_path: Path) -> None:
+    log = tmp_path / "logs" / "lanes.log"
+    log.parent.mkdir()
+    log.write_text("yesterday")
+    planned(tmp_path)
+    assert not log.exists()
+    assert log.with_suffix(".log.1").read_text() == "yesterday"
+
+
+def test_options_and_plan_print_no_environment(tmp_path: Path) -> None:
+    options = StackOptions(var=tmp_path, env={"VTRIX_API_KEY": "sk-canary"})
+    assert "sk-canary" not in repr(options) + repr(EmbeddedStack(options)) + repr(StackPlan(options).stages())
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0"),
+        ("redis://:canary@cache:6379/0", "redis://:***@cache:6379/0"),
+        ("postgresql+psycopg://me:canary@db/reel?sslpassword=canary", "postgresql+psycopg://me:***@db/reel"),
+        ("redis://cache/0?password=canary", "redis://cache/0"),
+        ("sqlite:////var/reel.db", "sqlite:////var/reel.db"),
+    ],
+)
+def test_addresses_show_no_password(url: str, shown: str) -> None:
+    assert _masked(url) == shown

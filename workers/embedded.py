@@ -1,0 +1,155 @@
+"""The embedded stack as one thing that runs: started, found by its addresses, checked, and stopped without a trace.
+
+What its parts are stands in `workers.stackplan`; how processes are kept running is the supervisor's business.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+from workers.folderlock import FolderInUse, FolderLock
+from workers.parts import Part
+from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan
+from workers.supervisor import PartFailed, Supervisor, SupervisorError, interruptible
+
+__all__ = [
+    "EmbeddedStack",
+    "FolderInUse",
+    "NoServerBinary",
+    "Part",
+    "PartFailed",
+    "ProviderKeyMissing",
+    "StackOptions",
+    "SupervisorError",
+    "interruptible",
+]
+
+_START_TIMEOUT_S: Final = 90.0  # a stage's; a cold start on a busy machine takes a tenth of it
+
+
+class EmbeddedStack:
+    """`with EmbeddedStack(options) as stack: ...` from a program, or `run_forever(...)` from the command line.
+
+    Raises from the start FolderInUse, ProviderKeyMissing, NoServerBinary and PartFailed: all are SupervisorErrors,
+    with a message that is meant for people. In a `with` block, `check()` tells whether the stack still runs. Wrap the
+    block in `interruptible()`, so that SIGTERM cleans up as Ctrl-C does.
+    """
+
+    def __init__(self, options: StackOptions) -> None:
+        self.var = options.var.absolute()
+        self._options = options
+        self._lock = FolderLock(self.var / "stack.lock")
+        self._addresses_path = self.var / "addresses.json"
+        self._plan: StackPlan | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings (`REELWORKS_...`) that a process needs to join the stack. Not for printing."""
+        return dict(self._planned().shared)
+
+    @property
+    def addresses(self) -> dict[str, object]:
+        """Every address and path, for people and programs; passwords within external addresses are masked.
+
+        `bill` is None without the simulator, `flower_url` without Flower. `pids` are by part, as of now.
+        """
+        plan = self._planned()
+        return {
+            "redis_url": _masked(plan.shared["REELWORKS_REDIS_URL"]),
+            "database_url": _masked(plan.shared["REELWORKS_DATABASE_URL"]),
+            "provider_url": _masked(plan.shared["REELWORKS_PROVIDER_URL"]),
+            "flower_url": plan.flower_url,
+            "store": plan.shared["REELWORKS_STORE"],
+            "bill": None if plan.bill is None else str(plan.bill),
+            "logs": str(plan.logs),
+            "var": str(self.var),
+            "pids": {"supervisor": os.getpid(), **(self._supervisor.pids() if self._supervisor else {})},
+        }
+
+    def start(self) -> None:
+        """Start everything and wait until all of it answers; `var/addresses.json` then holds the addresses."""
+        supervisor = self._prepare()
+        try:
+            supervisor.start()
+            self._announce()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """Stop everything; without effect when nothing runs."""
+        if self._supervisor is not None:
+            self._supervisor.stop()
+        if self._plan is not None:
+            self._plan.close()
+            self._addresses_path.unlink(missing_ok=True)
+        self._lock.release()
+
+    def check(self) -> None:
+        """Raise PartFailed if the stack had to give up."""
+        if self._supervisor is not None:
+            self._supervisor.check()
+
+    def run_forever(self, on_ready: Callable[[], None]) -> None:
+        """Start, call `on_ready` when all answers, and run until a signal ends it. Main thread only."""
+
+        def ready() -> None:
+            self._announce()
+            on_ready()
+
+        supervisor = self._prepare()
+        try:
+            supervisor.run_forever(ready)
+        finally:
+            self.stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _prepare(self) -> Supervisor:
+        """Plan under the lock: of two stacks in one folder, the second must not so much as turn over a log."""
+        descriptor = self._lock.acquire()
+        try:
+            self._plan = StackPlan(self._options)
+            self._supervisor = Supervisor(
+                self._plan.stages(),
+                restarts=self._options.restarts,
+                start_timeout_s=_START_TIMEOUT_S,
+                keep_open=[descriptor],
+            )
+        except BaseException:
+            self.stop()
+            raise
+        return self._supervisor
+
+    def _announce(self) -> None:
+        part = self._addresses_path.with_suffix(".part")
+        part.write_text(json.dumps(self.addresses) + "\n")
+        part.replace(self._addresses_path)
+
+    def _planned(self) -> StackPlan:
+        if self._plan is None:
+            raise RuntimeError("the stack has no addresses before it is started")
+        return self._plan
+
+
+def _masked(url: str) -> str:
+    """The URL; where it has a password or a query (which may hold one), without them."""
+    parts = urlsplit(url)
+    if not parts.password and not parts.query:
+        return url  # as it was: putting a URL without a host together again loses slashes
+    user_info, _, place = parts.netloc.rpartition("@")
+    place = f"{user_info.partition(':')[0]}:***@{place}" if parts.password else parts.netloc
+    return f"{parts.scheme}://{place}{parts.path}"

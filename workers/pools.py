@@ -1,0 +1,106 @@
+"""The worker pools: which queues each one serves, on which Celery pool, and the command line that starts it.
+
+`workers up` and the compose file both take their commands from here; nothing else spells one out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol, Self
+
+APP: Final = "workers.app"
+FLOWER_CONFIG: Final = "ops/flower/flowerconfig.py"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """One kind of worker process.
+
+    `kind` is Celery's pool class: threads where work waits for HTTP, prefork where it needs a processor. `setting`
+    names the attribute of the settings that holds how many tasks run at a time; in the environment it is `variable`.
+    """
+
+    name: str
+    queues: tuple[str, ...]
+    kind: str
+    setting: str
+
+    @property
+    def variable(self) -> str:
+        return f"REELWORKS_{self.setting.upper()}"
+
+
+class PoolSettings(Protocol):
+    """What the settings hold for the pools: tasks that run at a time, at least 1 each."""
+
+    @property
+    def lanes_concurrency(self) -> int: ...
+    @property
+    def create_concurrency(self) -> int: ...
+    @property
+    def finish_concurrency(self) -> int: ...
+
+
+POOLS: Final[Mapping[str, Pool]] = MappingProxyType(
+    {
+        pool.name: pool
+        for pool in (
+            Pool("lanes", queues=("lanes",), kind="threads", setting="lanes_concurrency"),
+            Pool("create", queues=("create",), kind="threads", setting="create_concurrency"),
+            Pool("finish", queues=("finish",), kind="prefork", setting="finish_concurrency"),
+        )
+    }
+)
+
+
+@dataclass(frozen=True)
+class PoolSizes:
+    """The sizes of the pools by themselves, with their defaults; what `up` needs before the settings can be whole."""
+
+    lanes_concurrency: int = 8
+    create_concurrency: int = 8
+    finish_concurrency: int = 2
+
+    @classmethod
+    def read(cls, env: Mapping[str, str]) -> Self:
+        """From the environment, the default where a variable is absent or empty. Raises ValueError that names it."""
+        sizes = {}
+        for pool in POOLS.values():
+            text = env.get(pool.variable, "").strip()
+            if not text:
+                continue
+            if not text.isdecimal() or int(text) < 1:
+                raise ValueError(f"{pool.variable} must be a whole number of at least 1, not {text!r}")
+            sizes[pool.setting] = int(text)
+        return cls(**sizes)
+
+
+def command(name: str, settings: PoolSettings, *, python: str = sys.executable) -> list[str]:
+    """The command line of the pool `name`, to be run in the project's folder. Raises KeyError for an unknown name."""
+    pool = POOLS[name]
+    return [
+        *(python, "-m", "celery", "-A", APP, "worker"),
+        *("-n", node_name(pool.name)),
+        *("-Q", ",".join(pool.queues)),
+        *("-P", pool.kind),
+        *("-c", str(getattr(settings, pool.setting))),
+        # Workers have nothing to tell one another: lanes find their seeds in Redis, and many workers would chat much.
+        *("--without-gossip", "--without-mingle"),
+        "-E",
+    ]
+
+
+def node_name(name: str, host: str = "%h") -> str:
+    """The Celery node name of a pool's worker; `%h` stands for the full host name."""
+    return f"{name}@{host}"
+
+
+def flower_command(*, address: str, port: int, python: str = sys.executable) -> list[str]:
+    """The command line of Flower, to be run in the project's folder."""
+    return [
+        *(python, "-m", "celery", "-A", APP, "flower"),
+        *(f"--conf={FLOWER_CONFIG}", f"--address={address}", f"--port={port}"),
+    ]

