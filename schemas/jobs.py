@@ -94,6 +94,11 @@ class JobView:
     def terminal(self) -> bool:
         return self.state in TERMINAL
 
+    @property
+    def seq(self) -> int:
+        """How many changes the view knows of: of two views of a job, the one with more is the newer."""
+        return self.events[-1].seq if self.events else 0
+
 
 def celery_status(state: State) -> str:
     """The Celery status word of a state: `SUCCESS`, `FAILURE`, `REVOKED`, or the state in capitals."""
@@ -130,6 +135,7 @@ def encode_record(view: JobView) -> str:
         "traceback": None,
         "children": [],
         "date_done": view.events[-1].at.isoformat() if view.terminal and view.events else None,
+        "seq": view.seq,
         "reelworks": info,
     }
     return json.dumps(record, separators=(",", ":"))

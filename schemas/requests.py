@@ -49,7 +49,7 @@ class GenerationRequest:
     priority: int = 0
     """From -100 to 100; higher goes first."""
     deadline_s: int | None = None
-    """Seconds from acceptance after which the job counts as overdue."""
+    """Seconds from acceptance by which the job's turn must have come; else it fails, unsent and unpaid."""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     """What will be done, but perhaps not as it was meant; said to the producer and not stored."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -17,9 +17,11 @@ from schemas.jobs import JobView, State
 from schemas.requests import GenerationRequest, parse_request
 from tasks.context import Context
 from tasks.lanes import lane
+from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import put_aside
-from tasks.ledger.jobs import NewJob, fingerprints
+from tasks.ledger.jobs import NewJob, fingerprints, holder_of
 from tasks.ledger.jobs import accept as accept_jobs
+from tasks.pulse import PulseError
 from tasks.pulse.intake import StreamEntry
 
 log = structlog.get_logger("reelworks.accept")
@@ -27,6 +29,9 @@ log = structlog.get_logger("reelworks.accept")
 _JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 # Any fixed value: ids made from it are the same however often an entry is read.
 _ENTRY_NAMESPACE: Final = uuid.UUID("5d8e2f7c-31c7-4a55-9d5c-6f0c4b1b7e21")
+
+
+_CONFLICT: Final = "job: this id belongs to an earlier, different request (the same idempotency key, or a reused id)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +49,12 @@ def accept(ctx: Context) -> float:
     entries = ctx.pulse.intake.read(ctx.policy.accept_batch, wait_s=ctx.policy.lane_idle_s)
     if not entries:
         return 0.0
-    read = [_read(ctx, entry) for entry in entries]
-    new = {job.id: (entry, job) for entry, job in zip(entries, read, strict=True) if isinstance(job, NewJob)}
-    refused = [each for each in read if isinstance(each, Refused)]
+    new, refused = _sort(ctx, entries)
     with ctx.ledger.begin() as tx:
         accepted = accept_jobs(tx, [job for _, job in new.values()])
-        known = fingerprints(tx, [job_id for job_id in new if job_id not in accepted])
-        for job_id, fingerprint in known.items():
-            entry, job = new[job_id]
-            if job.fingerprint != fingerprint:
-                refused.append(Refused(entry, job_id, "idempotency_key: belongs to an earlier, different request"))
+        again = [each for job_id, each in new.items() if job_id not in accepted]
+        known = fingerprints(tx, [job.id for _, job in again] + [each.job_id for each in refused if each.job_id])
+        refused += _conflicts(tx, again, known)
         for each in refused:
             put_aside(tx, each.entry.id, each.job_id, each.reason, _printable(each.entry.fields))
     ctx.pulse.intake.done([entry.id for entry in entries])
@@ -61,23 +62,52 @@ def accept(ctx: Context) -> float:
     ctx.publish([_refused_view(each) for each in refused if each.job_id and each.job_id not in known])
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
-    log.info("requests_accepted", accepted=len(accepted), known=len(known), put_aside=len(refused))
+    log.info("requests_accepted", accepted=len(accepted), known=len(again), put_aside=len(refused))
     return 0.0
+
+
+def _sort(ctx: Context, entries: Sequence[StreamEntry]) -> tuple[dict[str, tuple[StreamEntry, NewJob]], list[Refused]]:
+    """What can become a job, by its id (of two entries with one id the first), and what can't."""
+    new: dict[str, tuple[StreamEntry, NewJob]] = {}
+    refused: list[Refused] = []
+    for entry in entries:
+        job = _read(ctx, entry)
+        if isinstance(job, Refused):
+            refused.append(job)
+        elif new.setdefault(job.id, (entry, job))[1].fingerprint != job.fingerprint:
+            refused.append(Refused(entry, job.id, _CONFLICT))
+    return new, refused
+
+
+def _conflicts(tx: Transaction, again: Sequence[tuple[StreamEntry, NewJob]], known: Mapping[str, str]) -> list[Refused]:
+    """Of the entries that were not new, those that are not simply the same request once more."""
+    found = []
+    for entry, job in again:
+        if job.id not in known:
+            holder = holder_of(tx, job.tenant, job.idempotency_key)
+            found.append(Refused(entry, job.id, f"idempotency_key: belongs to job {holder}"))
+        elif known[job.id] != job.fingerprint:
+            found.append(Refused(entry, job.id, _CONFLICT))
+    return found
 
 
 def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
     job_id = entry.fields.get("job", b"").decode("utf-8", "replace") or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
     if not _JOB_ID.match(job_id):
         return Refused(entry, None, "job: up to 64 letters, digits, '-' and '_' are needed")
+    if entry.fields.get("v", b"1") != b"1":
+        return Refused(entry, job_id, "v: this version reads form 1 only; upgrade the workers")
     try:
-        raw = json.loads(entry.fields.get("request", b""))
-        if not isinstance(raw, dict):
-            raise RequestInvalid([Problem("request", "not_an_object", "a JSON object is needed")])
-        request, blobs = parse_request(raw, stored_inputs=True).detached()
+        request, blobs = parse_request(json.loads(entry.fields.get("request", b"")), stored_inputs=True).detached()
         _keep_inputs(ctx, request, blobs)
-    except (ValueError, RecursionError) as error:  # RequestInvalid is a ValueError, as are JSON's and the codec's
-        reason = str(error) if isinstance(error, RequestInvalid) else "request: is not readable JSON"
-        return Refused(entry, job_id, reason)
+    except RequestInvalid as error:
+        return Refused(entry, job_id, str(error))
+    except (OSError, PulseError):
+        raise  # ours, not the entry's: it stays in the stream
+    except Exception as error:
+        # Whatever else a stranger's entry can cause must not stop the entries behind it.
+        log.exception("request_unreadable", entry=entry.id, job_id=job_id)
+        return Refused(entry, job_id, f"request: can't be read ({type(error).__name__})")
     return _new_job(job_id, request)
 
 

@@ -22,12 +22,13 @@ def admit(ctx: Context) -> float:
     paused = ctx.pulse.keys.paused(sorted(ctx.providers))
     keys = [KeyState(alias, ctx.policy.open_tasks_per_key, alias in paused) for alias in sorted(ctx.providers)]
     with ctx.ledger.begin() as tx:
+        tx.take_turns("admit")  # what is counted as free must still be free when it is taken
         ended = _expire(ctx, tx)
         free = free_slots(keys, open_by_key(tx))
         batch = min(sum(free.values()), ctx.policy.admit_batch)
         admitted = [
             move(tx, turn.job_id, Event.ADMIT, lease_s=ctx.policy.handover_s, key_alias=turn.key_alias)
-            for turn in turns(waiting(tx, batch), free)
+            for turn in sorted(turns(waiting(tx, batch), free), key=lambda each: each.job_id)
         ]
     going = [job for job in admitted if job is not None]
     for job in going:
@@ -43,10 +44,11 @@ def _expire(ctx: Context, tx: Transaction) -> list[Job]:
             tx,
             job_id,
             Event.EXPIRE,
+            lease_s=ctx.policy.handover_s,
             error_code="deadline_passed",
             error_message="The deadline passed before the job's turn came; nothing was sent and nothing was paid.",
             error_stage="queued",
         )
-        for job_id in expired(tx, ctx.policy.admit_batch)
+        for job_id in sorted(expired(tx, ctx.policy.admit_batch))
     ]
     return [job for job in late if job is not None]

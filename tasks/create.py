@@ -28,6 +28,7 @@ from tasks.ledger.money import begin_attempt, end_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
 from tasks.schedule import timetable_entry
+from tasks.vtrix.client import VtrixClient
 from tasks.vtrix.mapping import create_body
 
 log = structlog.get_logger("reelworks.create")
@@ -37,25 +38,30 @@ log = structlog.get_logger("reelworks.create")
 def create(job: str) -> None:
     """Create the provider task of an admitted job."""
     ctx = context.current()
-    body = _prepare(ctx, job)
-    if body is None:
+    prepared = _prepare(ctx, job)
+    if prepared is None:
         return
+    provider, body = prepared
     with ctx.ledger.begin() as tx:
         begun = move(tx, job, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
         attempt_id = None if begun is None else begin_attempt(tx, begun)
     if begun is None or attempt_id is None:
         return  # another message was first, or the job is past this step
-    outcome = ctx.providers[begun.key_alias or ""].create(body)
+    outcome = provider.create(body)
     verdict = judge(outcome, ctx.policy.create_retry_s, ctx.policy.key_pause_s)
     after = _commit(ctx, begun, attempt_id, verdict)
     _follow(ctx, begun, verdict, after)
 
 
-def _prepare(ctx: Context, job_id: str) -> Mapping[str, Any] | None:
-    """The body to send, made before the attempt begins: whatever fails here has provably sent nothing."""
+def _prepare(ctx: Context, job_id: str) -> tuple[VtrixClient, Mapping[str, Any]] | None:
+    """Whom to ask and what to send, made before the attempt begins: whatever fails here has provably sent nothing."""
     with ctx.ledger.read() as tx:
         job = get(tx, job_id)
     if job is None or job.state is not State.ADMITTED:
+        return None
+    provider = ctx.providers.get(job.key_alias or "")
+    if provider is None:
+        _back(ctx, job)
         return None
     try:
         request = parse_request(job.request, stored_inputs=True)
@@ -67,13 +73,23 @@ def _prepare(ctx: Context, job_id: str) -> Mapping[str, Any] | None:
                 tx,
                 job_id,
                 Event.REJECTED,
+                lease_s=ctx.policy.handover_s,
                 error_code="request_unusable",
                 error_message=str(error),
                 error_stage=State.ADMITTED,
             )
         ctx.show([job_id])
         return None
-    return create_body(request, first_frame=first, last_frame=last)
+    return provider, create_body(request, first_frame=first, last_frame=last)
+
+
+def _back(ctx: Context, job: Job) -> None:
+    """Queue a job again whose key this worker does not have: another worker's settings name it, or none does."""
+    with ctx.ledger.begin() as tx:
+        later = tx.now + timedelta(seconds=ctx.policy.create_retry_s)
+        move(tx, job.id, Event.UNSENT, detail={"outcome": "key_not_configured"}, key_alias=None, not_before=later)
+    log.warning("key_not_configured", job_id=job.id, key=job.key_alias)
+    ctx.show([job.id])
 
 
 def _commit(ctx: Context, job: Job, attempt_id: str, verdict: Verdict) -> Job | None:
@@ -94,7 +110,7 @@ def _commit(ctx: Context, job: Job, attempt_id: str, verdict: Verdict) -> Job | 
         elif verdict.event is Event.REJECTED:
             values = {"error_code": verdict.error_code, "error_message": verdict.reason, "error_stage": job.state}
         evidence = {"outcome": verdict.outcome, "http_status": verdict.http_status, "reason": verdict.reason}
-        lease_s = ctx.policy.handover_s if verdict.event is Event.ACCEPTED else None
+        lease_s = None if verdict.event is Event.UNSENT else ctx.policy.handover_s
         return move(tx, job.id, verdict.event, lease_s=lease_s, detail=evidence, **values)
 
 

@@ -17,10 +17,10 @@ from tasks.domain.looking import FinalAnswer
 from tasks.domain.prices import price_of
 from tasks.domain.transitions import Event
 from tasks.hints import DOWNLOAD, RECORD
-from tasks.keeping import kept_lease
+from tasks.keeping import kept
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, get, move, refresh_answer, release
+from tasks.ledger.jobs import claim, extend, get, move, refresh_answer, release
 from tasks.ledger.money import charge
 from tasks.media.errors import FetchExpired, FetchRefused, MediaError
 
@@ -35,7 +35,7 @@ def download(job: str) -> None:
         claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
     if claimed is None:
         return
-    with kept_lease(ctx, claimed):
+    with kept(lambda: _still_mine(ctx, claimed), ctx.policy.work_lease_s):
         try:
             stored = _fetch_all(ctx, claimed)
         except (MediaError, OSError) as error:
@@ -58,14 +58,19 @@ def record(job: str) -> None:
         if stored is None or stored.state is not State.RECORDING:
             return
         _charge(tx, stored)
-        completed = move(tx, job, Event.CHARGED)
+        completed = move(tx, job, Event.CHARGED, lease_s=ctx.policy.handover_s)
     if completed is not None:
         log.info("job_completed", job_id=job)
         ctx.show([job])
 
 
+def _still_mine(ctx: Context, job: Job) -> bool:
+    with ctx.ledger.begin() as tx:
+        return extend(tx, job, ctx.policy.work_lease_s)
+
+
 def _fetch_all(ctx: Context, job: Job) -> list[Output]:
-    remote = _answer(job).outputs
+    remote = _answer(job).outputs or _refresh(ctx, job)
     if not remote:
         raise FetchRefused("the provider completed the task without an output")
     return [_fetch(ctx, job, index, output) for index, output in enumerate(remote)]
@@ -85,7 +90,8 @@ def _fetch(ctx: Context, job: Job, index: int, remote: RemoteOutput) -> Output:
 
 def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:
     """Fresh URLs for the outputs of a completed task: asking again costs nothing, creating again would."""
-    answer = ctx.providers[job.key_alias or ""].poll(job.provider_task_id or "")
+    provider = ctx.providers.get(job.key_alias or "")
+    answer = None if provider is None else provider.poll(job.provider_task_id or "")
     if not isinstance(answer, Completed):
         return ()
     log.info("output_urls_refreshed", job_id=job.id)
@@ -99,7 +105,7 @@ def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
     message = str(error) if isinstance(error, MediaError) else f"the store can't be written: {error.strerror}"
     policy = ctx.policy
     verdict = retry_or_give_up(
-        lasting=isinstance(error, FetchRefused),
+        refused=isinstance(error, FetchRefused),
         code=type(error).__name__,
         message=message,
         tries=job.tries,
@@ -108,6 +114,8 @@ def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
     )
     log.warning("outputs_not_stored", job_id=job.id, tries=job.tries, reason=message, final=isinstance(verdict, GiveUp))
     with ctx.ledger.begin() as tx:
+        if not extend(tx, job, policy.work_lease_s):
+            return  # somebody else has the job by now, and may have had more luck
         if not isinstance(verdict, GiveUp):
             release(tx, job, verdict.delay_s)
             return
@@ -116,7 +124,8 @@ def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
             "error_message": verdict.message,
             "error_stage": job.state,
         }
-        if move(tx, job.id, Event.UNSTORABLE, detail={"tries": job.tries, "code": verdict.code}, **failure):
+        detail = {"tries": job.tries, "code": verdict.code}
+        if move(tx, job.id, Event.UNSTORABLE, lease_s=policy.handover_s, detail=detail, **failure):
             _charge(tx, job)  # the provider made it, and bills it, whether or not we could keep it
     ctx.show([job.id])
 

@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 from tasks import context
 from tasks.context import Context
+from tasks.keeping import kept
 from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.lanes")
@@ -25,12 +26,18 @@ LANES: Final[dict[str, str]] = {name: f"reelworks.{name}" for name in ("accept",
 Turn = Callable[[Context], float]
 """One turn: works a batch and says in how many seconds it wants to come back."""
 
+TURNS: Final[dict[str, Turn]] = {}
+"""Lane -> its turn, filled by `@lane` as the modules are imported."""
+
 
 def lane(name: str) -> Callable[[Turn], Task[..., Any]]:
     """Make a lane's task of the function that works one of its turns."""
 
     def decorate(turn: Turn) -> Task[..., Any]:
-        @shared_task(bind=True, name=LANES[name], ignore_result=True)
+        TURNS[name] = turn
+
+        # No events: lanes come round several times a second and would push the jobs out of Flower.
+        @shared_task(bind=True, name=LANES[name], ignore_result=True, send_events=False)
         def task(self: Task[..., Any], epoch: int) -> None:
             _take_turn(self, name, turn, epoch)
 
@@ -54,15 +61,21 @@ def seed(lane_name: str, send: Callable[..., Any]) -> bool:
 
 def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
     ctx = context.current()
+    ttl_s = ctx.policy.lane_ttl_s
+
+    def renew() -> bool:
+        return ctx.pulse.lanes.renew(name, epoch, ttl_s)
+
     try:
-        if not ctx.pulse.lanes.renew(name, epoch, ctx.policy.lane_ttl_s):
+        if not renew():
             return
         try:
-            wait_s = turn(ctx)
+            with kept(renew, ttl_s):
+                wait_s = turn(ctx)
         except Exception:
             log.exception("lane_turn_failed", lane=name, epoch=epoch)
             wait_s = ctx.policy.lane_idle_s
-        if ctx.pulse.lanes.renew(name, epoch, ctx.policy.lane_ttl_s):
+        if renew():
             task.apply_async(kwargs={"epoch": epoch}, countdown=max(0.0, wait_s), retry=False)
     except (PulseError, OperationalError) as error:
         # The message is gone, and with it this lane; its heartbeat expires and a worker seeds the next.

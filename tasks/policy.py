@@ -15,9 +15,10 @@ class Policy:
     """Provider tasks that one key may have open at the same time."""
     accept_batch: int = 100
     admit_batch: int = 50
-    poll_batch: int = 100
-    poll_concurrency: int = 16
-    """Polls under way at once in one process."""
+    poll_concurrency: int = 32
+    """Polls under way at once: as many are claimed at a time."""
+    poll_lease_s: float = 15.0
+    """Above the total deadline of a poll: what is not put back by then falls due again."""
     sweep_batch: int = 200
     poll: PollPolicy = field(default_factory=PollPolicy)
 
@@ -27,8 +28,10 @@ class Policy:
     """A lane that has given no sign for so long is seeded anew. Above the longest turn of any lane."""
     sweep_interval_s: float = 5.0
 
-    handover_s: float = 30.0
+    handover_s: float = 20.0
     """How long a message may be on its way before the sweep sends another."""
+    confirm_s: float = 300.0
+    """How often the sweep makes sure that a generating job is on the timetable."""
     create_lease_s: float = 120.0
     """Above the total deadline of a create: after it, an attempt without an outcome is unknown."""
     work_lease_s: float = 20.0

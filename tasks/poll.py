@@ -31,8 +31,8 @@ log = structlog.get_logger("reelworks.poll")
 
 @lane("poll")
 def poll(ctx: Context) -> float:
-    """Look at the provider tasks that are due."""
-    due = ctx.pulse.timetable.claim_due(ctx.policy.work_lease_s, ctx.policy.poll_batch)
+    """Look at the provider tasks that are due: as many as can be asked at once, so that no claim waits for its turn."""
+    due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_concurrency)
     known = [each for each in due if each.provider_task_id is not None]
     _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
     answers = list(ctx.poll_threads.map(lambda each: _ask(ctx, each), known))
@@ -41,7 +41,7 @@ def poll(ctx: Context) -> float:
         [NextLook(each.job_id, d.delay_s, d.progress) for each, d in decisions if isinstance(d, PollAgain)]
     )
     _end(ctx, [(each, d) for each, d in decisions if not isinstance(d, PollAgain)])
-    if len(due) == ctx.policy.poll_batch:
+    if len(due) == ctx.policy.poll_concurrency:
         return 0.0
     next_s = ctx.pulse.timetable.next_due_in_s()
     return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, 0.0), ctx.policy.lane_idle_s)
@@ -51,7 +51,12 @@ def _ask(ctx: Context, due: Due) -> PollAnswer:
     client = ctx.providers.get(due.key_alias or "")
     if client is None:
         return LookAgain("key_not_configured", key_refused=True)
-    return client.poll(due.provider_task_id or "")
+    try:
+        return client.poll(due.provider_task_id or "")
+    except Exception as error:
+        # One answer that our own code can't take must not hold up the others that were claimed with it.
+        log.exception("poll_failed", job_id=due.job_id)
+        return LookAgain(type(error).__name__)
 
 
 def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
@@ -71,6 +76,8 @@ def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
 def _end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
     if not ended:
         return
+    # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
+    ended = sorted(ended, key=lambda each: each[0].job_id)
     with ctx.ledger.begin() as tx:
         moved = [_write(ctx, tx, due, decision) for due, decision in ended]
     for job in moved:
@@ -86,15 +93,16 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job |
         detail = {"polls": due.polls + 1}
         return move(tx, due.job_id, Event.COMPLETED, lease_s=ctx.policy.handover_s, detail=detail, answer=answer)
     if isinstance(decision, Fail):
-        return _write_failure(tx, due, decision.answer)
+        return _write_failure(ctx, tx, due, decision.answer)
     raise TypeError(f"a {type(decision).__name__} does not end a job")
 
 
-def _write_failure(tx: Transaction, due: Due, answer: Failed) -> Job | None:
+def _write_failure(ctx: Context, tx: Transaction, due: Due, answer: Failed) -> Job | None:
     job = move(
         tx,
         due.job_id,
         Event.FAILED,
+        lease_s=ctx.policy.handover_s,
         detail={"polls": due.polls + 1, "code": answer.code},
         error_code=answer.code,
         error_message=answer.message,
@@ -102,7 +110,8 @@ def _write_failure(tx: Transaction, due: Due, answer: Failed) -> Job | None:
     )
     if job is not None and answer.usage.cost_usd:  # a failure is free unless the provider says what it cost
         price = price_of(answer.usage, job.estimate_usd)
-        charge(tx, job, price, discount=None, usage=answer.usage.raw, metadata=answer.metadata)
+        discount = None if answer.usage.discount is None else str(answer.usage.discount)
+        charge(tx, job, price, discount=discount, usage=answer.usage.raw, metadata=answer.metadata)
     return job
 
 

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import structlog
 
-from schemas.jobs import State
+from schemas.jobs import TERMINAL, State
 from tasks.context import Context
 from tasks.domain.job import Job
-from tasks.domain.transitions import OPEN, Event
+from tasks.domain.transitions import Event
 from tasks.hints import hint_create, hint_finish, hint_record
 from tasks.lanes import lane
-from tasks.ledger.jobs import clear_lease, in_state, lapsed, move, renew_lapsed
+from tasks.ledger.jobs import confirm, lapsed, move, renew_lapsed, watched
 from tasks.ledger.money import end_attempt, open_attempt
+from tasks.ledger.views import views_of
 from tasks.schedule import timetable_entry
 
 log = structlog.get_logger("reelworks.sweep")
+
+
+# Nobody works on these: they wait for the provider, for an operator, or for nothing any more.
+_AT_REST: Final = frozenset({State.GENERATING, State.UNCERTAIN}) | TERMINAL
+
+
+_LONGEST_HANDOVER_S: Final = 600.0
+_ASKED_AFTER_S: Final = 86_400.0
 
 
 @lane("sweep")
@@ -26,20 +36,29 @@ def sweep(ctx: Context) -> float:
         _refill(ctx)
     with ctx.ledger.read() as tx:
         left = lapsed(tx, ctx.policy.sweep_batch)
-    _confirm(ctx, [job for job in left if job.state is State.GENERATING])
+    _confirm(ctx, [job for job in left if job.state in _AT_REST])
     for job in left:
-        if job.state is not State.GENERATING:
+        if job.state not in _AT_REST:
             _rescue(ctx, job)
     return 0.0 if len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
 
-def _confirm(ctx: Context, generating: Sequence[Job]) -> None:
-    """Make sure, once, that jobs are on the timetable: whoever was to put them there may not have come so far."""
-    if not generating:
+def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
+    """Make sure that these jobs are on the timetable, or known to have ended.
+
+    Whoever moved them was to see to it and may not have come so far. When Redis can't be reached it is tried again. A
+    Redis that came back without its last second may have lost a place on the timetable, so generating jobs are looked
+    after again and again.
+    """
+    if not settled:
         return
-    added = ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, job) for job in generating])
+    generating = [timetable_entry(ctx.policy.poll, job) for job in settled if job.state is State.GENERATING]
+    added = ctx.pulse.timetable.schedule(generating)
+    with ctx.ledger.read() as tx:
+        views = views_of(tx, [job.id for job in settled])
+    ctx.pulse.views.publish(views)
     with ctx.ledger.begin() as tx:
-        clear_lease(tx, generating)
+        confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
     if added:
         log.warning("jobs_put_on_timetable", jobs=added)
 
@@ -49,7 +68,10 @@ def _rescue(ctx: Context, job: Job) -> None:
         _park(ctx, job)
         return
     with ctx.ledger.begin() as tx:
-        mine = renew_lapsed(tx, job, ctx.policy.handover_s)
+        # A message may simply be waiting in a long queue: the longer the job has waited, the later the next message.
+        waited_s = (tx.now - job.changed_at).total_seconds()
+        lease_s = max(ctx.policy.handover_s, min(waited_s, _LONGEST_HANDOVER_S))
+        mine = renew_lapsed(tx, job, lease_s)
     if mine:
         hint = {State.ADMITTED: hint_create, State.DOWNLOADING: hint_finish, State.RECORDING: hint_record}[job.state]
         hint(job)
@@ -59,7 +81,13 @@ def _rescue(ctx: Context, job: Job) -> None:
 def _park(ctx: Context, job: Job) -> None:
     """The worker of a create is gone, or slept too long: whether the provider has a task is not known."""
     with ctx.ledger.begin() as tx:
-        parked = move(tx, job.id, Event.UNKNOWN, detail={"outcome": "unknown", "reason": "the worker was lost"})
+        parked = move(
+            tx,
+            job.id,
+            Event.UNKNOWN,
+            lease_s=ctx.policy.handover_s,
+            detail={"outcome": "unknown", "reason": "the worker was lost"},
+        )
         attempt_id = open_attempt(tx, job.id)
         if parked is not None and attempt_id is not None:
             end_attempt(tx, attempt_id, "unknown", reason="the worker was lost during the create")
@@ -69,11 +97,12 @@ def _park(ctx: Context, job: Job) -> None:
 
 
 def _refill(ctx: Context) -> None:
-    """Put every generating job back on the timetable and every open job's view back, page by page."""
+    """Put every generating job back on the timetable and every view back that somebody may wait for, page by page."""
+    token = ctx.pulse.timetable.begin_refill()
     after_id, jobs, views = "", 0, 0
     while True:
         with ctx.ledger.read() as tx:
-            page = in_state(tx, OPEN, after_id, ctx.policy.sweep_batch)
+            page = watched(tx, after_id, ctx.policy.sweep_batch, ended_within_s=_ASKED_AFTER_S)
             ages = {job.id: (tx.now - job.generating_at).total_seconds() for job in page if job.generating_at}
         if not page:
             break
@@ -83,5 +112,5 @@ def _refill(ctx: Context) -> None:
         )
         ctx.show([job.id for job in page])
         after_id, views = page[-1].id, views + len(page)
-    ctx.pulse.timetable.mark_whole()
-    log.info("timetable_refilled", scheduled=jobs, views=views)
+    whole = ctx.pulse.timetable.end_refill(token)
+    log.info("timetable_refilled", scheduled=jobs, views=views, whole=whole)

@@ -14,6 +14,7 @@ from workers.settings import settings
 def make_app() -> Celery:
     """The application for this process' settings."""
     made = Celery("reelworks", set_as_current=True)
+    made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))
     made.steps["consumer"].add(lanekeeper.LaneKeeper)
     return made

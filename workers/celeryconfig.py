@@ -31,10 +31,10 @@ def config(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "result_serializer": "json",
         "accept_content": ["json"],
-        # Events for Flower. Lanes come round several times a second and would drown the rest: they send none.
+        # Events for Flower. Lanes send none (`tasks.lanes`).
         "worker_send_task_events": True,
         "task_send_sent_event": False,
-        # A message waits in the broker, not in a worker that is busy.
+        # A busy worker holds one message a slot; the others wait in the broker, where another worker finds them.
         "worker_prefetch_multiplier": 1,
         "broker_pool_limit": max(settings.lanes_concurrency, settings.create_concurrency, 4),
         "broker_connection_retry_on_startup": True,
@@ -42,9 +42,9 @@ def config(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_transport_options": {
-            # Counts from receipt: above the longest countdown and the longest task that is acked late (none is).
+            # Counts from receipt: above the longest countdown and the longest wait for a busy slot. What a killed
+            # worker held comes back only then; long before, the sweep has sent other messages.
             "visibility_timeout": 3600,
-            # By default what a killed worker held comes back after 100 s; so it takes a few.
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": 500,

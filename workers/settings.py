@@ -24,6 +24,8 @@ from tasks.policy import Policy
 _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
+_LONGEST_IDLE_S: Final = 2.0
+_MAY_BE_ZERO: Final = {"jitter", "first_s"}
 _at_least_one = validate.Range(min=1)
 
 
@@ -143,7 +145,8 @@ def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any
         if each.name not in given:
             default: Any = each.default
             read = env.int if isinstance(default, int) else env.float
-            values[each.name] = read(prefix + each.name.upper(), default, validate=_not_negative)
+            rule = _not_negative if each.name in _MAY_BE_ZERO else _positive
+            values[each.name] = read(prefix + each.name.upper(), default, validate=rule)
     return kind(**values, **given)
 
 
@@ -157,6 +160,9 @@ def _provider_keys(env: environs.Env) -> dict[str, Secret]:
 
 
 def _keys_form(listed: str) -> None:
+    aliases = [pair.partition("=")[0].strip() for pair in listed.split(",")]
+    if len(set(aliases)) < len(aliases):
+        raise ValidationError("an alias stands there twice")
     for number, pair in enumerate(listed.split(",") if listed else [], start=1):
         alias, _, key = pair.partition("=")
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", alias.strip()) or not key.strip():
@@ -187,6 +193,12 @@ def _check_together(read: Settings) -> None:
         problems["REELWORKS_LANE_TTL_S"] = (
             "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_LANE_IDLE_S, or a living lane is seeded again"
         )
+    if read.policy.poll_lease_s <= read.http.poll_total_s + read.http.connect_s:
+        problems["REELWORKS_POLL_LEASE_S"] = (
+            "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_HTTP_CONNECT_S, or a task is asked about twice"
+        )
+    if read.policy.lane_idle_s > _LONGEST_IDLE_S:
+        problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"
     if read.policy.sweep_interval_s >= read.policy.lane_ttl_s:
         problems["REELWORKS_SWEEP_INTERVAL_S"] = (
             "must be below REELWORKS_LANE_TTL_S, or the sweep is always seeded again"

@@ -42,6 +42,6 @@ def judge(outcome: CreateOutcome, retry_s: float, key_pause_s: float) -> Verdict
             wait_s = retry_s if retry_after_s is None else max(retry_after_s, 0.0)
             return Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=wait_s, pause_key_s=wait_s)
         case Unsent(reason):
-            return Verdict(Event.UNSENT, "unsent", reason, retry_after_s=retry_s)
+            return Verdict(Event.UNSENT, "unsent", reason, retry_after_s=retry_s, pause_key_s=retry_s)
         case Unknown(reason, status):
             return Verdict(Event.UNKNOWN, "unknown", reason, status)

@@ -46,12 +46,16 @@ class GiveUp:
 
 
 _LONGEST_DELAY_S = 300.0
+_REFUSALS = 2
 
 
 def retry_or_give_up(
-    *, lasting: bool, code: str, message: str, tries: int, most: int, first_s: float
+    *, refused: bool, code: str, message: str, tries: int, most: int, first_s: float
 ) -> TryAgain | GiveUp:
-    """What to do after a download failed for the `tries`-th time. `lasting`: another try would fail the same way."""
-    if lasting or tries >= most:
+    """What to do after a download failed for the `tries`-th time.
+
+    `refused`: what came is not wanted (a web page, too big). A server may say so once by mistake, hence one more try.
+    """
+    if tries >= (min(most, _REFUSALS) if refused else most):
         return GiveUp(code, message)
     return TryAgain(min(first_s * 2 ** (tries - 1), _LONGEST_DELAY_S))

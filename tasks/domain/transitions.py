@@ -69,8 +69,10 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
 HOLDS_SLOT: Final = frozenset({State.ADMITTED, State.CREATING, State.UNCERTAIN, State.GENERATING})
 """States in which the provider has, or may have, an open task of ours: each such job counts against its key's limit."""
 
-LEASED: Final = frozenset({State.ADMITTED, State.CREATING, State.GENERATING, State.DOWNLOADING, State.RECORDING})
-"""States in which a worker or the timetable should have the job: when its lease runs out, the sweep makes sure."""
+LEASED: Final = frozenset(set(State) - {State.QUEUED})
+"""States that something has to follow: work, a place on the timetable, or (at rest) only that those who wait are told.
+
+Whoever moves a job there is to see to it; when the lease runs out, the sweep makes sure that it happened."""
 
 OPEN: Final = frozenset(set(State) - TERMINAL)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -20,6 +20,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 _SQLITE_BUSY_TIMEOUT_MS = 30_000
 _READ_ONLY = "reelworks_read_only"
+# A server that vanished without a word, or a lock that nobody gives back, must not hold a worker for good.
+_POSTGRES_CONNECTION: Final[Mapping[str, Any]] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "options": "-c statement_timeout=60s -c lock_timeout=30s",
+}
 
 
 LedgerError = sa.exc.SQLAlchemyError
@@ -61,6 +70,11 @@ class Transaction:
         result: sa.CursorResult[Any] = self.connection.execute(statement, rows)
         return result
 
+    def take_turns(self, name: str) -> None:
+        """Wait until no other transaction that took turns under this name is open. SQLite has one writer anyway."""
+        if self.dialect == "postgresql":
+            self.connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtext(name))))
+
     def insert_new(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that leaves rows alone which are already there, whichever unique constraint says so."""
         insert = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
@@ -87,7 +101,11 @@ class Ledger:
     @contextmanager
     def read(self) -> Iterator[Transaction]:
         """A transaction that only reads: on SQLite it waits for no writer."""
-        with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection, connection.begin():
+        # One moment for all queries of the block, as SQLite has it anyway: PostgreSQL's default is one moment a query.
+        options: dict[str, Any] = {_READ_ONLY: True}
+        if self.engine.dialect.name == "postgresql":
+            options |= {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield Transaction(connection, self._clock)
 
     def close(self) -> None:
@@ -107,7 +125,7 @@ def _engine(url: str, pool_size: int) -> sa.Engine:
             max_overflow=pool_size,
             pool_pre_ping=True,
             pool_timeout=30,
-            connect_args={"connect_timeout": 5},
+            connect_args=_POSTGRES_CONNECTION,
         )
         sa.event.listen(engine, "handle_error", _without_detail)
         return engine

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.job import Job
-from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
+from tasks.domain.transitions import HOLDS_SLOT, LEASED, OPEN, Event, next_state
 
 from .database import Transaction
 from .tables import jobs, timeline
 
-_COLUMNS = [jobs.c[f.name] for f in fields(Job)]
+_COLUMNS = [jobs.c[f.name].label(f.name) for f in fields(Job)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +38,16 @@ class NewJob:
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
-    """Insert jobs as queued; gives the ids that were new. A job that is already there is left as it is."""
+    """Insert jobs as queued; gives the ids that were new. A job that is already there is left as it is.
+
+    Within a batch each is a microsecond younger than the one before: first come, first served.
+    """
     if not new:
         return frozenset()
     statement = tx.insert_new(jobs).returning(jobs.c.id)
-    inserted = frozenset(tx.execute(statement, [_row(job, tx.now) for job in new]).scalars())
+    inserted = frozenset(
+        tx.execute(statement, [_row(job, tx.now + timedelta(microseconds=n)) for n, job in enumerate(new)]).scalars()
+    )
     if inserted:
         tx.execute(
             sa.insert(timeline),
@@ -85,6 +90,12 @@ def fingerprints(tx: Transaction, job_ids: Sequence[str]) -> dict[str, str]:
     return {row.id: row.fingerprint for row in found}
 
 
+def holder_of(tx: Transaction, tenant: str, idempotency_key: str | None) -> str | None:
+    """The id of the job to which a tenant's idempotency key belongs."""
+    held = sa.select(jobs.c.id).where(jobs.c.tenant == tenant, jobs.c.idempotency_key == idempotency_key)
+    return tx.execute(held).scalar()
+
+
 def get(tx: Transaction, job_id: str) -> Job | None:
     """The job, or `None`."""
     return next(iter(get_many(tx, [job_id])), None)
@@ -110,9 +121,9 @@ def move(
 ) -> Job | None:
     """Apply an event to a job: a compare-and-set on its row, and a row in its timeline.
 
-    `lease_s` is how long the sweep leaves the job alone in a leased state; `values` are further columns to set;
-    `detail` goes into the timeline (ids and figures, never a prompt or a URL). Gives the job as it is now, or `None`
-    when the event means nothing in its state, or another worker was first: a no-op, not an error.
+    `lease_s` is how long the sweep leaves the job alone: every state but queued has to be followed up. `values` are
+    further columns to set; `detail` goes into the timeline (ids and figures, never a prompt or a URL). Gives the job as
+    it is now, or `None` when the event means nothing in its state, or another worker was first: a no-op, not an error.
     """
     job = get(tx, job_id)
     target = None if job is None else next_state(job.state, event)
@@ -125,6 +136,7 @@ def move(
         "version": job.version + 1,
         "tries": 0,
         "claimed": False,
+        "not_before": None,
         "changed_at": tx.now,
         "lease_until": None if lease_s is None else tx.now + timedelta(seconds=lease_s),
         **values,
@@ -139,12 +151,13 @@ def move(
 def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | None:
     """Take a job in a leased state for work, counting the try before it happens.
 
-    `None` when it is not in that state, or when somebody else is at work whose lease has not run out.
+    `None` when it is not in that state, not to be tried yet, or when somebody is at work whose lease has not run out.
     """
     free = sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= tx.now)
+    ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
     claimed = tx.execute(
         sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == state, free)
+        .where(jobs.c.id == job_id, jobs.c.state == state, free, ready)
         .values(claimed=True, tries=jobs.c.tries + 1, lease_until=tx.now + timedelta(seconds=lease_s))
     )
     return get(tx, job_id) if claimed.rowcount == 1 else None
@@ -158,9 +171,10 @@ def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
 
 
 def release(tx: Transaction, job: Job, after_s: float) -> None:
-    """Give a claimed job back: the sweep looks at it again after `after_s` seconds."""
+    """Give a claimed job back: nobody is to try before `after_s` seconds have passed; then the sweep has it tried."""
     mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
-    tx.execute(sa.update(jobs).where(mine).values(claimed=False, lease_until=tx.now + timedelta(seconds=after_s)))
+    then = tx.now + timedelta(seconds=after_s)
+    tx.execute(sa.update(jobs).where(mine).values(claimed=False, not_before=then, lease_until=then))
 
 
 def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
@@ -173,7 +187,7 @@ def waiting(tx: Transaction, limit: int) -> list[str]:
     """Ids of queued jobs whose time has come, in the order of their turns: priority, then first come first served."""
     ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
     turn = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, ready)
-    ordered = turn.order_by(jobs.c.priority.desc(), jobs.c.accepted_at, jobs.c.id).limit(limit)
+    ordered = turn.order_by(jobs.c.priority, jobs.c.accepted_at, jobs.c.id).limit(limit)
     return list(tx.execute(ordered).scalars())
 
 
@@ -191,8 +205,8 @@ def open_by_key(tx: Transaction) -> dict[str, int]:
 
 
 def lapsed(tx: Transaction, limit: int) -> list[Job]:
-    """Jobs in a leased state whose lease has run out: whoever was to work on them did not."""
-    overdue = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(LEASED)), jobs.c.lease_until <= tx.now)
+    """Jobs whose lease has run out, the longest first: what had to follow may not have followed."""
+    overdue = sa.select(*_COLUMNS).where(jobs.c.lease_until <= tx.now)
     return _jobs(tx, overdue.order_by(jobs.c.lease_until).limit(limit))
 
 
@@ -203,14 +217,17 @@ def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:
     return tx.execute(sa.update(jobs).where(same).values(values)).rowcount == 1
 
 
-def clear_lease(tx: Transaction, confirmed: Sequence[Job]) -> None:
-    """Let the sweep forget these jobs: what they wait for will come by itself."""
-    for job in confirmed:
+def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, float]) -> None:
+    """What had to follow these jobs' changes has followed: the sweep forgets them, or looks `again_s` seconds later."""
+    for job in sorted(confirmed, key=lambda each: each.id):
         same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
-        tx.execute(sa.update(jobs).where(same).values(lease_until=None))
+        after_s = again_s.get(job.state)
+        until = None if after_s is None else tx.now + timedelta(seconds=after_s)
+        tx.execute(sa.update(jobs).where(same).values(lease_until=until))
 
 
-def in_state(tx: Transaction, states: frozenset[State], after_id: str, limit: int) -> list[Job]:
-    """One page of the jobs in these states, by id, after `after_id` (empty: from the start)."""
-    page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(states)), jobs.c.id > after_id)
+def watched(tx: Transaction, after_id: str, limit: int, ended_within_s: float) -> list[Job]:
+    """One page, by id after `after_id`, of the jobs that are open, or ended so lately that somebody may still ask."""
+    lately = jobs.c.changed_at >= tx.now - timedelta(seconds=ended_within_s)
+    page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(OPEN)) | lately, jobs.c.id > after_id)
     return _jobs(tx, page.order_by(jobs.c.id).limit(limit))

@@ -32,6 +32,9 @@ def upgrade(ledger: Ledger) -> str:
     config = _config()
     with ledger.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
+            # A migration may take as long as it takes.
+            connection.execute(sa.text("SET LOCAL statement_timeout = 0"))
+            connection.execute(sa.text("SET LOCAL lock_timeout = 0"))
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_LOCK)))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")

@@ -230,7 +230,9 @@ def _day(tx: Transaction, instant: sa.ColumnElement[datetime]) -> sa.ColumnEleme
 
 def _row_query() -> sa.Select[Any]:
     charged = sa.select(sa.func.sum(charges.c.amount_usd)).where(charges.c.job_id == jobs.c.id).scalar_subquery()
-    return sa.select(*(charged.label(name) if name == "charged_usd" else jobs.c[name] for name in JobRow.__slots__))
+    return sa.select(
+        *(charged.label(name) if name == "charged_usd" else jobs.c[name].label(name) for name in JobRow.__slots__)
+    )
 
 
 def _row(values: Mapping[Any, Any]) -> JobRow:

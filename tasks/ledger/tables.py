@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from .types import Instant, MicroUSD
+from .types import HighestFirst, Instant, MicroUSD
 
 metadata = MetaData(
     naming_convention={
@@ -40,19 +40,19 @@ jobs = Table(
     Column("resolution", String(16)),
     Column("duration_s", Integer),
     Column("request", JSON, nullable=False),  # as validated; images as `input:` references or public URLs
-    Column("priority", Integer, nullable=False),
+    Column("rank", HighestFirst, key="priority", nullable=False),  # the priority, negated: lower goes first
     Column("estimate_usd", MicroUSD, nullable=False),
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),  # number of changes of state; the compare-and-set compares it
     Column("accepted_at", Instant, nullable=False),
     Column("changed_at", Instant, nullable=False),
     Column("deadline_at", Instant),
-    Column("not_before", Instant),  # queued, but not to be admitted earlier: throttled or unsent
-    Column("lease_until", Instant),  # in a leased state: when nobody has moved the job by then, the sweep looks
+    Column("not_before", Instant),  # not to be admitted, or tried, earlier
+    Column("lease_until", Instant),  # when it has passed, the sweep makes sure of what had to follow; then NULL
     Column("claimed", Boolean, nullable=False),  # somebody is at work; false: only a message is on its way
     Column("tries", Integer, nullable=False),  # claims in this state, counted before the work
     Column("key_alias", String(64)),
-    Column("provider_task_id", String(128)),
+    Column("provider_task_id", String(255)),
     Column("generating_at", Instant),
     Column("answer", JSON(none_as_null=True)),  # the provider's final answer: outputs (signed URLs), usage, metadata
     Column("error_code", String(64)),
@@ -61,7 +61,8 @@ jobs = Table(
     UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
     UniqueConstraint("provider_task_id"),
     Index("ix_jobs_turn", "state", "priority", "accepted_at", "id"),
-    Index("ix_jobs_lease", "state", "lease_until"),
+    Index("ix_jobs_deadline", "state", "deadline_at"),
+    Index("ix_jobs_lease", "lease_until"),
     Index("ix_jobs_slots", "state", "key_alias"),
     Index("ix_jobs_accepted_at", "accepted_at"),
 )
@@ -79,7 +80,7 @@ attempts = Table(
     Column("outcome", String(16)),  # NULL: never heard of again
     Column("http_status", Integer),
     Column("reason", Text),  # evidence: class of error, provider's sentence; never a body
-    Column("provider_task_id", String(128)),
+    Column("provider_task_id", String(255)),
     UniqueConstraint("job_id", "number"),  # two workers can't begin the same attempt
 )
 
@@ -87,7 +88,7 @@ attempts = Table(
 charges = Table(
     "charges",
     metadata,
-    Column("provider_task_id", String(128), primary_key=True),
+    Column("provider_task_id", String(255), primary_key=True),
     Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
     Column("tenant", String(64), nullable=False),
     Column("model", String(64), nullable=False),
@@ -96,7 +97,7 @@ charges = Table(
     Column("key_alias", String(64), nullable=False),
     Column("amount_usd", MicroUSD, nullable=False),
     Column("estimated", Boolean, nullable=False),
-    Column("discount", String(32)),
+    Column("discount", Text),
     Column("usage", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("charged_at", Instant, nullable=False, index=True),
@@ -107,7 +108,7 @@ outputs = Table(
     metadata,
     Column("job_id", ForeignKey("jobs.id"), primary_key=True),
     Column("index", Integer, primary_key=True),
-    Column("type", String(32), nullable=False),
+    Column("type", String(64), nullable=False),
     Column("path", String(255), nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     Column("sha256", String(64), nullable=False),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, DateTime, Dialect
+from sqlalchemy import BigInteger, DateTime, Dialect, Integer
 from sqlalchemy.types import TypeDecorator
 
 _MICRO = Decimal(1_000_000)
@@ -31,6 +31,20 @@ class MicroUSD(TypeDecorator[Decimal]):
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 (the interface)
         return None if value is None else (Decimal(int(value)) / _MICRO).quantize(Decimal("0.000001"))
+
+
+class HighestFirst(TypeDecorator[int]):
+    """A whole number stored negated, so that ascending order, which one index serves on both databases, begins with
+    the highest. Takes and gives the number itself."""
+
+    impl = Integer
+    cache_ok = True
+
+    def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        return None if value is None else -value
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        return None if value is None else -int(value)
 
 
 class Instant(TypeDecorator[datetime]):

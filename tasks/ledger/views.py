@@ -12,6 +12,9 @@ from .database import Transaction
 from .deliverables import outputs_of
 from .tables import charges, jobs, timeline
 
+# A job that goes back and forth in a long outage must not make its view grow without end.
+_EVENTS_SHOWN = 50
+
 
 def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
     """The views of those of these jobs that exist."""
@@ -26,7 +29,7 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
         JobView(
             job_id=row.id,
             state=State(row.state),
-            events=tuple(events.get(row.id, ())),
+            events=tuple(events.get(row.id, ())[-_EVENTS_SHOWN:]),
             tenant=row.tenant,
             model=row.model,
             outputs=tuple(stored.get(row.id, ())),

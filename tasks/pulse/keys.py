@@ -16,13 +16,17 @@ TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
 """String, there only while the timetable is known to hold every generating job: gone after a wipe."""
 
 
+TIMETABLE_REFILL: Final = f"{PREFIX}timetable:refill"
+"""String: token of the refill that is under way."""
+
+
 def lane_beat(lane: str) -> str:
     """String with a short time to live: the epoch of the lane that is alive."""
     return f"{PREFIX}lane:{lane}:beat"
 
 
 def lane_epoch(lane: str) -> str:
-    """Counter: how often the lane was seeded."""
+    """String: the epoch of the lane that counts; it grows with the time, also over a wipe."""
     return f"{PREFIX}lane:{lane}:epoch"
 
 

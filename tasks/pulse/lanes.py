@@ -17,8 +17,8 @@ class LaneBeats:
 
     def seed(self, lane: str, ttl_s: float) -> int | None:
         """A new epoch for a lane that has fallen silent; `None` when it is alive."""
-        epoch = int(self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=[int(ttl_s * 1000)]))
-        return epoch or None
+        epoch = self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=[int(ttl_s * 1000)])
+        return int(epoch) if epoch else None
 
     def renew(self, lane: str, epoch: int, ttl_s: float) -> bool:
         """Keep a lane alive for `ttl_s` seconds more; false when this epoch is not the one that counts (any more)."""

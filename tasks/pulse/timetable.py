@@ -5,6 +5,7 @@ A claim is a lease, so what a dead worker had claimed falls due again. All times
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,6 +58,7 @@ class Timetable:
         self._claim_due = load(redis, "claim_due")
         self._put_back = load(redis, "put_back")
         self._schedule = load(redis, "schedule")
+        self._end_refill = load(redis, "end_refill")
 
     def schedule(self, entries: Sequence[Entry]) -> int:
         """Put jobs on the timetable that are not there yet; gives how many were new."""
@@ -101,9 +103,15 @@ class Timetable:
         """Whether the timetable holds every generating job, as far as is known: false after a wipe."""
         return bool(self._redis.exists(keys.TIMETABLE_WHOLE))
 
-    def mark_whole(self) -> None:
-        """Say that every generating job has been put on the timetable."""
-        self._redis.set(keys.TIMETABLE_WHOLE, 1)
+    def begin_refill(self) -> str:
+        """Say that every generating job is about to be put on the timetable; gives a token for `end_refill`."""
+        token = secrets.token_hex(8)
+        self._redis.set(keys.TIMETABLE_REFILL, token)
+        return token
+
+    def end_refill(self, token: str) -> bool:
+        """Say that it has been done: then the timetable is whole, unless Redis was wiped (or refilled) meanwhile."""
+        return bool(self._end_refill(keys=[keys.TIMETABLE_REFILL, keys.TIMETABLE_WHOLE], args=[token]))
 
 
 def _due(row: Sequence[str]) -> Due:

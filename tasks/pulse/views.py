@@ -9,21 +9,23 @@ from redis import Redis
 from schemas.jobs import JobView, encode_record
 from schemas.keys import view
 
+from .scripts import load
+
 
 class Views:
-    """Writes views. They are made from the ledger alone, so writing one again is never wrong."""
+    """Writes views. They are made from the ledger alone, so writing one again is never wrong, nor is a late one."""
 
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
+        self._publish = load(redis, "publish_view")
 
     def publish(self, views: Sequence[JobView]) -> None:
-        """Set and publish each view."""
+        """Set and publish each view, unless a newer one of its job is there."""
         if not views:
             return
         with self._redis.pipeline(transaction=False) as pipe:
             for each in views:
-                record = encode_record(each)
-                pipe.set(view(each.job_id), record, ex=self._ttl_s)
-                pipe.publish(view(each.job_id), record)
+                args: list[str | int] = [encode_record(each), each.seq, self._ttl_s]
+                self._publish(keys=[view(each.job_id)], args=args, client=pipe)
             pipe.execute()

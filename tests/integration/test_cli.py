@@ -71,7 +71,7 @@ def complete(
         job = get(tx, job_id)
         assert job is not None
         charge(tx, job, Price(Decimal(amount_usd), estimated), discount="1", usage={}, metadata={})
-        move(tx, job_id, Event.CHARGED)
+        move(tx, job_id, Event.CHARGED, lease_s=30)
 
 
 @pytest.fixture(autouse=True)
@@ -254,7 +254,7 @@ def test_submit_waits_for_the_end_and_fails_with_the_job(live: Pulse, small_book
         add(small_books, job_id)
         with small_books.begin() as tx:
             error = {"error_code": "deadline_passed", "error_message": "Too late.", "error_stage": "queued"}
-            move(tx, job_id, Event.EXPIRE, **error)
+            move(tx, job_id, Event.EXPIRE, lease_s=30, **error)
             live.views.publish(views_of(tx, [job_id]))
 
     worker = threading.Thread(target=work)

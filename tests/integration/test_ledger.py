@@ -13,11 +13,12 @@ import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from schemas.jobs import State
+from schemas.jobs import Output, State
 from tasks.domain.prices import Price
 from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, SchemaOutdated, tables
 from tasks.ledger.database import Transaction
+from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import (
     NewJob,
     accept,
@@ -138,12 +139,13 @@ def test_of_many_workers_that_begin_a_create_one_succeeds(ledger: Ledger) -> Non
         assert tx.execute(sa.select(sa.func.count()).select_from(tables.attempts)).scalar() == 1
 
 
-def test_a_leased_state_needs_a_lease_and_no_other_takes_one(ledger: Ledger) -> None:
+def test_a_change_that_has_to_be_followed_up_needs_a_lease_and_no_other_takes_one(ledger: Ledger) -> None:
     accept_one(ledger)
     with ledger.begin() as tx, pytest.raises(ValueError, match="needs lease"):
         move(tx, "job-1", Event.ADMIT)
+    drive(ledger, Event.ADMIT)
     with ledger.begin() as tx, pytest.raises(ValueError, match="takes no lease"):
-        move(tx, "job-1", Event.CANCEL, lease_s=5)
+        move(tx, "job-1", Event.UNSENT, lease_s=5)
 
 
 def test_of_many_claims_one_holds_until_its_lease_runs_out(ledger: Ledger) -> None:
@@ -267,6 +269,39 @@ def test_readers_do_not_wait_for_a_writer(ledger: Ledger) -> None:
             seen = get(reader, "job-1")
     assert seen is not None
     assert seen.state is State.QUEUED
+
+
+def test_all_queries_of_a_reader_see_one_moment(ledger: Ledger) -> None:
+    accept_one(ledger)
+    with ledger.read() as reader:
+        before = get(reader, "job-1")
+        drive(ledger, Event.ADMIT)
+        assert get(reader, "job-1") == before
+        assert [event.event for event in views_of(reader, ["job-1"])[0].events] == ["accept"]
+
+
+def test_a_job_that_was_released_is_not_claimed_before_its_time(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED)
+    with ledger.begin() as tx:
+        job = claim(tx, "job-1", State.DOWNLOADING, 60)
+        assert job is not None
+        release(tx, job, 300)
+        assert claim(tx, "job-1", State.DOWNLOADING, 60) is None
+        tx.execute(sa.update(tables.jobs).values(not_before=tx.now, lease_until=tx.now))
+        assert claim(tx, "job-1", State.DOWNLOADING, 60) is not None
+
+
+def test_what_the_provider_room_lets_through_fits_its_columns(ledger: Ledger) -> None:
+    accept_one(ledger)
+    drive(ledger, Event.ADMIT, Event.BEGIN)
+    longest_id = "x" * 200
+    with ledger.begin() as tx:
+        moved = move(tx, "job-1", Event.ACCEPTED, lease_s=1, provider_task_id=longest_id, generating_at=tx.now)
+        assert moved is not None
+        price = Price(Decimal("0.28"), estimated=False)
+        assert charge(tx, moved, price, discount="0." + "1" * 100, usage={}, metadata={})
+        store_outputs(tx, "job-1", [Output(0, "v" * 40, "default/job-1/0.bin", 5_000_000_000, "0" * 64)])
 
 
 def test_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:

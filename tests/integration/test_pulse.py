@@ -77,28 +77,45 @@ class TestTimetable:
 
     def test_a_wiped_redis_does_not_call_its_timetable_whole(self, pulse: Pulse) -> None:
         assert not pulse.timetable.is_whole()
-        pulse.timetable.mark_whole()
+        assert pulse.timetable.end_refill(pulse.timetable.begin_refill())
         assert pulse.timetable.is_whole()
         pulse.redis.flushdb()
+        assert not pulse.timetable.is_whole()
+
+    def test_a_wipe_during_a_refill_is_not_missed(self, pulse: Pulse) -> None:
+        token = pulse.timetable.begin_refill()
+        pulse.redis.flushdb()
+        assert not pulse.timetable.end_refill(token)
         assert not pulse.timetable.is_whole()
 
 
 class TestLanes:
     def test_a_silent_lane_is_seeded_once(self, pulse: Pulse) -> None:
-        assert pulse.lanes.seed("poll", 30) == 1
+        assert pulse.lanes.seed("poll", 30) is not None
         assert pulse.lanes.seed("poll", 30) is None
-        assert pulse.lanes.seed("admit", 30) == 1
+        assert pulse.lanes.seed("admit", 30) is not None
 
     def test_only_the_newest_epoch_keeps_a_lane_alive(self, pulse: Pulse) -> None:
-        pulse.lanes.seed("poll", 30)
+        first = pulse.lanes.seed("poll", 30)
         pulse.redis.delete(keys.lane_beat("poll"))
-        assert pulse.lanes.seed("poll", 30) == 2
-        assert not pulse.lanes.renew("poll", 1, 30)
-        assert pulse.lanes.renew("poll", 2, 30)
+        second = pulse.lanes.seed("poll", 30)
+        assert first is not None
+        assert second is not None
+        assert not pulse.lanes.renew("poll", first, 30)
+        assert pulse.lanes.renew("poll", second, 30)
+
+    def test_after_a_wipe_a_lane_that_was_on_its_way_falls_silent(self, pulse: Pulse) -> None:
+        first = pulse.lanes.seed("poll", 30)
+        assert first is not None
+        pulse.redis.flushdb()
+        second = pulse.lanes.seed("poll", 30)
+        assert second is not None
+        assert not pulse.lanes.renew("poll", first, 30)
 
     def test_a_lane_that_gives_no_sign_is_seeded_anew(self, pulse: Pulse) -> None:
-        pulse.lanes.seed("poll", 0.1)
-        assert wait_until(lambda: pulse.lanes.seed("poll", 30), what="the heartbeat expiring") == 2
+        first = pulse.lanes.seed("poll", 0.1)
+        assert first is not None
+        assert wait_until(lambda: pulse.lanes.seed("poll", 30), what="the heartbeat expiring") > first
 
 
 class TestIntake:
@@ -164,3 +181,19 @@ class TestViews:
         raw = pulse.redis.get(shared.view("job-1"))
         assert isinstance(raw, bytes)
         assert decode_record(raw) == view
+
+    def test_a_view_read_earlier_does_not_have_the_last_word(self, pulse: Pulse) -> None:
+        admitted = JobEvent(2, "admit", State.ADMITTED, BORN)
+        newer = JobView("job-1", State.ADMITTED, (*self.view(State.QUEUED).events, admitted))
+        pulse.views.publish([newer])
+        pulse.views.publish([self.view(State.QUEUED)])
+        raw = pulse.redis.get(shared.view("job-1"))
+        assert isinstance(raw, bytes)
+        assert decode_record(raw) == newer
+
+    def test_what_stands_there_unreadable_is_written_over(self, pulse: Pulse) -> None:
+        pulse.redis.set(shared.view("job-1"), b"\xff{")
+        pulse.views.publish([self.view(State.QUEUED)])
+        raw = pulse.redis.get(shared.view("job-1"))
+        assert isinstance(raw, bytes)
+        assert decode_record(raw) == self.view(State.QUEUED)

@@ -65,6 +65,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
         "REELWORKS_PROVIDER_KEYS": f"main={KEY}",
+        "FLOWER_UNAUTHENTICATED_API": "true",
         "REELWORKS_POLL_FIRST_S": "0.5",
         "REELWORKS_POLL_INTERVAL_S": "0.3",
         "REELWORKS_LANE_IDLE_S": "0.1",
@@ -293,12 +294,17 @@ def test_key_and_prompt_are_nowhere_but_in_the_database_and_at_the_provider(runn
     with pytest.raises(JobFailed):
         bad.get(timeout=60)
     flower = str(running.stack.addresses["flower_url"])
-    pages = [_page(f"{flower}/{path}") for path in ("tasks", f"task/{good.id}", "workers", "broker", "")]
+    wait_until(lambda: "reelworks.record" in _page(f"{flower}/api/tasks?search={good.id}"), what="Flower's view")
+    pages = [_page(f"{flower}/{path}") for path in ("api/tasks?limit=1000", "api/workers?refresh=1", "tasks", "broker")]
+    shown = json.loads(_page(f"{flower}/api/tasks?search={good.id}"))
     with redis.Redis.from_url(running.redis_url) as client:
         held = [json.dumps([key.decode(), _dump(client, key)]) for key in client.scan_iter()]
     logs = [path.read_text(errors="replace") for path in Path(str(running.stack.addresses["logs"])).iterdir()]
     assert len(held) > 5
     assert any(good.id in log for log in logs)
+    assert {task["name"] for task in shown.values()} == {"reelworks.create", "reelworks.download", "reelworks.record"}
+    fields = repr({"job": good.id, "model": MODEL, "seconds": 6, "resolution": "512P"})
+    assert {task["kwargs"] for task in shown.values()} == {fields}
     for secret in (KEY, "canary of brass", SMALL[30:90], "&sig="):
         for where, texts in {"redis": held, "logs": logs, "flower": pages}.items():
             assert not any(secret in text for text in texts), f"a secret stands in {where}"

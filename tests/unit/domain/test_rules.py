@@ -101,7 +101,7 @@ class TestCreate:
                 Throttled(12.0),
                 Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=12, pause_key_s=12),
             ),
-            (Unsent("refused"), Verdict(Event.UNSENT, "unsent", "refused", retry_after_s=5)),
+            (Unsent("refused"), Verdict(Event.UNSENT, "unsent", "refused", retry_after_s=5, pause_key_s=5)),
             (Unknown("ReadTimeout", None), Verdict(Event.UNKNOWN, "unknown", "ReadTimeout")),
         ],
     )
@@ -162,15 +162,16 @@ class TestFinishing:
         assert expected_film(request) == ExpectedFilm(None, None, 10.0)
 
     @pytest.mark.parametrize(
-        ("lasting", "tries", "verdict"),
+        ("refused", "tries", "verdict"),
         [
             (False, 1, TryAgain(5)),
             (False, 3, TryAgain(20)),
             (False, 7, TryAgain(300)),
             (False, 8, GiveUp("c", "m")),
-            (True, 1, GiveUp("c", "m")),
+            (True, 1, TryAgain(5)),
+            (True, 2, GiveUp("c", "m")),
         ],
     )
-    def test_a_download_is_tried_again_ever_later(self, lasting: bool, tries: int, verdict: TryAgain | GiveUp) -> None:
-        found = retry_or_give_up(lasting=lasting, code="c", message="m", tries=tries, most=8, first_s=5)
+    def test_a_download_is_tried_again_ever_later(self, refused: bool, tries: int, verdict: TryAgain | GiveUp) -> None:
+        found = retry_or_give_up(refused=refused, code="c", message="m", tries=tries, most=8, first_s=5)
         assert found == verdict

@@ -49,8 +49,9 @@ def test_slots_are_held_from_admission_until_the_provider_is_done() -> None:
     assert {State.ADMITTED, State.CREATING, State.UNCERTAIN, State.GENERATING} == HOLDS_SLOT
 
 
-def test_every_state_in_which_a_worker_acts_is_leased() -> None:
-    assert {State.QUEUED, State.UNCERTAIN} == OPEN - LEASED
+def test_whatever_has_to_follow_a_change_is_made_sure_of() -> None:
+    # A queued job is looked for by the admit lane at every turn.
+    assert {State.QUEUED} == set(State) - LEASED
 
 
 def test_an_event_that_means_nothing_leads_nowhere() -> None:

@@ -33,7 +33,7 @@ def test_without_any_variable_the_defaults_hold() -> None:
 
 def test_the_example_names_every_variable_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[environs.Env] = []
-    monkeypatch.setattr(environs.Env, "seal", read.append)
+    monkeypatch.setattr(environs.Env, "seal", lambda env: read.append(env))  # noqa: PLW0108 (has to bind)
     read_settings()
     assert set(example()) == set(read[0].dump())
 
@@ -52,6 +52,7 @@ def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.Monkey
         "REELWORKS_DATABASE_URL": "mysql://x/y",
         "REELWORKS_POLL_FIRST_S": "soon",
         "REELWORKS_LANES_CONCURRENCY": "0",
+        "REELWORKS_SWEEP_BATCH": "0",
         "REELWORKS_PROVIDER_KEYS": "sk-canary-without-alias",
         "REELWORKS_LOG_LEVEL": "LOUD",
     }
@@ -67,8 +68,9 @@ def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.Monkey
     ("name", "value"),
     [
         ("REELWORKS_CREATE_LEASE_S", "95"),
-        ("REELWORKS_LANE_TTL_S", "8.5"),
-        ("REELWORKS_SWEEP_INTERVAL_S", "15"),
+        ("REELWORKS_LANE_TTL_S", "5"),
+        ("REELWORKS_POLL_LEASE_S", "13"),
+        ("REELWORKS_LANE_IDLE_S", "2.5"),
     ],
 )
 def test_settings_that_would_break_a_promise_together_are_refused(

@@ -20,7 +20,7 @@ def upgrade() -> None:
         sa.Column("resolution", sa.String(length=16), nullable=True),
         sa.Column("duration_s", sa.Integer(), nullable=True),
         sa.Column("request", sa.JSON(), nullable=False),
-        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("rank", sa.Integer(), nullable=False),
         sa.Column("estimate_usd", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
@@ -32,7 +32,7 @@ def upgrade() -> None:
         sa.Column("claimed", sa.Boolean(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
         sa.Column("key_alias", sa.String(length=64), nullable=True),
-        sa.Column("provider_task_id", sa.String(length=128), nullable=True),
+        sa.Column("provider_task_id", sa.String(length=255), nullable=True),
         sa.Column("generating_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("answer", sa.JSON(), nullable=True),
         sa.Column("error_code", sa.String(length=64), nullable=True),
@@ -43,9 +43,10 @@ def upgrade() -> None:
         sa.UniqueConstraint("tenant", "idempotency_key", name="uq_jobs_tenant_idempotency_key"),
     )
     op.create_index("ix_jobs_accepted_at", "jobs", ["accepted_at"])
-    op.create_index("ix_jobs_lease", "jobs", ["state", "lease_until"])
+    op.create_index("ix_jobs_deadline", "jobs", ["state", "deadline_at"])
+    op.create_index("ix_jobs_lease", "jobs", ["lease_until"])
     op.create_index("ix_jobs_slots", "jobs", ["state", "key_alias"])
-    op.create_index("ix_jobs_turn", "jobs", ["state", "priority", "accepted_at", "id"])
+    op.create_index("ix_jobs_turn", "jobs", ["state", "rank", "accepted_at", "id"])
 
     op.create_table(
         "rejected",
@@ -67,14 +68,14 @@ def upgrade() -> None:
         sa.Column("outcome", sa.String(length=16), nullable=True),
         sa.Column("http_status", sa.Integer(), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True),
-        sa.Column("provider_task_id", sa.String(length=128), nullable=True),
+        sa.Column("provider_task_id", sa.String(length=255), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_attempts_job_id_jobs"),
         sa.PrimaryKeyConstraint("id", name="pk_attempts"),
         sa.UniqueConstraint("job_id", "number", name="uq_attempts_job_id_number"),
     )
     op.create_table(
         "charges",
-        sa.Column("provider_task_id", sa.String(length=128), nullable=False),
+        sa.Column("provider_task_id", sa.String(length=255), nullable=False),
         sa.Column("job_id", sa.String(length=64), nullable=False),
         sa.Column("tenant", sa.String(length=64), nullable=False),
         sa.Column("model", sa.String(length=64), nullable=False),
@@ -83,7 +84,7 @@ def upgrade() -> None:
         sa.Column("key_alias", sa.String(length=64), nullable=False),
         sa.Column("amount_usd", sa.BigInteger(), nullable=False),
         sa.Column("estimated", sa.Boolean(), nullable=False),
-        sa.Column("discount", sa.String(length=32), nullable=True),
+        sa.Column("discount", sa.Text(), nullable=True),
         sa.Column("usage", sa.JSON(), nullable=False),
         sa.Column("metadata", sa.JSON(), nullable=False),
         sa.Column("charged_at", sa.DateTime(timezone=True), nullable=False),
@@ -114,7 +115,7 @@ def upgrade() -> None:
         "outputs",
         sa.Column("job_id", sa.String(length=64), nullable=False),
         sa.Column("index", sa.Integer(), nullable=False),
-        sa.Column("type", sa.String(length=32), nullable=False),
+        sa.Column("type", sa.String(length=64), nullable=False),
         sa.Column("path", sa.String(length=255), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),

@@ -1,0 +1,523 @@
+"""Each step by itself on real servers and both databases: what it does when messages repeat, get lost, or come late."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import sqlalchemy as sa
+from celery import Celery
+from PIL import Image
+
+from schemas import data_url, keys
+from schemas.jobs import JobView, State, decode_record
+from schemas.producer import Producer
+from tasks import context
+from tasks.context import Context
+from tasks.create import create
+from tasks.domain.answers import (
+    Accepted,
+    Completed,
+    CreateOutcome,
+    Failed,
+    KeyRefused,
+    LookAgain,
+    PollAnswer,
+    RemoteOutput,
+    Running,
+    Unknown,
+    Unsent,
+    Usage,
+)
+from tasks.domain.polling import PollPolicy
+from tasks.finish import download, record
+from tasks.lanes import TURNS
+from tasks.ledger import Ledger, tables
+from tasks.media.errors import FetchInterrupted
+from tasks.media.outputs import OutputFetcher
+from tasks.media.store import FolderStore
+from tasks.policy import Policy
+from tasks.pulse import Pulse
+from tasks.transport import Deadlines
+from tasks.vtrix.client import VtrixClient
+from tests.support.waiting import wait_until
+from workers.celeryconfig import config
+from workers.settings import read_settings
+
+MODEL = "minimax_hailuo_02_i2v"
+URL = "https://pictures.example/first.jpg"
+DONE = Completed((), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
+
+
+@dataclass
+class Provider:
+    """Answers as it was told to, and counts how often it was asked."""
+
+    creates: list[CreateOutcome | Exception] = field(default_factory=list)
+    polls: list[PollAnswer] = field(default_factory=list)
+    created: list[Any] = field(default_factory=list)
+    polled: list[str] = field(default_factory=list)
+
+    def create(self, body: Any) -> CreateOutcome:
+        self.created.append(body)
+        outcome = self.creates.pop(0) if self.creates else Accepted(f"task-{len(self.created)}")
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def poll(self, provider_task_id: str) -> PollAnswer:
+        self.polled.append(provider_task_id)
+        return self.polls.pop(0) if self.polls else Running(0.5)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The steps with everything they need, and short ways to look at what they did."""
+
+    ctx: Context
+    provider: Provider
+    producer: Producer
+
+    def submit(self, **request: Any) -> str:
+        handle = self.producer.submit(**{"model": MODEL, "first_frame_image": URL, **request})
+        self.turn("accept")
+        return handle.id
+
+    def turn(self, lane: str) -> float:
+        return TURNS[lane](self.ctx)
+
+    def enter(self, entry: dict[str, Any]) -> None:
+        self.ctx.pulse.redis.xadd(keys.REQUESTS, entry)
+
+    def view(self, job_id: str) -> JobView | None:
+        raw = self.ctx.pulse.redis.get(keys.view(job_id))
+        return decode_record(raw) if isinstance(raw, bytes) else None
+
+    def rows(self, table: sa.Table) -> list[Any]:
+        with self.ctx.ledger.read() as tx:
+            return list(tx.execute(sa.select(table)))
+
+    def state(self, job_id: str) -> State:
+        with self.ctx.ledger.read() as tx:
+            return State(tx.execute(sa.select(tables.jobs.c.state).where(tables.jobs.c.id == job_id)).scalar_one())
+
+    def messages(self, queue: str) -> int:
+        return cast(int, self.ctx.pulse.redis.llen(queue))
+
+    def lapse(self) -> None:
+        """Let every lease run out."""
+        with self.ctx.ledger.begin() as tx:
+            past = tx.now - timedelta(seconds=1)
+            table = tables.jobs
+            tx.execute(sa.update(table).where(table.c.lease_until.is_not(None)).values(lease_until=past))
+            tx.execute(sa.update(table).where(table.c.not_before.is_not(None)).values(not_before=past))
+
+    def generating(self, **request: Any) -> str:
+        job_id = self.submit(**request)
+        self.turn("admit")
+        create(job_id)
+        assert self.state(job_id) is State.GENERATING
+        return job_id
+
+    def look(self) -> None:
+        """Have every generating job looked at now."""
+        self.ctx.pulse.redis.zadd("reelworks:timetable", dict.fromkeys(self._due(), 0), xx=True)
+        self.turn("poll")
+
+    def _due(self) -> list[bytes]:
+        return cast(list[bytes], self.ctx.pulse.redis.zrange("reelworks:timetable", 0, -1))
+
+
+@pytest.fixture
+def bench(
+    ledger: Ledger, pulse: Pulse, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    monkeypatch.setenv("REELWORKS_REDIS_URL", redis_url)
+    app = Celery("bench")
+    app.config_from_object(config(read_settings()))
+    app.loader.import_default_modules()  # the steps register themselves
+    app.set_default()
+    app.set_current()
+    provider = Provider()
+    store = FolderStore(tmp_path / "store")
+    policy = Policy(
+        open_tasks_per_key=3, lane_idle_s=0.01, poll=PollPolicy(first_s=0), create_retry_s=0.01, key_pause_s=0.01
+    )
+    with ThreadPoolExecutor(4) as threads, Producer(redis_url) as producer:
+        ctx = Context(
+            policy=policy,
+            ledger=ledger,
+            pulse=pulse,
+            store=store,
+            fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1)),
+            providers={"main": cast(VtrixClient, provider)},
+            poll_threads=threads,
+        )
+        context.install(lambda: ctx)
+        TURNS["accept"](ctx)  # makes the consumer group
+        yield Bench(ctx, provider, producer)
+        context.install(lambda: pytest.fail("the bench is over"))
+    app.close()
+
+
+def picture() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 400), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class TestAccept:
+    def test_an_input_image_is_in_the_store_before_the_stream_forgets_it(self, bench: Bench) -> None:
+        bench.submit(first_frame_image=data_url(picture()))
+        (row,) = bench.rows(tables.jobs)
+        name = row.request["first_frame_image"].removeprefix("input:").split(":")[0]
+        sha256, _, extension = name.partition(".")
+        assert bench.ctx.store.get_input(sha256, extension) == picture()
+        assert bench.ctx.pulse.redis.xlen(keys.REQUESTS) == 0
+
+    def test_a_missing_input_is_put_aside_and_whoever_waits_is_told(self, bench: Bench) -> None:
+        ref = f"input:{'0' * 64}.png:400x400"
+        bench.enter({"job": "job-1", "request": json.dumps({"model": MODEL, "first_frame_image": ref})})
+        bench.turn("accept")
+        (aside,) = bench.rows(tables.rejected)
+        view = bench.view("job-1")
+        assert "submit it again" in aside.reason
+        assert view is not None
+        assert (view.state, view.error_code) == (State.FAILED, "request_refused")
+
+    def test_the_same_entry_twice_is_one_job(self, bench: Bench) -> None:
+        entry = {"job": "job-1", "request": json.dumps({"model": MODEL, "first_frame_image": URL})}
+        for _ in range(2):
+            bench.enter(entry)
+        bench.turn("accept")
+        bench.enter(entry)
+        bench.turn("accept")
+        assert len(bench.rows(tables.jobs)) == 1
+        assert bench.rows(tables.rejected) == []
+
+    def test_of_two_requests_under_one_id_the_first_is_the_job_and_the_other_is_put_aside(self, bench: Bench) -> None:
+        for resolution in ("512P", "768P"):
+            request = {"model": MODEL, "first_frame_image": URL, "resolution": resolution}
+            bench.enter({"job": "job-1", "request": json.dumps(request)})
+        bench.turn("accept")
+        (job,), (aside,) = bench.rows(tables.jobs), bench.rows(tables.rejected)
+        assert job.resolution == "512P"
+        assert "earlier, different request" in aside.reason
+        view = bench.view("job-1")
+        assert view is not None
+        assert view.state is State.QUEUED  # what was put aside does not speak for the job
+
+    def test_an_idempotency_key_of_another_job_is_put_aside_by_name(self, bench: Bench) -> None:
+        request = json.dumps({"model": MODEL, "first_frame_image": URL, "idempotency_key": "order-7"})
+        for job_id in ("job-1", "job-2"):
+            bench.enter({"job": job_id, "request": request})
+            bench.turn("accept")
+        (aside,) = bench.rows(tables.rejected)
+        view = bench.view("job-2")
+        assert aside.reason == "idempotency_key: belongs to job job-1"
+        assert view is not None
+        assert view.state is State.FAILED
+
+    @pytest.mark.parametrize(
+        ("entry", "reason"),
+        [
+            ({"job": "x y", "request": "{}"}, "job:"),
+            ({"job": "a", "request": "[" * 100_000}, "request:"),
+            ({"job": "a", "request": b"\xff"}, "request:"),
+            ({"job": "a", "request": "[]"}, "an object"),
+            ({"job": "a", "v": "2", "request": "{}"}, "upgrade the workers"),
+            ({"other": "field"}, "request:"),
+        ],
+    )
+    def test_what_can_not_be_read_is_put_aside_and_holds_nobody_up(
+        self, bench: Bench, entry: dict[str, Any], reason: str
+    ) -> None:
+        bench.enter(entry)
+        good = bench.submit()
+        (aside,) = bench.rows(tables.rejected)
+        assert reason in aside.reason
+        assert bench.state(good) is State.QUEUED
+
+
+class TestAdmit:
+    def test_no_more_are_admitted_than_a_key_may_have_open(self, bench: Bench) -> None:
+        for _ in range(5):
+            bench.submit()
+        gate = threading.Barrier(2)
+
+        def admit() -> None:
+            gate.wait()
+            bench.turn("admit")
+
+        threads = [threading.Thread(target=admit) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        states = sorted(row.state for row in bench.rows(tables.jobs))
+        assert states == ["admitted"] * 3 + ["queued"] * 2
+        assert bench.messages("create") == 3
+
+    def test_a_deadline_that_passed_in_the_queue_ends_the_job_unpaid(self, bench: Bench) -> None:
+        job_id = bench.submit(deadline_s=1)
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(deadline_at=tx.now))
+        bench.turn("admit")
+        view = bench.view(job_id)
+        assert view is not None
+        assert (view.state, view.error_code) == (State.FAILED, "deadline_passed")
+        assert bench.rows(tables.attempts) == []
+
+
+class TestCreate:
+    def admitted(self, bench: Bench, **request: Any) -> str:
+        job_id = bench.submit(**request)
+        bench.turn("admit")
+        return job_id
+
+    def test_a_message_that_comes_twice_creates_once(self, bench: Bench) -> None:
+        job_id = self.admitted(bench)
+        create(job_id)
+        create(job_id)
+        assert len(bench.provider.created) == 1
+        assert bench.state(job_id) is State.GENERATING
+
+    def test_the_attempt_is_committed_before_the_provider_is_asked(self, bench: Bench) -> None:
+        job_id = self.admitted(bench)
+        seen: list[Any] = []
+
+        def look(body: Any) -> CreateOutcome:
+            seen.extend(row.outcome for row in bench.rows(tables.attempts))
+            return Accepted(f"task-of-{len(body)}")
+
+        bench.provider.create = look  # type: ignore[method-assign]
+        create(job_id)
+        assert seen == [None]
+
+    def test_an_image_is_sent_as_a_data_url_and_a_url_as_it_is(self, bench: Bench) -> None:
+        create(self.admitted(bench, first_frame_image=data_url(picture())))
+        create(self.admitted(bench))
+        sent = [body["input"][0]["params"]["first_frame_image"] for body in bench.provider.created]
+        assert sent == [data_url(picture()), URL]
+
+    @pytest.mark.parametrize("outcome", [Unsent("ConnectionRefused"), KeyRefused("http_401", "no", 401)])
+    def test_what_was_provably_not_created_waits_for_its_next_turn(self, bench: Bench, outcome: CreateOutcome) -> None:
+        bench.provider.creates = [outcome]
+        job_id = self.admitted(bench)
+        create(job_id)
+        assert bench.state(job_id) is State.QUEUED
+        wait_until(lambda: bench.turn("admit") and bench.state(job_id) is State.ADMITTED, what="the next turn")
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+        assert [row.outcome for row in bench.rows(tables.attempts)].count("accepted") == 1
+
+    def test_an_unknown_outcome_is_parked_with_its_evidence_and_never_repeated(self, bench: Bench) -> None:
+        bench.provider.creates = [Unknown("ReadTimeout")]
+        job_id = self.admitted(bench)
+        create(job_id)
+        for _ in range(3):
+            bench.lapse()
+            bench.turn("sweep")
+            bench.turn("admit")
+            create(job_id)
+        assert bench.state(job_id) is State.UNCERTAIN
+        assert len(bench.provider.created) == 1
+        (attempt,) = bench.rows(tables.attempts)
+        assert (attempt.outcome, attempt.reason) == ("unknown", "ReadTimeout")
+
+    def test_a_worker_that_dies_during_a_create_leaves_an_uncertain_job(self, bench: Bench) -> None:
+        bench.provider.creates = [RuntimeError("killed")]
+        job_id = self.admitted(bench)
+        with pytest.raises(RuntimeError):
+            create(job_id)
+        assert bench.state(job_id) is State.CREATING
+        bench.lapse()
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.UNCERTAIN
+        (attempt,) = bench.rows(tables.attempts)
+        assert attempt.outcome == "unknown"
+        assert len(bench.provider.created) == 1
+
+    def test_an_answer_that_comes_after_the_job_was_parked_is_still_bound(self, bench: Bench) -> None:
+        job_id = self.admitted(bench)
+
+        def late(body: Any) -> CreateOutcome:
+            bench.lapse()
+            bench.turn("sweep")
+            assert bench.state(job_id) is State.UNCERTAIN
+            return Accepted(f"late-{body['model']}")
+
+        bench.provider.create = late  # type: ignore[method-assign]
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+
+    def test_a_key_that_this_worker_does_not_have_begins_no_attempt(self, bench: Bench) -> None:
+        job_id = self.admitted(bench)
+        elsewhere = replace(bench.ctx, providers={})
+        context.install(lambda: elsewhere)
+        create(job_id)
+        assert bench.state(job_id) is State.QUEUED
+        assert bench.rows(tables.attempts) == []
+
+
+class TestPoll:
+    def test_nothing_is_written_while_a_task_is_in_progress(self, bench: Bench) -> None:
+        bench.generating()
+        before = bench.rows(tables.jobs), bench.rows(tables.timeline)
+        for answer in (Running(0.2), LookAgain("ReadTimeout"), Running(None, status_known=False)):
+            bench.provider.polls = [answer]
+            bench.look()
+        assert (bench.rows(tables.jobs), bench.rows(tables.timeline)) == before
+        assert len(bench.provider.polled) == 3
+
+    def test_the_providers_failure_is_kept_and_what_it_cost_is_charged(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        bench.provider.polls = [Failed("010004095", "no luck", Usage(Decimal("0.05"), raw={"cost": "0.05"}))]
+        bench.look()
+        view = bench.view(job_id)
+        assert view is not None
+        assert (view.state, view.error_code, view.charged_usd) == (State.FAILED, "010004095", Decimal("0.05"))
+
+    def test_an_answer_that_our_code_can_not_take_holds_nobody_up(self, bench: Bench) -> None:
+        first, second = bench.generating(), bench.generating()
+        ask = bench.provider.poll
+
+        def poll(task: str) -> PollAnswer:
+            if task == "task-1":
+                raise ZeroDivisionError
+            ask(task)
+            return Failed("010004095", "no luck")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        bench.look()
+        assert (bench.state(first), bench.state(second)) == (State.GENERATING, State.FAILED)
+
+
+class TestFinish:
+    def downloading(self, bench: Bench) -> str:
+        job_id = bench.generating()
+        output = RemoteOutput("other", "http://127.0.0.1:9/none?sig=canary")
+        bench.provider.polls = [replace(DONE, outputs=(output,))]
+        bench.look()
+        assert bench.state(job_id) is State.DOWNLOADING
+        assert bench.messages("finish") == 1
+        return job_id
+
+    def test_a_download_that_fails_is_tried_again_later_and_not_by_a_doubled_message(self, bench: Bench) -> None:
+        job_id = self.downloading(bench)
+        for _ in range(3):
+            download(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.tries) == (State.DOWNLOADING, 1)
+
+    def test_a_download_that_never_succeeds_fails_the_job_and_is_charged(self, bench: Bench) -> None:
+        job_id = self.downloading(bench)
+        for _ in range(bench.ctx.policy.download_tries):
+            download(job_id)
+            bench.lapse()
+        view = bench.view(job_id)
+        assert view is not None
+        assert (view.state, view.error_code) == (State.FAILED, "output_not_stored")
+        assert view.charged_usd == Decimal("0.28")
+        assert "canary" not in (view.error_message or "")
+
+    def test_a_worker_that_was_overtaken_does_not_fail_the_job(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.downloading(bench)
+
+        def overtaken(*_: Any) -> None:
+            with bench.ctx.ledger.begin() as tx:
+                tx.execute(sa.update(tables.jobs).values(tries=tables.jobs.c.tries + 1))
+            raise FetchInterrupted("late")
+
+        monkeypatch.setattr(OutputFetcher, "keep", overtaken)
+        fail_at_once = replace(bench.ctx, policy=replace(bench.ctx.policy, download_tries=1))
+        context.install(lambda: fail_at_once)
+        download(job_id)
+        assert bench.state(job_id) is State.DOWNLOADING
+
+    def test_recording_twice_charges_once(self, bench: Bench) -> None:
+        job_id = self.downloading(bench)
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(state=State.RECORDING))
+        record(job_id)
+        record(job_id)
+        assert bench.state(job_id) is State.COMPLETED
+        assert [row.amount_usd for row in bench.rows(tables.charges)] == [Decimal("0.28")]
+
+
+class TestSweep:
+    def test_a_lost_message_is_sent_again(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        bench.turn("admit")
+        bench.ctx.pulse.redis.delete("create")
+        bench.turn("sweep")
+        assert bench.messages("create") == 0  # it may still be on its way
+        bench.lapse()
+        bench.turn("sweep")
+        assert bench.messages("create") == 1
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+
+    def test_a_message_that_waits_in_a_long_queue_is_not_sent_over_and_over(self, bench: Bench) -> None:
+        bench.submit()
+        bench.turn("admit")
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(changed_at=tx.now - timedelta(seconds=100)))
+        bench.lapse()
+        bench.turn("sweep")
+        (row,) = bench.rows(tables.jobs)
+        with bench.ctx.ledger.read() as tx:
+            assert row.lease_until - tx.now > timedelta(seconds=90)
+
+    def test_a_place_on_the_timetable_that_was_lost_is_given_again(self, bench: Bench) -> None:
+        bench.generating()
+        bench.turn("sweep")
+        for _ in range(2):  # the second time long after it was confirmed
+            bench.ctx.pulse.redis.delete("reelworks:timetable")
+            bench.lapse()
+            bench.turn("sweep")
+            assert bench.ctx.pulse.timetable.next_due_in_s() is not None
+
+    def test_a_hash_that_was_lost_is_made_again(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        bench.ctx.pulse.redis.delete(keys.look(job_id))
+        bench.look()
+        bench.look()
+        assert bench.provider.polled == ["task-1"]
+
+    @pytest.mark.parametrize("wiped", [True, False])
+    def test_whoever_waits_for_a_job_that_ended_is_told_in_the_end(self, bench: Bench, wiped: bool) -> None:
+        job_id = bench.generating()
+        bench.turn("sweep")
+        bench.provider.polls = [Failed("010004095", "no luck")]
+        bench.look()
+        if wiped:
+            bench.ctx.pulse.redis.flushall()
+        else:  # the worker died between the commit and the view
+            bench.ctx.pulse.redis.delete(keys.view(job_id))
+            bench.lapse()
+        assert bench.view(job_id) is None
+        bench.turn("sweep")
+        view = bench.view(job_id)
+        assert view is not None
+        assert view.state is State.FAILED
+
+    def test_what_needs_nothing_more_is_forgotten(self, bench: Bench) -> None:
+        bench.generating()
+        bench.provider.polls = [Failed("010004095", "no luck")]
+        bench.look()
+        bench.lapse()
+        bench.turn("sweep")
+        (row,) = bench.rows(tables.jobs)
+        assert row.lease_until is None

@@ -1,0 +1,203 @@
+"""The command line as it is met from outside: help, exit codes, and errors as sentences."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import redis
+import sqlalchemy as sa
+from click.testing import CliRunner, Result
+
+from schemas.errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid, WaitTimeout
+from tasks.ledger.migrate import SchemaOutdated
+from workers import pools
+from workers.cli import VERBS, cli
+from workers.cli.exits import FAILED, INTERRUPTED, INVALID, MEANINGS, UNCONFIGURED, UNREACHABLE, explained
+from workers.settings import SettingsInvalid
+from workers.supervisor import PartFailed
+
+SECRET = "sk-canary-1f7c"
+
+
+@pytest.fixture(autouse=True)
+def environment_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [*os.environ]:
+        if name.startswith(("REELWORKS_", "VTRIX_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("REELWORKS_VAR", str(tmp_path / "var"))
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(cli, list(args))
+
+
+def test_help_lists_every_verb_and_every_exit_code() -> None:
+    help_text = run("--help").output
+    for verb in VERBS:
+        assert f"  {verb} " in help_text
+    for code, meaning in MEANINGS.items():
+        assert f"{code}  {meaning}" in help_text
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_each_verb_has_the_exit_codes_too(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert "Exit codes:" in result.output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_each_verb_says_in_the_list_what_it_says_itself(verb: str) -> None:
+    module, line = VERBS[verb]
+    command: click.Command = getattr(importlib.import_module(f"workers.cli.{module}"), verb)
+    # The list may be shorter: the beginning of both is the same word.
+    assert (command.help or "").split()[0].rstrip(".") == line.split()[0].rstrip(".")
+
+
+def test_each_verb_that_reads_offers_json() -> None:
+    for verb in ("up", "demo", "submit", "watch", "jobs", "job", "costs", "doctor"):
+        assert "--json" in run(verb, "--help").output, verb
+
+
+def test_help_waits_for_no_heavy_library() -> None:
+    code = "import sys; from workers.cli import cli; cli(['--help'], standalone_mode=False); print(sorted(sys.modules))"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    for heavy in ("'celery'", "'sqlalchemy'", "'redis'", "'rich'", "'marshmallow'"):
+        assert heavy not in shown, heavy
+
+
+def test_an_unknown_verb_is_wrong_usage() -> None:
+    result = run("generate")
+    assert result.exit_code == INVALID
+    assert "No such command" in result.stderr
+
+
+def test_invalid_settings_are_named_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELWORKS_REDIS_URL", f"http://:{SECRET}@host")
+    monkeypatch.setenv("REELWORKS_POLL_FIRST_S", "soon")
+    result = run("jobs")
+    assert result.exit_code == UNCONFIGURED
+    assert "REELWORKS_REDIS_URL: " in result.stderr
+    assert "REELWORKS_POLL_FIRST_S: " in result.stderr
+    assert SECRET not in result.output
+
+
+@pytest.mark.parametrize("verb", [["jobs"], ["job", "x"], ["costs"], ["watch"], ["pool", "lanes"]])
+def test_without_a_database_a_sentence_says_how_to_get_one(verb: list[str], tmp_path: Path) -> None:
+    result = run(*verb)
+    assert result.exit_code == UNCONFIGURED
+    assert "python -m workers up" in result.stderr
+    assert not (tmp_path / "var").exists(), "looking must not create anything"
+
+
+def test_a_database_that_was_never_migrated_is_refused_with_the_way_to_migrate(tmp_path: Path) -> None:
+    (tmp_path / "var").mkdir()
+    (tmp_path / "var" / "reelworks.db").touch()
+    result = run("jobs")
+    assert result.exit_code == UNCONFIGURED
+    assert "python -m workers migrate" in result.stderr
+
+
+def test_migrate_makes_the_database_and_then_there_are_no_jobs() -> None:
+    assert run("migrate").exit_code == 0
+    result = run("jobs")
+    assert (result.exit_code, result.output) == (0, "No jobs.\n")
+
+
+def test_a_job_that_does_not_exist_is_a_failure_with_the_next_step() -> None:
+    run("migrate")
+    result = run("job", "no-such-job")
+    assert result.exit_code == FAILED
+    assert "no job no-such-job" in result.stderr
+    assert "python -m workers jobs" in result.stderr
+
+
+def test_costs_of_nothing_are_nothing() -> None:
+    run("migrate")
+    assert run("costs").output.endswith("total $0.00 for 0 films\n")
+
+
+def test_addresses_come_from_the_stack_that_runs_in_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REELWORKS_REDIS_URL", "")
+    monkeypatch.setenv("REELWORKS_DATABASE_URL", "")
+    folder = tmp_path / "stack"
+    folder.mkdir()
+    addresses = '{"redis_url": "redis://127.0.0.1:1/0", "database_url": "sqlite:////nowhere/at-all.db"}'
+    (folder / "addresses.json").write_text(addresses)
+    result = run("jobs", "--var", str(folder))
+    assert "/nowhere/at-all.db" in result.stderr
+
+
+def test_a_pool_that_does_not_exist_is_wrong_usage() -> None:
+    result = run("pool", "swimming")
+    assert result.exit_code == INVALID
+    assert "'lanes', 'create', 'finish'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (RequestInvalid([Problem("prompt", "too_long", "has 3000 characters")]), INVALID, "prompt: has 3000"),
+        (IdempotencyConflict("j1"), INVALID, "use a new key"),
+        (NotSubmitted("Redis did not answer", unknown=False), UNREACHABLE, "python -m workers up"),
+        (WaitTimeout("j1", 3), FAILED, "python -m workers watch j1"),
+        (SettingsInvalid({"REELWORKS_X": "is wrong"}), UNCONFIGURED, "REELWORKS_X: is wrong"),
+        (SchemaOutdated(None, "0001"), UNCONFIGURED, "python -m workers migrate"),
+        (PartFailed("valkey died"), FAILED, "valkey died"),
+        (redis.ConnectionError(SECRET), UNREACHABLE, "REELWORKS_REDIS_URL"),
+        (redis.AuthenticationError(SECRET), UNREACHABLE, "AuthenticationError"),
+        (sa.exc.OperationalError(SECRET, {}, Exception(SECRET)), UNREACHABLE, "REELWORKS_DATABASE_URL"),
+        (PermissionError(13, "Permission denied", "/data"), FAILED, "Permission denied: /data."),
+        (ZeroDivisionError(SECRET), FAILED, "ZeroDivisionError"),
+    ],
+)
+def test_every_error_becomes_a_sentence_and_a_code(error: Exception, code: int, words: str) -> None:
+    failure = explained(error)
+    assert failure.exit_code == code
+    assert words in failure.message
+    assert SECRET not in failure.message
+
+
+def test_an_interruption_has_its_own_exit_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("workers.cli.jobs.opened_ledger", interrupted)
+    result = run("jobs")
+    assert result.exit_code == INTERRUPTED
+    assert result.stderr == "Interrupted.\n"
+
+
+def test_an_error_never_shows_as_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_args: object) -> None:
+        raise RuntimeError(SECRET)
+
+    monkeypatch.setattr("workers.cli.jobs.opened_ledger", broken)
+    result = run("jobs")
+    assert result.exit_code == FAILED
+    assert result.stderr.startswith("Error: this should not have happened: RuntimeError at ")
+    assert SECRET not in result.output
+
+
+@pytest.mark.parametrize("verb", [["pool", "create"], ["flower", "--port", "5999"]])
+def test_pool_and_flower_become_the_command_of_the_table(
+    verb: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("REELWORKS_CREATE_CONCURRENCY", "3")
+    monkeypatch.chdir(tmp_path)  # put back after the test: Flower goes to the project's folder
+    run("migrate")
+    became: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda path, argv: became.append((path, argv)))
+    result = run(*verb)
+    assert result.exit_code == 0, result.output
+    expected = {
+        "pool": pools.command("create", pools.PoolSizes(create_concurrency=3)),
+        "flower": pools.flower_command(address="127.0.0.1", port=5999),
+    }[verb[0]]
+    assert became == [(sys.executable, expected)]

@@ -1,0 +1,73 @@
+"""The command line, `python -m workers`: which verbs there are, and what every one of them has in common.
+
+A verb's module is imported when the verb is used, so that `--help` and quick verbs do not wait for the rest.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any, Final
+
+import click
+
+from workers.cli.exits import INTERRUPTED, MEANINGS, explained
+
+VERBS: Final = {
+    "up": ("up", "Run the whole stack on this machine until Ctrl-C."),
+    "demo": ("demo", "Generate a few films from start to end, and show what they cost."),
+    "submit": ("submit", "Ask for one film."),
+    "watch": ("watch", "Follow jobs until they have ended."),
+    "jobs": ("jobs", "List jobs, newest first."),
+    "job": ("jobs", "Tell one job's story: timeline, attempts, outputs, charges."),
+    "costs": ("costs", "Sum up what was charged, by day, model, tenant and key."),
+    "doctor": ("doctor", "Look at every setting and dependency, and say what to do."),
+    "migrate": ("operate", "Bring the database to the schema of this version."),
+    "pool": ("operate", "Run one worker pool in this process."),
+    "flower": ("operate", "Run Flower, the view of workers and tasks, in this process."),
+}
+"""Each verb's module within this package, and what it does in one line."""
+
+# \b: click leaves the lines of this paragraph as they are.
+_EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module when that verb is used, and turns errors into sentences."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's interface)
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"workers.cli.{VERBS[cmd_name][0]}")
+        command = getattr(module, cmd_name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{cmd_name} is no command")
+        command.epilog = _EPILOG
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("Interrupted.", err=True)
+            raise click.exceptions.Exit(INTERRUPTED) from None
+        except Exception as error:  # noqa: BLE001 (every error becomes a sentence; `explained` tells them apart)
+            raise explained(error) from None
+
+
+@click.group(cls=Verbs, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Reelworks: films from pictures, by the thousand. Nothing is lost, nothing is paid for twice."""
+
+
+def main() -> None:
+    """The entry of `python -m workers`."""
+    cli(prog_name="python -m workers")

@@ -1,0 +1,229 @@
+"""The checks of `doctor`: each looks at one thing, says what it found and what to do. They change and spend nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+import requests
+from celery import Celery
+from kombu.exceptions import KombuError
+
+from tasks.ledger import LedgerError, SchemaOutdated
+from tasks.pulse import Pulse
+from workers import pools
+from workers.cli.common import join_running_stack, opened_ledger
+from workers.cli.exits import Failure
+from workers.runtime import open_pulse
+from workers.settings import Settings, SettingsInvalid, read_settings
+
+_PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", "alembic", "av", "pillow", "flower")
+_PYTHON: Final = (3, 11)
+_REDIS: Final = (6, 2)
+_LOW_DISK_BYTES: Final = 1_000_000_000
+_TIMEOUT_S: Final = 3.0
+
+
+class Verdict(StrEnum):
+    OK = "ok"
+    WARNING = "warning"
+    BROKEN = "broken"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """What was looked at, what was found, and what to do about it (empty: nothing)."""
+
+    name: str
+    verdict: Verdict
+    found: str
+    todo: str = ""
+
+
+def _ok(name: str, found: str) -> Check:
+    return Check(name, Verdict.OK, found)
+
+
+def _warning(name: str, found: str, todo: str) -> Check:
+    return Check(name, Verdict.WARNING, found, todo)
+
+
+def _broken(name: str, found: str, todo: str) -> Check:
+    return Check(name, Verdict.BROKEN, found, todo)
+
+
+def checks() -> Iterator[Check]:
+    """Every check, in the order in which things build on one another."""
+    yield _python()
+    yield _packages()
+    joined = join_running_stack()
+    try:
+        read = read_settings()
+    except SettingsInvalid as error:
+        for variable, problem in error.problems.items():
+            yield _broken("settings", f"{variable}: {problem}", "mend it in the environment")
+        return
+    where = f", addresses of the stack that runs in {read.var}" if joined else ""
+    yield _ok("settings", f"all can be used{where}")
+    pulse = open_pulse(read)
+    try:
+        found = list(_redis(pulse))
+        yield from found
+        reachable = found[0].verdict is Verdict.OK
+        yield _database(read)
+        yield from _store(read.store)
+        yield _provider(read.provider_url)
+        yield _keys(read, pulse if reachable else None, joined=joined)
+        if reachable:
+            yield from _workers(read)
+    finally:
+        pulse.close()
+
+
+def _python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    if sys.version_info < _PYTHON:
+        return _broken("python", found, "install Python 3.11 or newer, and make the environment anew")
+    return _ok("python", found)
+
+
+def _packages() -> Check:
+    versions, missing = [], []
+    for name in _PACKAGES:
+        try:
+            versions.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return _broken(
+            "packages", f"missing: {', '.join(missing)}", "pip install --require-hashes -r requirements.lock"
+        )
+    return _ok("packages", ", ".join(versions))
+
+
+def _redis(pulse: Pulse) -> Iterator[Check]:
+    """The first says whether Redis answers; the others whether it is fit for a queue of paid work."""
+    try:
+        info: dict[str, Any] = pulse.redis.info()
+    except redis.AuthenticationError:
+        yield _broken("redis", "refuses the password", "mend the password in REELWORKS_REDIS_URL")
+        return
+    except redis.RedisError as error:
+        todo = "start it (`python -m workers up` brings its own), or set REELWORKS_REDIS_URL"
+        yield _broken("redis", f"does not answer ({type(error).__name__})", todo)
+        return
+    server = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
+    yield _ok("redis", f"{server} answers")
+    spoken = str(info.get("redis_version", "0"))  # a Valkey says here which Redis it speaks like
+    if tuple(int(part) for part in spoken.split(".")[:2] if part.isdecimal()) < _REDIS:
+        yield _broken("redis version", spoken, "run Redis 6.2 or newer, or Valkey")
+    policy = str(info.get("maxmemory_policy", "unknown"))
+    if policy == "noeviction":
+        yield _ok("redis maxmemory-policy", policy)
+    else:
+        todo = "set maxmemory-policy to noeviction: with any other, requests are thrown away when memory is full"
+        yield _warning("redis maxmemory-policy", policy, todo)
+    if not info.get("aof_enabled"):
+        todo = "set appendonly to yes: without it a crash of Redis loses requests that were just submitted"
+        yield _warning("redis persistence", "append-only file is off", todo)
+
+
+def _database(read: Settings) -> Check:
+    backend = read.database_url.partition(":")[0]
+    try:
+        with opened_ledger(read):
+            pass
+    except SchemaOutdated as error:
+        found = f"{backend}, schema {error.found or 'none'}, needed is {error.needed}"
+        return _broken("database", found, "run `python -m workers migrate`")
+    except Failure:
+        todo = "run `python -m workers migrate`, or name the folder of a stack with --var"
+        return _broken("database", f"{backend}, not there yet", todo)
+    except LedgerError as error:
+        todo = "start it, and look at REELWORKS_DATABASE_URL"
+        return _broken("database", f"{backend} can't be opened ({type(error).__name__})", todo)
+    return _ok("database", f"{backend}, schema is this version's")
+
+
+def _store(folder: Path) -> Iterator[Check]:
+    # The store is made when the first output comes: what counts until then is the folder it will be made in.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"\0")
+    except OSError as error:
+        todo = "make the folder writable for this user, or set REELWORKS_STORE"
+        yield _broken("store", f"{there} can't be written to ({error.strerror})", todo)
+        return
+    yield _ok("store", f"{folder} can be written to")
+    free_bytes = shutil.disk_usage(there).free
+    found = f"{free_bytes / 1e9:.1f} GB free"
+    if free_bytes < _LOW_DISK_BYTES:
+        yield _warning("disk", found, "make room: a film takes up to some tens of megabytes")
+    else:
+        yield _ok("disk", found)
+
+
+def _provider(url: str) -> Check:
+    """A GET without a key on the root: it creates nothing and costs nothing; any answer will do."""
+    todo = "look at the network and at REELWORKS_PROVIDER_URL"
+    try:
+        with requests.Session() as session:
+            session.trust_env = False
+            with session.get(url, timeout=_TIMEOUT_S, allow_redirects=False, stream=True) as answer:
+                status = answer.status_code
+    except requests.RequestException as error:
+        return _broken("provider", f"does not answer ({type(error).__name__})", todo)
+    if status >= 500:
+        return _warning("provider", f"answers with HTTP {status}", "it may be out of order: look again later")
+    return _ok("provider", f"answers (HTTP {status} without a key)")
+
+
+def _keys(read: Settings, pulse: Pulse | None, *, joined: bool) -> Check:
+    aliases = sorted(read.provider_keys)
+    if not aliases and joined:
+        return _ok("provider keys", "none in this environment; the running stack has its own")
+    if not aliases:
+        return _broken("provider keys", "none", "set VTRIX_API_KEY, or REELWORKS_PROVIDER_KEYS to alias=key,alias=key")
+    try:
+        paused = {} if pulse is None else pulse.keys.paused(aliases)
+    except redis.RedisError:
+        paused = {}
+    if paused:
+        found = "; ".join(f"{alias} is paused: {reason}" for alias, reason in sorted(paused.items()))
+        return _warning("provider keys", found, "look at the key and its balance; a pause ends by itself")
+    return _ok("provider keys", f"set: {', '.join(aliases)}")
+
+
+def _workers(read: Settings) -> Iterator[Check]:
+    app = Celery("doctor", broker=read.redis_url, set_as_current=False)
+    app.conf.broker_transport_options = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    try:
+        answers = app.control.ping(timeout=_TIMEOUT_S / 2) or []
+    except (OSError, KombuError) as error:
+        yield _broken("workers", f"can't be asked ({type(error).__name__})", "look at Redis")
+        return
+    finally:
+        app.close()
+    nodes = sorted(node for answer in answers for node in answer)
+    for name in pools.POOLS:
+        mine = [node for node in nodes if node.startswith(pools.node_name(name, ""))]
+        if mine:
+            yield _ok(f"workers {name}", f"{len(mine)} answer: {', '.join(mine)}" if mine[1:] else f"{mine[0]} answers")
+        else:
+            todo = f"start one: `python -m workers up`, or `python -m workers pool {name}`"
+            yield _broken(f"workers {name}", "none answers", todo)
+
+
+def environment_names() -> list[str]:
+    """Which variables of ours are set here, by name only."""
+    return sorted(name for name in os.environ if name.startswith("REELWORKS_") or name == "VTRIX_API_KEY")

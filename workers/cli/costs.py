@@ -1,0 +1,47 @@
+"""`costs`: sums of what was charged, exact to the last digit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+from rich.markup import escape
+
+from tasks.ledger import reports
+from tasks.ledger.reports import ZERO_USD
+from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.formats import usd
+
+_DAY = click.DateTime(formats=["%Y-%m-%d"])
+
+
+@click.command()
+@click.option("--since", type=_DAY, help="First day (UTC).")
+@click.option("--until", type=_DAY, help="Last day (UTC).")
+@click.option("--tenant", help="Only this tenant's.")
+@var_option
+@json_option()
+def costs(since: datetime | None, until: datetime | None, tenant: str | None, *, as_json: bool) -> None:
+    """Sum up what was charged, by day, model, tenant and key."""
+    begin = None if since is None else since.replace(tzinfo=UTC)
+    end = None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1)
+    with opened_ledger(settings()) as ledger, ledger.read() as tx:
+        sums = reports.costs(tx, since=begin, until=end, tenant=tenant)
+    total = next(iter(sums.pop("total")), None)
+    charges, amount, estimated = (
+        (0, ZERO_USD, ZERO_USD) if total is None else (total.charges, total.amount_usd, total.estimated_usd)
+    )
+    if as_json:
+        totals = {"charges": charges, "total_usd": amount, "estimated_usd": estimated}
+        print_json({**totals, **{f"by_{kind}": rows for kind, rows in sums.items()}})
+        return
+    out = console()
+    for kind, rows in sums.items():
+        figures = ("charges", "amount", "of it estimated")
+        shown = table(f"by {kind}", *figures, right=figures)
+        for row in rows:
+            shown.add_row(escape(row.name), str(row.charges), usd(row.amount_usd), usd(row.estimated_usd))
+        out.print(shown)
+        out.print()
+    note = f" ({usd(estimated)} of it estimated from the price list)" if estimated else ""
+    click.echo(f"total {usd(amount)} for {charges} {'film' if charges == 1 else 'films'}{note}")
