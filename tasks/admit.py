@@ -26,11 +26,13 @@ def admit(ctx: Context) -> float:
         ended = _expire(ctx, tx)
         free = free_slots(keys, open_by_key(tx))
         batch = min(sum(free.values()), ctx.policy.admit_batch)
-        admitted = [
-            move(tx, turn.job_id, Event.ADMIT, lease_s=ctx.policy.handover_s, key_alias=turn.key_alias)
-            for turn in sorted(turns(waiting(tx, batch), free), key=lambda each: each.job_id)
-        ]
-    going = [job for job in admitted if job is not None]
+        taken = turns(waiting(tx, batch), free)
+        # Rows are changed by id, as everywhere, so that no two transactions wait for each other; turns keep order.
+        admitted = {
+            turn.job_id: move(tx, turn.job_id, Event.ADMIT, lease_s=ctx.policy.handover_s, key_alias=turn.key_alias)
+            for turn in sorted(taken, key=lambda each: each.job_id)
+        }
+    going = [job for job in (admitted[turn.job_id] for turn in taken) if job is not None]
     for job in going:
         hint_create(job)
         log.info("job_admitted", job_id=job.id, key=job.key_alias)

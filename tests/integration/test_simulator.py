@@ -403,7 +403,7 @@ def test_a_callback_is_challenged_and_then_told_of_changes(
 ) -> None:
     url, seen = hook
     task = simulator.create(callback_url=f"{url}/told").json()["id"]
-    wait_until(lambda: len(seen) == 3 or None)
+    wait_until(lambda: len(seen) == 3)
     assert "challenge" in seen[0]
     assert [(body["task_id"], body["status"]) for body in seen[1:]] == [(task, "processing"), (task, "success")]
 
@@ -449,9 +449,8 @@ def test_links_expire_in_simulated_time_and_a_poll_gives_a_fresh_one(tmp_path: P
         simulator.script()
         done = simulator.finished()
         url = first_url(done)
-        expired = wait_until(lambda: answer if (answer := simulator.get(url)).status_code != 200 else None)
-        assert expired.status_code == 403
-        wait_until(lambda: simulator.get(first_url(simulator.poll(done["id"]).json())).status_code == 200 or None)
+        wait_until(lambda: simulator.get(url).status_code == 403, what="the link's expiry")
+        wait_until(lambda: simulator.get(first_url(simulator.poll(done["id"]).json())).status_code == 200)
 
 
 def test_a_restart_keeps_the_bill_and_cuts_a_torn_line(tmp_path: Path) -> None:

@@ -288,9 +288,10 @@ def _info_with_progress(info: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def test_key_and_prompt_are_nowhere_but_in_the_database_and_at_the_provider(running: Stack) -> None:
-    running.script({"match": {"nth": 2}, "poll": {"outcome": "failed", "message": "refused"}})
-    good, bad = (running.producer.submit(**request(prompt=PROMPT)) for _ in range(2))
+    good = running.producer.submit(**request(prompt=PROMPT))
     good.get(timeout=60)
+    running.script({"match": {"nth": 1}, "poll": {"outcome": "failed", "message": "refused"}})
+    bad = running.producer.submit(**request(prompt=PROMPT))
     with pytest.raises(JobFailed):
         bad.get(timeout=60)
     flower = str(running.stack.addresses["flower_url"])
