@@ -20,7 +20,7 @@ from .database import Transaction
 from .deliverables import outputs_of
 from .tables import attempts, charges, jobs, rejected, timeline
 
-ZERO_USD: Final = Decimal("0.000000")
+ZERO_USD: Final = Decimal("0.00")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,11 @@ class MicroUSD(TypeDecorator[Decimal]):
         return int(micro)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 (the interface)
-        return None if value is None else (Decimal(int(value)) / _MICRO).quantize(Decimal("0.000001"))
+        if value is None:
+            return None
+        cents, finer = divmod(int(value), 10_000)
+        # To the cent, as people write money; finer only where there is more to say.
+        return Decimal(cents).scaleb(-2) if finer == 0 else (Decimal(int(value)) / _MICRO).normalize()
 
 
 class HighestFirst(TypeDecorator[int]):

@@ -117,7 +117,7 @@ def test_jobs_are_listed_newest_first_by_state_and_tenant(books: Ledger) -> None
     assert [each["id"] for each in answer("jobs")["jobs"]] == ["job-3", "job-2", "job-1"]
     assert [each["id"] for each in answer("jobs", "--state", "queued")["jobs"]] == ["job-3", "job-2"]
     both = answer("jobs", "--state", "queued", "--state", "completed", "--tenant", "default")["jobs"]
-    assert [(each["id"], each["charged_usd"]) for each in both] == [("job-3", None), ("job-1", "0.280000")]
+    assert [(each["id"], each["charged_usd"]) for each in both] == [("job-3", None), ("job-1", "0.28")]
     first = answer("jobs", "--limit", "1")
     assert ([each["id"] for each in first["jobs"]], first["more"]) == (["job-3"], True)
     assert "use --limit" in run("jobs", "--limit", "1").output
@@ -133,7 +133,7 @@ def test_a_jobs_story_has_everything_but_prompt_and_urls(books: Ledger) -> None:
     assert story["timeline"][4]["detail"] == {"polls": 3}
     assert [(each["outcome"], each["http_status"]) for each in story["attempts"]] == [("accepted", 200)]
     assert story["outputs"][0]["path"] == "default/job-1/0.mp4"
-    assert [(each["amount_usd"], each["estimated"]) for each in story["charges"]] == [("0.280000", False)]
+    assert [(each["amount_usd"], each["estimated"]) for each in story["charges"]] == [("0.28", False)]
     shown = run("job", "job-1")
     for word in ("default/job-1/0.mp4", "task-job-1", "1366x768", "$0.28", "polls 3", "as reported"):
         assert word in shown.output
@@ -168,15 +168,15 @@ def test_costs_are_exact_and_sum_up_by_each_kind(books: Ledger) -> None:
     complete(books, "job-3", "0.000001", key="spare")
     complete(books, "job-4", "0.28", estimated=True)
     found = answer("costs")
-    assert (found["charges"], found["total_usd"], found["estimated_usd"]) == (4, "0.580001", "0.280000")
+    assert (found["charges"], found["total_usd"], found["estimated_usd"]) == (4, "0.580001", "0.28")
     assert [(each["name"], each["amount_usd"]) for each in found["by_key"]] == [
-        ("main", "0.580000"),
+        ("main", "0.58"),
         ("spare", "0.000001"),
     ]
     assert [(each["name"], each["charges"]) for each in found["by_tenant"]] == [("default", 3), ("film", 1)]
     assert [each["name"] for each in found["by_model"]] == ["minimax_hailuo_02_i2v"]
     assert run("costs").output.endswith("total $0.580001 for 4 films ($0.28 of it estimated from the price list)\n")
-    assert answer("costs", "--tenant", "film")["total_usd"] == "0.280000"
+    assert answer("costs", "--tenant", "film")["total_usd"] == "0.28"
 
 
 def test_costs_are_of_utc_days_and_both_ends_of_a_span_are_in_it(books: Ledger) -> None:
