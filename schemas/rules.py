@@ -13,18 +13,9 @@ from . import camera
 from .errors import Problem
 from .fields import shown
 from .images import ImageBytes, ImageRef
-from .models import Model
+from .models import Model, any_model
 
-MODEL_FIELDS: Final = (
-    "first_frame_image",
-    "last_frame_image",
-    "prompt",
-    "prompt_optimizer",
-    "duration",
-    "resolution",
-    "callback_url",
-    "aigc_watermark",
-)
+MODEL_FIELDS: Final = tuple(sorted(any_model().fields))
 """The fields whose presence depends on the model; all others are the envelope, and every request may have them."""
 
 

@@ -22,7 +22,7 @@ def install() -> None:
 
 
 def build(read: Settings) -> Context:
-    """The context for these settings. Raises `SchemaOutdated` when the database needs migrating."""
+    """The context for these settings. Raises `SchemaMismatch` when the database needs migrating."""
     ledger = open_ledger(read)
     check(ledger)
     store = FolderStore(read.store)

@@ -17,19 +17,24 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _ADVISORY_LOCK = 7_284_411
 
 
-class SchemaOutdated(RuntimeError):
-    """The database's schema is not this version's. Run `python -m workers migrate`, then start again."""
+class SchemaMismatch(RuntimeError):
+    """The database's schema is not this version's: nothing may work on it. The message says which side to bring up."""
 
-    def __init__(self, found: str | None, needed: str) -> None:
-        self.found, self.needed = found, needed
-        super().__init__(
-            f"the database is at schema {found or 'none'}, this version needs {needed}: run `python -m workers migrate`"
-        )
+    def __init__(self, found: str | None, needed: str, *, newer: bool = False) -> None:
+        self.found, self.needed, self.newer = found, needed, newer
+        remedy = "deploy the version that made it" if newer else "run `python -m workers migrate`"
+        super().__init__(f"the database is at schema {found or 'none'}, this version needs {needed}: {remedy}")
 
 
 def upgrade(ledger: Ledger) -> str:
-    """Apply every migration that is missing, in one transaction; gives the revision that the schema has now."""
+    """Apply every migration that is missing, in one transaction; gives the revision that the schema has now.
+
+    Raises `SchemaMismatch` when the schema is newer than this version: it is never taken back.
+    """
     config = _config()
+    mismatch = _mismatch(ledger)
+    if mismatch is not None and mismatch.newer:
+        raise mismatch
     with ledger.engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             # A migration may take as long as it takes.
@@ -42,11 +47,19 @@ def upgrade(ledger: Ledger) -> str:
 
 
 def check(ledger: Ledger) -> None:
-    """Raise `SchemaOutdated` unless the database has exactly this version's schema."""
+    """Raise `SchemaMismatch` unless the database has exactly this version's schema."""
+    mismatch = _mismatch(ledger)
+    if mismatch is not None:
+        raise mismatch
+
+
+def _mismatch(ledger: Ledger) -> SchemaMismatch | None:
     with ledger.engine.connect() as connection:
         found = MigrationContext.configure(connection).get_current_revision()
-    if found != _head():
-        raise SchemaOutdated(found, _head())
+    if found == _head():
+        return None
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    return SchemaMismatch(found, _head(), newer=found is not None and found not in known)
 
 
 def _config() -> Config:

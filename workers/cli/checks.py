@@ -18,7 +18,7 @@ import requests
 from celery import Celery
 from kombu.exceptions import KombuError
 
-from tasks.ledger import LedgerError, SchemaOutdated
+from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.pulse import Pulse
 from workers import pools
 from workers.cli.common import join_running_stack, opened_ledger
@@ -142,7 +142,7 @@ def _database(read: Settings) -> Check:
     try:
         with opened_ledger(read):
             pass
-    except SchemaOutdated as error:
+    except SchemaMismatch as error:
         found = f"{backend}, schema {error.found or 'none'}, needed is {error.needed}"
         return _broken("database", found, "run `python -m workers migrate`")
     except Failure:

@@ -89,7 +89,7 @@ def settings() -> Settings:
 
 @contextlib.contextmanager
 def opened_ledger(read: Settings) -> Iterator[Ledger]:
-    """The database, if its schema is this version's. Raises `SchemaOutdated`, and Failure when there is no database."""
+    """The database, if its schema is this version's. Raises `SchemaMismatch`, and Failure when there is no database."""
     ledger = open_ledger(read)
     path = sqlite_path(ledger)
     if path is not None and not path.exists():

@@ -78,7 +78,7 @@ def _of_dependency(error: Exception) -> Failure | None:
     # Imported when there is an error to explain: whoever asks for --help need not wait for them.
     import redis
 
-    from tasks.ledger import LedgerError, SchemaOutdated
+    from tasks.ledger import LedgerError, SchemaMismatch
     from workers.settings import SettingsInvalid
     from workers.stackplan import ProviderKeyMissing
     from workers.supervisor import SupervisorError
@@ -88,7 +88,7 @@ def _of_dependency(error: Exception) -> Failure | None:
         case SettingsInvalid():
             lines = [f"  {name}: {problem}" for name, problem in error.problems.items()]
             return Failure("\n".join(["settings can't be used; mend them in the environment:", *lines]), UNCONFIGURED)
-        case SchemaOutdated() | ProviderKeyMissing():
+        case SchemaMismatch() | ProviderKeyMissing():
             return Failure(f"{error}.", UNCONFIGURED)
         case SupervisorError():
             return Failure(str(error))

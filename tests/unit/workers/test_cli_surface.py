@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from schemas.errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid, WaitTimeout
-from tasks.ledger.migrate import SchemaOutdated
+from tasks.ledger.migrate import SchemaMismatch
 from workers import pools
 from workers.cli import VERBS, cli
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID, MEANINGS, UNCONFIGURED, UNREACHABLE, explained
@@ -148,7 +148,7 @@ def test_a_pool_that_does_not_exist_is_wrong_usage() -> None:
         (NotSubmitted("Redis did not answer", unknown=False), UNREACHABLE, "python -m workers up"),
         (WaitTimeout("j1", 3), FAILED, "python -m workers watch j1"),
         (SettingsInvalid({"REELWORKS_X": "is wrong"}), UNCONFIGURED, "REELWORKS_X: is wrong"),
-        (SchemaOutdated(None, "0001"), UNCONFIGURED, "python -m workers migrate"),
+        (SchemaMismatch(None, "0001"), UNCONFIGURED, "python -m workers migrate"),
         (PartFailed("valkey died"), FAILED, "valkey died"),
         (redis.ConnectionError(SECRET), UNREACHABLE, "REELWORKS_REDIS_URL"),
         (redis.AuthenticationError(SECRET), UNREACHABLE, "AuthenticationError"),
