@@ -156,7 +156,7 @@ def decode_record(raw: str | bytes) -> JobView | None:
             events=tuple(_event(event) for event in info["events"]),
             tenant=info["tenant"],
             model=info["model"],
-            outputs=tuple(Output(**output) for output in info["outputs"]),
+            outputs=tuple(_output(output) for output in info["outputs"]),
             charged_usd=None if info["charged_usd"] is None else Decimal(info["charged_usd"]),
             charge_estimated=info["charge_estimated"],
             error_code=info["error_code"],
@@ -166,6 +166,11 @@ def decode_record(raw: str | bytes) -> JobView | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def _output(raw: Mapping[str, Any]) -> Output:
+    # By name: a later version may say more.
+    return Output(**{name: raw[name] for name in Output.__slots__})
 
 
 def _event(raw: Mapping[str, Any]) -> JobEvent:
