@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from celery import Celery
 from PIL import Image
 
+import tasks.admit
 from schemas import data_url, keys
 from schemas.jobs import JobView, State, decode_record
 from schemas.producer import Producer
@@ -42,6 +43,7 @@ from tasks.domain.polling import PollPolicy
 from tasks.finish import download, record
 from tasks.lanes import TURNS
 from tasks.ledger import Ledger, tables
+from tasks.ledger.database import Transaction
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
@@ -249,22 +251,28 @@ class TestAccept:
 
 
 class TestAdmit:
-    def test_no_more_are_admitted_than_a_key_may_have_open(self, bench: Bench) -> None:
+    def test_no_more_are_admitted_than_a_key_may_have_open(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Two lanes at once: one has counted, and the other has all the time to admit before it goes on."""
         for _ in range(5):
             bench.submit()
-        gate = threading.Barrier(2)
+        counted, other_is_done = threading.Event(), threading.Event()
+        count = tasks.admit.open_by_key
 
-        def admit() -> None:
-            gate.wait()
-            bench.turn("admit")
+        def slow_count(tx: Transaction) -> dict[str, int]:
+            found = count(tx)
+            if threading.current_thread() is slow:
+                counted.set()
+                other_is_done.wait(1)  # in vain: the other waits for its turn
+            return found
 
-        threads = [threading.Thread(target=admit) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        states = sorted(row.state for row in bench.rows(tables.jobs))
-        assert states == ["admitted"] * 3 + ["queued"] * 2
+        monkeypatch.setattr(tasks.admit, "open_by_key", slow_count)
+        slow = threading.Thread(target=bench.turn, args=("admit",))
+        slow.start()
+        assert counted.wait(10)
+        bench.turn("admit")
+        other_is_done.set()
+        slow.join()
+        assert sorted(row.state for row in bench.rows(tables.jobs)) == ["admitted"] * 3 + ["queued"] * 2
         assert bench.messages("create") == 3
 
     def test_a_deadline_that_passed_in_the_queue_ends_the_job_unpaid(self, bench: Bench) -> None:
