@@ -12,10 +12,13 @@ from schemas.models import frame_size
 
 @dataclass(frozen=True, slots=True)
 class ExpectedFilm:
-    """What was asked for. `width` and `height` are `None` where the first frame's own size is not known (a URL)."""
+    """What was asked for, in pixels and seconds.
+
+    Where the first frame's own shape is not known (a URL), `width` is `None` and `height` is the short side.
+    """
 
     width: int | None
-    height: int | None
+    height: int
     duration_s: float
 
 
@@ -25,7 +28,7 @@ def expected_film(request: Mapping[str, Any]) -> ExpectedFilm:
     try:
         first = ImageRef.parse(request.get("first_frame_image", ""))
     except ValueError:
-        return ExpectedFilm(None, None, duration_s)
+        return ExpectedFilm(None, min(frame_size(request["resolution"], 1, 1)), duration_s)
     width, height = frame_size(request["resolution"], first.width, first.height)
     return ExpectedFilm(width, height, duration_s)
 

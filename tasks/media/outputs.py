@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from schemas.jobs import Output
 from tasks.domain.answers import RemoteOutput
@@ -13,6 +14,9 @@ from tasks.media.probe import Film, check, probe
 from tasks.media.sniff import HEAD_BYTES, extension_for
 from tasks.media.store import Store
 from tasks.transport import Deadlines
+
+# What the bytes are outweighs what the provider calls them.
+_KIND_OF: Final = {"mp4": "video", "png": "image", "jpg": "image", "webp": "image"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,15 @@ class OutputFetcher:
         part = self.store.part(f"{name}.part")
         try:
             fetched = fetch(remote.url, part, max_bytes=self.max_bytes, within=self.within)
-            film = probe(part, remote.type)
-            path = f"{name}.{extension_for(remote.type, fetched.content_type, _head(part))}"
+            extension = extension_for(remote.type, fetched.content_type, _head(part))
+            kind = _KIND_OF.get(extension, remote.type)
+            film = probe(part, kind)
+            path = f"{name}.{extension}"
             self.store.commit(part, path)
         finally:
             self.store.discard(part)
-        return _output(remote, index, path, fetched, film, expected)
+        kept = _output(kind, index, path, fetched, film)
+        return replace(kept, mismatch=_mismatch(film, expected)) if kind == "video" else kept
 
 
 def _head(path: Path) -> bytes:
@@ -45,20 +52,18 @@ def _head(path: Path) -> bytes:
         return file.read(HEAD_BYTES)
 
 
-def _output(
-    remote: RemoteOutput, index: int, path: str, fetched: Fetched, film: Film | None, expected: ExpectedFilm
-) -> Output:
-    mismatch = None
-    if film is not None and remote.type == "video":
-        mismatch = check(film, expected.width, expected.height, expected.duration_s)
+def _mismatch(film: Film | None, expected: ExpectedFilm) -> str | None:
+    return None if film is None else check(film, expected.width, expected.height, expected.duration_s)
+
+
+def _output(media_type: str, index: int, path: str, fetched: Fetched, film: Film | None) -> Output:
     return Output(
         index=index,
-        type=remote.type,
+        type=media_type,
         path=path,
         size_bytes=fetched.size_bytes,
         sha256=fetched.sha256,
         width=None if film is None else film.width,
         height=None if film is None else film.height,
         duration_s=None if film is None else film.duration_s,
-        mismatch=mismatch,
     )

@@ -84,8 +84,9 @@ class VtrixClient:
     def create(self, body: Mapping[str, Any]) -> CreateOutcome:
         """POST a create (`tasks.vtrix.mapping.create_body`) once, and say what is known of it.
 
-        `Unsent` only when no connection was made: the name did not resolve, the connection was refused or its time-out
-        passed. A TLS failure is `Unknown`: OpenSSL reports one before and one after the request in the same way.
+        `Unsent` only when no connection was made: the name did not resolve, no address took a connection (refused, or
+        unreachable), or the time-out passed first. A TLS failure is `Unknown`: OpenSSL
+        reports one before and one after the request in the same way.
         """
         data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         with contextlib.closing(new_session(1)) as session:
@@ -153,5 +154,7 @@ def _unsent_reason(error: BaseException) -> str | None:
     if isinstance(reason, urllib3.exceptions.NameResolutionError):
         return "NameNotResolved"
     if isinstance(reason, urllib3.exceptions.NewConnectionError):  # a subclass of the time-out, for no good reason
-        return "ConnectionRefused" if isinstance(reason.__cause__, ConnectionRefusedError) else None
+        # No address took a connection. Of several only the last one's error is known: a host without IPv6 reports an
+        # unreachable network where the connection was in fact refused.
+        return "ConnectionRefused" if isinstance(reason.__cause__, ConnectionRefusedError) else "NotConnected"
     return "ConnectTimeout" if isinstance(reason, urllib3.exceptions.ConnectTimeoutError) else None

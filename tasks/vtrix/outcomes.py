@@ -53,13 +53,16 @@ def create_outcome(reply: Reply, *, now: datetime, hide: Iterable[str] = ()) -> 
 
     429 is `Throttled`. Another 4xx that says no, and a 2xx without an id but with an error, is a refusal: of the key,
     of the pace, or of the request, by status and code. A 2xx with an id is `Accepted`, even if it tells of a failure:
-    there is a task, and a poll tells the rest. All else is `Unknown`. `hide` names texts that no message may contain.
+    there is a task, and a poll tells the rest. All else is `Unknown`, and so is what contradicts itself. `hide`
+    names texts that no message may contain.
     """
     if 300 <= reply.status < 400 or not 200 <= reply.status < 500:
         return Unknown(f"HTTP {reply.status}", reply.status)
     answer = read_answer(reply.body)
     retry_after_s = retry_after(reply.retry_after, now)
     envelope = answer.http_code if answer and answer.http_code and answer.http_code >= 400 else None
+    if reply.status >= 400 and answer is not None and (answer.task_id or answer.id_unreadable):
+        return Unknown(f"HTTP {reply.status} with a task id", reply.status)
     if reply.status >= 400:
         # A plain 400 is made precise by its envelope; any other status is precise enough.
         meant = envelope if envelope and envelope < 500 and reply.status == 400 else reply.status
@@ -72,6 +75,8 @@ def create_outcome(reply: Reply, *, now: datetime, hide: Iterable[str] = ()) -> 
         return Unknown("unreadable task id", reply.status)
     if envelope and envelope >= 500:
         return Unknown(f"HTTP {reply.status} around {envelope}", reply.status)
+    if answer.status in _RUNNING | _COMPLETED:
+        return Unknown("answer of a task at work, without its id", reply.status)
     error = answer.error or _listed(answer.bare_error)
     if error is None and envelope is None:
         return Unknown("answer without task id and without error", reply.status)
@@ -136,11 +141,12 @@ def _refusal(
     if meant_status in _NO_ANSWER_4XX:
         return Unknown(f"HTTP {meant_status}", http_status)
     error = error or WireError(UNKNOWN_CODE, "")
-    reaction = reaction_to(error.code, error.message)
+    message = _sentence(error, hide)
+    # By what is left without the prompt: a refusal may quote it, and its words are not the provider's.
+    reaction = reaction_to(error.code, message)
     if meant_status == 429 or reaction is Reaction.SLOW_DOWN:
         return Throttled(retry_after_s)
     code = error.code if error.code != UNKNOWN_CODE or meant_status < 400 else f"http_{meant_status}"
-    message = _sentence(error, hide)
     # A code that blames the request outweighs a 403: one bad request must not pause the key for all.
     if reaction is Reaction.PAUSE_KEY or (meant_status in _KEY_STATUSES and reaction is not Reaction.FAIL_REQUEST):
         return KeyRefused(code, message, http_status)

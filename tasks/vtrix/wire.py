@@ -182,7 +182,8 @@ def _outputs(value: object) -> tuple[RemoteOutput, ...]:
         for content in _members(output.get("content", output)):
             url = content.get("url")
             if isinstance(url, str) and one_line(url) == url != "":
-                kind = re.sub(r"[^a-z0-9_-]", "", str(content.get("type") or "").lower())[:40]
+                # `video` and `video/mp4` are the same kind.
+                kind = re.sub(r"[^a-z0-9_-]", "", str(content.get("type") or "").lower().partition("/")[0])[:40]
                 found.append(RemoteOutput(kind or "unknown", url, _duration_s(content.get("duration"))))
     return tuple(found)
 

@@ -7,6 +7,7 @@ import socket
 import traceback
 
 import pytest
+import responses
 
 from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused
 from tasks.media.fetch import fetch
@@ -179,6 +180,14 @@ def test_up_to_three_redirects_are_followed(tmp_path):
 def test_address_that_is_not_http_is_refused(tmp_path, url):
     with pytest.raises(FetchRefused):
         fetch(url, tmp_path / "a.part", max_bytes=1, within=Deadlines(1, 1, 1))
+
+
+def test_a_redirect_does_not_leave_https(tmp_path):
+    # Before anything is asked for: the address after the redirect is judged like the first one.
+    with responses.RequestsMock() as mock:
+        mock.get("https://files.example/a", status=302, headers={"Location": "http://files.example/a"})
+        with pytest.raises(FetchRefused, match="leaves https"):
+            fetch("https://files.example/a", tmp_path / "a.part", max_bytes=1, within=Deadlines(1, 1, 1))
 
 
 def test_error_of_the_local_disk_is_not_the_servers(tmp_path):

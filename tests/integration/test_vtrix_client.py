@@ -215,13 +215,13 @@ def test_refused_connection_is_unsent():
         assert isinstance(client.poll("t1"), LookAgain)
 
 
-def test_network_error_that_is_no_refusal_is_unknown(monkeypatch):
+def test_unreachable_network_is_unsent(monkeypatch):
     def fail(*_args, **_kwargs):
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
 
     monkeypatch.setattr("urllib3.util.connection.create_connection", fail)
     with client_for("http://127.0.0.1:9") as client:
-        assert client.create(BODY) == Unknown("ConnectionError")
+        assert client.create(BODY) == Unsent("NotConnected")
 
 
 def test_unresolved_name_is_unsent(monkeypatch):

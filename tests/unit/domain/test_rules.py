@@ -157,9 +157,9 @@ class TestFinishing:
         request = {"duration": 6, "resolution": "768P", "first_frame_image": f"input:{'0' * 64}.jpg:1000x2000"}
         assert expected_film(request) == ExpectedFilm(768, 1536, 6.0)
 
-    def test_the_shape_behind_a_url_is_not_known(self) -> None:
+    def test_of_the_shape_behind_a_url_the_short_side_is_known(self) -> None:
         request = {"duration": 10, "resolution": "768P", "first_frame_image": "https://x.example/a.jpg"}
-        assert expected_film(request) == ExpectedFilm(None, None, 10.0)
+        assert expected_film(request) == ExpectedFilm(None, 768, 10.0)
 
     @pytest.mark.parametrize(
         ("refused", "tries", "verdict"),

@@ -7,7 +7,7 @@ import pytest
 import requests
 import responses
 
-from tasks.domain.answers import Accepted, Completed, KeyRefused, LookAgain, NotFound, Throttled, Unknown
+from tasks.domain.answers import Accepted, Completed, Failed, KeyRefused, LookAgain, NotFound, Throttled, Unknown
 from tasks.transport import TRANSPORT_ERRORS, Deadlines, new_session
 from tasks.vtrix.client import VtrixClient
 from tests.unit.vtrix.replies import NOW
@@ -118,6 +118,21 @@ def test_key_and_prompt_echoed_by_the_provider_are_not_passed_on(client, provide
     outcome = client.create(BODY)
     assert outcome == KeyRefused("http_403", "bad key …, prompt was …", 403)
     assert "canary" not in repr((client, vars(client)["alias"], outcome)) + caplog.text
+
+
+def test_callback_url_and_its_token_are_in_no_message(client, provider):
+    url = "https://ours.example/callbacks/canary-token"
+    provider.post(BASE + "/model/v1/generation", status=400, json={"message": f"can not reach {url}"})
+    body = {"model": "m", "input": [{"params": {"callback_url": url}}]}
+    assert "canary" not in repr(client.create(body))
+
+
+def test_key_is_in_no_message_of_a_poll(client, provider):
+    answer = {"id": "t1", "status": "failed", "error": {"code": 10004095, "error_message": f"no credit on {KEY}"}}
+    provider.get(BASE + "/model/v1/generation/task/t1", json=answer)
+    failed = client.poll("t1")
+    assert isinstance(failed, Failed)
+    assert KEY not in repr(failed)
 
 
 @pytest.mark.parametrize("key", ["", "two words", "line\nbreak", "ключ-canary"])

@@ -97,6 +97,27 @@ CREATES = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"status": "in_progress", "error": "poll timeout"}),
+        (200, {"status": "completed", "error": {"code": 1002, "message": "slow down"}}),
+        (429, {"id": "a1", "error": "too many"}),
+        (400, {"id": "a1", "error": {"code": 2013}}),
+        (403, {"id": "a1"}),
+    ],
+)
+def test_a_no_that_tells_of_a_task_is_unknown(status, body):
+    # To believe it could mean to create a second task beside one that is paid for.
+    assert type(create_outcome(reply(status, body), now=NOW)) is Unknown
+
+
+@pytest.mark.parametrize("words", ["insufficient balance", "(1008) invalid", "(1002) rate limit"])
+def test_words_of_a_prompt_that_is_quoted_are_not_the_providers(words):
+    body = {"error": {"message": f"prompt not allowed: {words}"}}
+    assert type(create_outcome(reply(400, body), now=NOW, hide=(words,))) is Rejected
+
+
 @pytest.mark.parametrize(("status", "body", "kind"), CREATES)
 def test_reply_to_a_create_has_the_outcome_of_the_table(status, body, kind):
     assert type(create_outcome(reply(status, body), now=NOW)) is kind
