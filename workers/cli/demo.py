@@ -55,7 +55,8 @@ def demo(*, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(outcome.as_json())
     else:
-        out.print(films_table(outcome.standings))
+        # In a narrow terminal its lines go on below: a path that is folded into a column can't be copied.
+        out.print(films_table(outcome.standings), width=max(out.width, 120), crop=False)
         out.print(total_line(outcome), soft_wrap=True)
     if outcome.gave_up:
         click.echo(f"Gave up: {outcome.gave_up}.", err=True)

@@ -67,9 +67,21 @@ def point_latest(folder: Path) -> None:
         link.replace(folder.with_name("latest"))
 
 
+def not_the_demos(options: DemoOptions) -> frozenset[str]:
+    """Variables that a demo does not take from its surroundings.
+
+    It runs on a stack of its own, whatever is exported for another; and a rehearsal with the simulator must not find
+    its way to a provider that is paid.
+    """
+    names = {*VARIABLES.values(), "REELWORKS_REDIS_URL", "REELWORKS_DATABASE_URL", "REELWORKS_STORE"}
+    if options.provider == "simulator":
+        names |= {"REELWORKS_PROVIDER_URL", "REELWORKS_PROVIDER_KEYS", "VTRIX_API_KEY"}
+    return frozenset(names)
+
+
 def stack_environment(env: Mapping[str, str], options: DemoOptions) -> dict[str, str]:
     """The environment for the demo's stack: polls come as much oftener as the simulator is faster."""
-    others = {name: value for name, value in env.items() if name not in VARIABLES.values()}
+    others = {name: value for name, value in env.items() if name not in not_the_demos(options)}
     if options.provider == "vtrix":
         return others
     scaled = {

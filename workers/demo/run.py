@@ -22,9 +22,9 @@ from workers.cli.request import checked
 from workers.cli.waiting import wait_for
 from workers.demo.closing import Outcome, shown_path
 from workers.demo.picture import paint
-from workers.demo.plan import DemoOptions, new_folder, point_latest, stack_environment
+from workers.demo.plan import DemoOptions, new_folder, not_the_demos, point_latest, stack_environment
 from workers.demo.watchdog import GaveUp, Watchdog
-from workers.embedded import EmbeddedStack, StackOptions, interruptible
+from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, interruptible
 from workers.pools import PoolSizes
 from workers.runtime import open_ledger, open_pulse
 from workers.settings import Settings, read_settings
@@ -35,8 +35,11 @@ _BILL_TIMEOUT_S = 10.0
 def run(options: DemoOptions, var: Path, out: Console, env: Mapping[str, str]) -> Outcome:
     """Run a demo in a new folder under `var`, and stop everything again, whatever happens.
 
-    Raises `RequestInvalid` before anything is started, `SupervisorError` when the stack can't run.
+    Raises `RequestInvalid` and `ProviderKeyMissing` before anything is started, `SupervisorError` when the stack can't
+    run.
     """
+    if options.provider == "vtrix" and not (env.get("VTRIX_API_KEY") or env.get("REELWORKS_PROVIDER_KEYS")):
+        raise ProviderKeyMissing("set VTRIX_API_KEY to the key of the provider, or choose the simulator")
     picture = paint() if options.image is None else None
     request = _request(options, picture)
     folder = new_folder(var / "demo", datetime.now().astimezone())
@@ -51,13 +54,31 @@ def run(options: DemoOptions, var: Path, out: Console, env: Mapping[str, str]) -
     )
     with interruptible():
         out.print(f"Starting the stack in {shown_path(folder)} (Ctrl-C stops everything)")
-        with EmbeddedStack(stack_options) as stack:
-            point_latest(folder)
-            where = stack.addresses
-            out.print(f"Flower shows the work: {where['flower_url']}")
-            outcome = _generate(stack, request, options, out)
-            out.print("Stopping the stack")
+        try:
+            with EmbeddedStack(stack_options) as stack:
+                point_latest(folder)
+                outcome = _show(stack, request, options, out)
+        except KeyboardInterrupt:
+            out.print(f"What was begun is kept: {_go_on(options, folder)} goes on with it.", soft_wrap=True)
+            raise
+    if outcome.gave_up:
+        out.print(f"The jobs are kept: {_go_on(options, folder)} goes on with them.", soft_wrap=True)
     return outcome
+
+
+def _show(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOptions, out: Console) -> Outcome:
+    out.print(f"Flower shows the work: {stack.addresses['flower_url']}")
+    try:
+        outcome = _generate(stack, request, options, out)
+    except KeyboardInterrupt:
+        out.print("Stopping the stack (Ctrl-C again ends it at once)")
+        raise
+    out.print("Stopping the stack")
+    return outcome
+
+
+def _go_on(options: DemoOptions, folder: Path) -> str:
+    return f"`python -m workers up --provider {options.provider} --var {shown_path(folder)}`"
 
 
 def _request(options: DemoOptions, picture: bytes | None) -> dict[str, Any]:
@@ -74,6 +95,8 @@ def _request(options: DemoOptions, picture: bytes | None) -> dict[str, Any]:
 
 
 def _generate(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOptions, out: Console) -> Outcome:
+    for name in not_the_demos(options):
+        os.environ.pop(name, None)
     os.environ.update(stack.environment)
     read = read_settings()
     where = stack.addresses
