@@ -23,7 +23,8 @@ without it above `--open-limit`, 404 unknown model, 400 for parameters against t
 
 Pictures. Data URLs are used as they are. `http` URLs on this machine's loopback are fetched; all others stand for a
 picture painted from the URL's hash, since nothing is ever fetched from outside. A loopback URL that gives no usable
-picture fails the task with code 010004097.
+picture fails the task with code 10004097, a picture of which no film can be made with 10004095. The Exif orientation of
+a JPEG turns it upright; PNG and WebP are shown as stored.
 
 Scenarios. A JSON list of rules. The first rule that matches a create and speaks about a group decides that group:
 
@@ -36,10 +37,11 @@ match       all given must hold: nth, every, chance (0..1), prompt_contains, key
 times       how often the rule is used at most
 create      status (400..), body (message, error, error_object, status_object, or any JSON sent as it is), retry_after,
             finished (answers with the finished task), fault
-poll        outcome (completed, failed), code, message, error_form (error_message, message, string), latency_s
-            (simulated), never, cost_usd (a failed task costs nothing without it), cost_form (string, number, empty,
-            null, missing, garbage), discount, usage (by_outcome, present, missing), usage_extra, metadata (plain, full,
-            missing), progress (fraction, missing), words (such as {"completed": "done"}), fault, fault_times
+poll        outcome (completed, failed), code (10004095 unless given; a string such as "010004095" stays one), message,
+            error_form (error_message, message, string), latency_s (simulated), never, cost_usd (a failed task costs
+            nothing without it), cost_form (string, number, empty, null, missing, garbage), discount, usage (by_outcome,
+            present, missing), usage_extra, metadata (plain, full, missing), progress (fraction, missing), words (such
+            as {"completed": "done"}), fault, fault_times
 output      count (null: no `output` at all), contents (films in each output), cover (adds an image), duration_s and
             resolution (of the film, in place of those ordered), say_duration, fault, fault_times
 callback    strict (a failed challenge refuses the create), form (upstream, task), silent, copies

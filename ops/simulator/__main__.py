@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from tornado.netutil import bind_sockets
@@ -21,6 +22,7 @@ from .server import Face
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the simulator until SIGTERM or SIGINT. Exit codes: 0 ended by a signal, 1 cannot listen, 2 usage."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # odd metadata in a picture is its sender's business
     parser = _parser()
     args = parser.parse_args(argv)
     try:

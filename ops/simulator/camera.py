@@ -74,12 +74,12 @@ DRIFT: Final = _glide(scale=0.92)
 def parse(prompt: str) -> list[tuple[str, ...]]:
     """The instructions of a prompt in their order: one tuple of names for each bracket that holds a known one.
 
-    Names within a bracket act together, each once; unknown names beside known ones are passed over. Case and repeated
-    spaces do not matter.
+    Names within a bracket act together, each once; unknown names beside known ones are passed over. Case, repeated
+    spaces and the width of commas do not matter.
     """
     parts = []
     for inside in _BRACKET.findall(prompt):
-        names = (" ".join(name.split()).lower() for name in inside.replace(",", ",").split(","))
+        names = (" ".join(name.split()).lower() for name in inside.replace("\uff0c", ",").split(","))
         known = tuple(dict.fromkeys(name for name in names if name in MOTIONS))
         if known:
             parts.append(known)

@@ -38,7 +38,7 @@ def _internal(_reply: Reply) -> Reply:
 
 
 def _refused_without_id(_reply: Reply) -> Reply:
-    error = {"code": "010004099", "error_message": "task creation error"}
+    error = {"code": 10004099, "error_message": "task creation error"}
     return json_reply(200, {"status": "failed", "error": error})
 
 

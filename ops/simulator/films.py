@@ -19,13 +19,25 @@ from typing import Final
 
 import av
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
 
 from .camera import Window, parse, path
 
 FPS: Final = 24
 SHORT_SIDE_PX: Final = {"512P": 512, "768P": 768, "1080P": 1080}
-_FORM: Final = 1
+_FORM: Final = 2
 """Part of every cache name: raise it when the same request is to look different, so that old files are not reused."""
+
+_UPRIGHT: Final = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""Exif orientation -> what turns the stored picture upright. From 5 on, its sides change places."""
 
 
 class RenderStopped(Exception):
@@ -85,7 +97,7 @@ class Films:
         return len(self._waiting)
 
     async def get(self, spec: FilmSpec) -> Film:
-        """The film of `spec`, rendered at most once. Raises what Pillow raises for a picture it cannot decode."""
+        """The film of `spec`, rendered at most once. Raises `RenderStopped`, and anything for pictures out of order."""
         digest = spec.digest()
         film = Film(self._folder / f"{digest}.mp4", self._folder / f"{digest}.jpg")
         if film.video.exists() and film.cover.exists():
@@ -208,15 +220,32 @@ def _padded(pixels: Image.Image, line_bytes: int) -> bytes:
 
 
 def _decode(data: bytes, resolution: str) -> tuple[Image.Image, tuple[int, int]]:
-    """The picture, upright, and its size in the file; decoded smaller than that where the format can."""
+    """The picture, upright, and its upright size in the file; decoded smaller than that where the format can."""
     picture = Image.open(io.BytesIO(data), formats=["JPEG", "PNG", "WEBP"])
     width, height = picture.size
-    # Phones store a portrait as a landscape with a note to turn it; people expect the portrait.
-    if picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
+    orientation = _orientation(picture)
+    if orientation >= 5:
         width, height = height, width
     side = 2 * SHORT_SIDE_PX[resolution]
     picture.draft("RGB", (side, side))
-    return ImageOps.exif_transpose(picture).convert("RGB"), (width, height)
+    stored = picture.convert("RGB")
+    return stored.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else stored, (width, height)
+
+
+def _orientation(picture: Image.Image) -> int:
+    """1..8. Phones store a portrait as a landscape JPEG with a note to turn it; people expect the portrait.
+
+    PNG and WebP are shown as stored, and so is a JPEG whose note makes no sense. A note in XMP is not looked for.
+    """
+    if not isinstance(picture, JpegImageFile):
+        return 1
+    exif = Image.Exif()
+    try:
+        exif.load(picture.info.get("exif", b""))
+        value = exif.get(ExifTags.Base.Orientation)
+    except Exception:  # noqa: BLE001 - damaged metadata is common, and Pillow raises anything at it
+        return 1
+    return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
 def _watermark(width: int, height: int) -> Image.Image:

@@ -20,15 +20,15 @@ from .access import Access
 from .bill import BillWriter
 from .exchange import Answer, Reply
 from .faults import FAULTS
-from .films import Film, Films, FilmSpec
+from .films import Film, Films, FilmSpec, RenderStopped
 from .links import Links
 from .outside import NotFetched, Outside
 from .scenario import Call, Plan, Scenario
 from .tasks import PRICE_USD, OutputFile, Task, TaskIds, latency_s
 from .validation import Order, read_order
 
-NOT_FETCHED_CODE: Final = "010004097"
-NOT_MADE_CODE: Final = "010004095"
+NOT_FETCHED_CODE: Final = 10004097
+NOT_MADE_CODE: Final = 10004095
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ class Provider:
         )
         self.tasks[task.id] = task
         self.counts["accepted"] += 1
-        if not plan.poll.never:
+        if plan.poll.never:
+            task.forget_pictures()
+        else:
             self._start(self._live(task))
         if order.callback_url and not plan.callback.silent:
             self._start(self._announce(task, order.callback_url))
@@ -126,7 +128,10 @@ class Provider:
 
     async def _live(self, task: Task) -> None:
         """Brings a task to its end: when its time has come, and not before its film exists."""
-        made, _ = await asyncio.gather(self._make(task), asyncio.sleep(task.latency_s / self.options.speed))
+        try:
+            made, _ = await asyncio.gather(self._make(task), asyncio.sleep(task.latency_s / self.options.speed))
+        except RenderStopped:
+            return  # the simulator is ending: its tasks end with it, where they stand
         if isinstance(made, Film):
             task.outputs = _outputs(task, made)
             await self._end(task, "completed", None)
@@ -134,19 +139,27 @@ class Provider:
             await self._end(task, "failed", made)
 
     async def _make(self, task: Task) -> Film | tuple[object, str]:
-        """The film of a task, or the code and sentence of its failure."""
+        """The film of a task, or the code and sentence of its failure. Raises `RenderStopped`."""
+        try:
+            return await self._film(task)
+        except RenderStopped:
+            raise
+        except NotFetched as error:
+            return NOT_FETCHED_CODE, str(error)
+        except Exception as error:  # noqa: BLE001 - decoders raise anything; a task that never ends would keep its slot
+            self.counts[f"not_made.{type(error).__name__}"] += 1
+            return NOT_MADE_CODE, "the film could not be made"
+        finally:
+            task.forget_pictures()
+
+    async def _film(self, task: Task) -> Film | tuple[object, str]:
         order, poll, output = task.order, task.plan.poll, task.plan.output
         if poll.outcome == "failed":
             return poll.code, poll.message
         resolution, duration_s = output.resolution or order.resolution, output.duration_s or order.duration_s
-        try:
-            first = await self._outside.picture("first_frame_image", order.first)
-            last = None if order.last is None else await self._outside.picture("last_frame_image", order.last)
-            return await self.films.get(FilmSpec(first, last, order.prompt, resolution, duration_s, order.watermark))
-        except NotFetched as error:
-            return NOT_FETCHED_CODE, str(error)
-        except (OSError, ValueError, SyntaxError):
-            return NOT_MADE_CODE, "the picture could not be decoded"
+        first = await self._outside.picture("first_frame_image", order.first)
+        last = None if order.last is None else await self._outside.picture("last_frame_image", order.last)
+        return await self.films.get(FilmSpec(first, last, order.prompt, resolution, duration_s, order.watermark))
 
     async def _end(self, task: Task, status: str, error: tuple[object, str] | None) -> None:
         scripted = task.plan.poll.cost_usd

@@ -36,7 +36,7 @@ class PollPlan:
     """How the task goes and what its polls say."""
 
     outcome: str = "completed"
-    code: Any = "010004095"
+    code: Any = 10004095
     message: str = "Internal generation error"
     error_form: str = "error_message"
     latency_s: float | None = None

@@ -11,13 +11,13 @@ import math
 import os
 import random
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 from .scenario import Plan
-from .validation import Order
+from .validation import Order, Picture
 
 MEDIAN_LATENCY_S: Final = {
     ("512P", 6): 60.0,
@@ -93,6 +93,10 @@ class Task:
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     poll_head: bytes = b""
     poll_tail: bytes = b""
+
+    def forget_pictures(self) -> None:
+        """Lets go of the input pictures, megabytes each: tasks are kept until the simulator ends, pictures need not."""
+        self.order = replace(self.order, first=Picture(), last=None)
 
     def progress(self, now_s: float, speed: float) -> float:
         """0..1 at a monotonic instant: rises with time, 1 only when completed."""

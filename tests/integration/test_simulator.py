@@ -15,13 +15,14 @@ from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import av
 import pytest
 import requests
 from PIL import Image, ImageDraw
 
-from ops.simulator.bill import Bill, read_bill
+from ops.simulator.bill import Bill, key_alias, read_bill
 from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -195,6 +196,69 @@ def test_a_link_that_was_tampered_with_is_refused(simulator: Simulator) -> None:
     assert simulator.get(url.split("?")[0]).status_code == 403
 
 
+def test_a_link_opens_its_own_file_for_its_own_time_alone(simulator: Simulator) -> None:
+    simulator.script({"output": {"count": 2}})
+    done = simulator.finished()
+    (mine, other) = (urlsplit(one["content"][0]["url"]) for one in done["output"])
+    assert simulator.get(mine._replace(path=other.path).geturl()).status_code == 403
+    expires = parse_qs(mine.query)["expires"][0]
+    longer = mine.query.replace(expires, f"{float(expires) + 1:.3f}")
+    assert simulator.get(mine._replace(query=longer).geturl()).status_code == 403
+    assert simulator.get(mine.geturl()).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("resolution", "duration_s", "cost_usd"),
+    [("512P", 6, "0.10"), ("512P", 10, "0.15"), ("768P", 6, "0.28"), ("768P", 10, "0.56"), ("1080P", 6, "0.48")],
+)
+def test_each_kind_of_film_has_its_price_in_the_poll_and_on_the_bill(
+    simulator: Simulator, resolution: str, duration_s: int, cost_usd: str
+) -> None:
+    # The file is a short and small one, to be quick; the price is that of the film ordered.
+    simulator.script({"output": {"duration_s": 1, "resolution": "512P"}})
+    done = simulator.finished(resolution=resolution, duration=duration_s)
+    assert done["usage"] == {"cost": cost_usd, "discount": 1}
+    bill = simulator.bill()
+    assert bill.usd_by_task[done["id"]] == Decimal(cost_usd)
+    ordered = [(line.resolution, line.duration_s) for line in bill.creates if line.task == done["id"]]
+    assert ordered == [(resolution, duration_s)]
+
+
+def test_a_task_does_not_end_before_its_time_though_its_film_is_ready(simulator: Simulator) -> None:
+    simulator.finished(prompt="patience")
+    simulator.script({"poll": {"latency_s": 360000}})
+    reused = simulator.admin("state")["films"]["reused"]
+    task = simulator.create(prompt="patience").json()["id"]
+    wait_until(lambda: simulator.admin("state")["films"]["reused"] > reused, what="the use of the film")
+    shown = simulator.poll(task).json()
+    assert shown["status"] == "in_progress"
+    assert shown["progress"] < 0.1
+
+
+def jpeg_url(exif: bytes = b"", keep: float = 1.0) -> str:
+    """A JPEG with this Exif data, of which only the first part of the bytes is kept."""
+    out = io.BytesIO()
+    Image.effect_noise((640, 360), 90).save(out, "JPEG", exif=exif)
+    kept = out.getvalue()[: int(len(out.getvalue()) * keep)]
+    return "data:image/jpeg;base64," + base64.b64encode(kept).decode()
+
+
+def test_a_jpeg_with_senseless_exif_data_is_filmed(simulator: Simulator) -> None:
+    simulator.script({"output": {"duration_s": 1}})
+    text = b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x02\x00\x02\x00\x00\x006\x00\x00\x00" + bytes(4)
+    for exif in (text, b"Exif\x00\x00II*\x00", text[:20]):
+        assert simulator.finished(first_frame_image=jpeg_url(exif))["status"] == "completed"
+
+
+def test_a_picture_that_cannot_be_decoded_fails_the_task_and_frees_its_place(simulator: Simulator) -> None:
+    alias = key_alias("sk-broken")
+    task = simulator.create(key="sk-broken", first_frame_image=jpeg_url(keep=0.3)).json()["id"]
+    wait_until(lambda: simulator.poll(task, key="sk-broken").json()["status"] == "failed")
+    assert simulator.poll(task, key="sk-broken").json()["error"]["code"] == 10004095
+    assert simulator.admin("state")["open"][alias] == 0
+    assert task not in simulator.bill().usd_by_task
+
+
 def test_parameters_against_the_rules_create_nothing(simulator: Simulator) -> None:
     before = len(simulator.bill().creates)
     refused = simulator.create(duration=10, resolution="1080P")
@@ -215,8 +279,8 @@ def test_a_task_is_unknown_to_other_keys(simulator: Simulator) -> None:
     assert simulator.poll("0" * 20).status_code == 404
 
 
-@pytest.mark.parametrize("code", ["010004095", "010004096", "010004097", "010004098", "010004099"])
-def test_a_task_fails_as_scripted_and_costs_nothing(simulator: Simulator, code: str) -> None:
+@pytest.mark.parametrize("code", ["010004095", 10004096, "010004097", 10004098, "010004099"])
+def test_a_task_fails_as_scripted_and_costs_nothing(simulator: Simulator, code: str | int) -> None:
     simulator.script({"poll": {"outcome": "failed", "code": code, "message": "it broke", "latency_s": 0}})
     done = simulator.finished()
     assert done["status"] == "failed"
@@ -235,8 +299,12 @@ def test_a_task_fails_as_scripted_and_costs_nothing(simulator: Simulator, code: 
         ({"words": {"completed": "done"}}, {"status": "done"}),
         ({"outcome": "failed", "error_form": "string", "message": "no"}, {"error": "no"}),
         (
-            {"outcome": "failed", "error_form": "message", "code": 10004095, "message": "no"},
-            {"error": {"code": 10004095, "message": "no"}},
+            {"outcome": "failed"},
+            {"error": {"code": 10004095, "error_message": "Internal generation error"}},
+        ),
+        (
+            {"outcome": "failed", "error_form": "message", "code": "010004095", "message": "no"},
+            {"error": {"code": "010004095", "message": "no"}},
         ),
     ],
 )
@@ -422,7 +490,7 @@ def test_a_loopback_picture_is_fetched_and_a_missing_one_fails_the_task(
     with av.open(io.BytesIO(film)) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (1024, 512)
     failed = simulator.finished(first_frame_image=f"{hook[0]}/gone.png")
-    assert failed["error"]["code"] == "010004097"
+    assert failed["error"]["code"] == 10004097
     assert hook[0] not in json.dumps(failed)
 
 

@@ -21,6 +21,7 @@ def end_of(prompt: str) -> Window:
         ("[Pan  Left] and [PUSH IN]", [("pan left",), ("push in",)]),
         ("[tilt left, rise]", [("tilt left", "rise")]),
         ("[pan left, pan left]", [("pan left",)]),
+        ("[tilt left\uff0crise]", [("tilt left", "rise")]),
         ("see [1] and [a note]", []),
         ("[fly, rise]", [("rise",)]),
         ("[pan left", []),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import threading
 from dataclasses import replace
 from fractions import Fraction
@@ -98,12 +99,71 @@ def test_a_watermark_shows_in_its_corner_alone(tmp_path: Path) -> None:
     assert max(first.crop((0, 0, first.width // 2, first.height // 2)).convert("L").tobytes()) < 30
 
 
-def test_a_photograph_stored_on_its_side_gives_an_upright_film(tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    photograph = encoded(Image.new("RGB", (800, 600), "olive"), "JPEG", exif=exif)
-    _, first, _ = made(tmp_path, replace(SPEC, first=photograph, prompt="[zoom out]"))
-    assert first.size == (512, 682)
+def noted(orientation: int | bytes) -> bytes:
+    """Exif data whose orientation is a number, or (against its standard) text."""
+    if isinstance(orientation, int):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        return exif.tobytes()
+    entry = struct.pack("<HHI4s", 0x0112, 2, len(orientation), orientation)
+    return b"Exif\x00\x00II*\x00" + struct.pack("<IH", 8, 1) + entry + bytes(4)
+
+
+def cornered(kind: str, exif: bytes) -> FilmSpec:
+    """A still film of an 800x600 picture that is red in the top left corner as it is stored."""
+    picture = Image.new("RGB", (800, 600), "navy")
+    ImageDraw.Draw(picture).rectangle((0, 0, 300, 220), fill="red")
+    first = encoded(picture, kind, exif=exif)
+    return FilmSpec(first, None, "[static]", "512P", 1)
+
+
+def red_corner(frame: Image.Image) -> str:
+    """Where the frame is reddest: top or bottom, left or right."""
+    corners = frame.resize((2, 2), Image.Resampling.BOX).getchannel("R").tobytes()
+    return ("top left", "top right", "bottom left", "bottom right")[corners.index(max(corners))]
+
+
+LYING, STANDING = (682, 512), (512, 682)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "corner"),
+    [
+        (1, LYING, "top left"),
+        (2, LYING, "top right"),
+        (3, LYING, "bottom right"),
+        (4, LYING, "bottom left"),
+        (5, STANDING, "top left"),
+        (6, STANDING, "top right"),
+        (7, STANDING, "bottom right"),
+        (8, STANDING, "bottom left"),
+    ],
+)
+def test_a_jpeg_is_filmed_as_its_orientation_says(
+    tmp_path: Path, orientation: int, size: tuple[int, int], corner: str
+) -> None:
+    _, first, _ = made(tmp_path, cornered("JPEG", noted(orientation)))
+    assert (first.size, red_corner(first)) == (size, corner)
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+@pytest.mark.parametrize(
+    ("kind", "exif"),
+    [
+        ("PNG", noted(6)),
+        ("WEBP", noted(6)),
+        ("JPEG", noted(0)),
+        ("JPEG", noted(9)),
+        ("JPEG", noted(b"6\x00")),
+        ("JPEG", b"Exif\x00\x00II*\x00"),
+        ("JPEG", b"Exif\x00\x00" + b"oops" * 10),
+        ("JPEG", noted(6)[:20]),
+    ],
+    ids=["png", "webp", "zero", "nine", "text", "no directory", "no exif", "cut short"],
+)
+def test_other_pictures_and_senseless_orientations_are_filmed_as_stored(tmp_path: Path, kind: str, exif: bytes) -> None:
+    _, first, _ = made(tmp_path, cornered(kind, exif))
+    assert (first.size, red_corner(first)) == (LYING, "top left")
 
 
 @pytest.mark.parametrize(
