@@ -6,24 +6,31 @@ Source: the provider's API reference for `minimax_hailuo_02_i2v`. Instructions w
 that follow one another act in sequence.
 
 The rule. A bracket is `[`, text without brackets, `]`; its parts are separated by commas; upper and lower case and the
-amount of white space do not matter. A bracket holds **instructions** when
+amount of white space do not matter, and nothing else is forgiven: the provider knows no full stop, hyphen or "and".
+
+A bracket holds **instructions** when
 
 1. at least one of its parts is a known instruction (`[pan left, wobble]`), or
-2. every part *looks like* one: at most 40 characters, Latin words only (joined by spaces or `- _ ; / + & |`), and
-   either one or two words (`[dolly in]`, `[pann left]`), or three or four of which one is a movement
-   (`[pan to the left]`).
+2. every part has the form of one, and at least one part *resembles* one. The form: at most 40 characters, one to four
+   Latin words, joined by spaces, dashes or `_ ; / + & |`, perhaps with `. ! ? : ;` at the end. A part resembles an
+   instruction when it has a word for a movement, in this model's words or others' (`[zoom]`, `[pan to the left]`,
+   `[panning left]`, `[dolly in]`), or is spelt nearly as one and begins like it (`[zom in]`, `[tlit up]`, `[panleft]`).
 
-Any other bracket is **text** and left alone: `[]`, `[1]`, `[fig. 2]`, `[a man opens the door]`, `[the red door]`. An
-unknown instruction is an error rather than text, because the film would be paid for without the movement; whoever means
-a short note writes it in round brackets.
+What is not known in such a bracket is an error rather than text, because the film would be paid for without the
+movement: `[pan lft]`, `[pan-left]`, `[pan left.]`. Whoever means a short note writes it in round brackets.
+
+Any other bracket is **text** and left alone: `[]`, `[1]`, `[laughs]`, `[John Smith]`, `[red car]`, `[a man opens the
+door]`. Text that has the words of a known instruction in it is left alone too, but **mentioned**, for a warning that
+says the exact form: `[slowly pan left and zoom in]`, `[zoom in 2x]`, `[camera: pan left]`, and a bracket that is never
+closed (`[pan left`).
 """
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
+from difflib import SequenceMatcher, get_close_matches
 from typing import Final
 
 INSTRUCTIONS: Final = frozenset(
@@ -50,16 +57,42 @@ INSTRUCTIONS: Final = frozenset(
 MAX_COMBINED: Final = 3
 """More than this many in one bracket are accepted, but advised against."""
 
-_BRACKET: Final = re.compile(r"\[([^\[\]]*)\]")
-_WORDS: Final = re.compile(r"[A-Za-z]+(?:[\s_;/+&|-]+[A-Za-z]+)*")
-_JOINTS: Final = re.compile(r"[\s_;/+&|-]+")
+# A bracket ends at its `]`, or unclosed at the next `[` or the end of the prompt.
+_BRACKET: Final = re.compile(r"\[([^\[\]]*)(\]?)")
+_JOINT: Final = r"[\s_;/+&|\u2010-\u2015\u2212-]+"
+_FORM: Final = re.compile(rf"[A-Za-z]+(?:{_JOINT}[A-Za-z]+){{0,3}}[\s.!?:;\u2026]*")
 _MAX_CHARS: Final = 40
-_MAX_WORDS: Final = 4
-_SHORT_WORDS: Final = 2
-# What moves a camera, in this model's words and in those that people bring along from film sets and other models.
-_MOVEMENTS: Final = frozenset(
-    {word for instruction in INSTRUCTIONS for word in instruction.split()[:1]}
-    | {"camera", "dolly", "truck", "pedestal", "orbit", "crane", "track", "roll", "arc"}
+_WORD: Final = re.compile(r"[^\W_]+")
+# Above it lie a slip or two of the finger; below it other words (`snake` and `shake`, `statue` and `static`).
+_ALIKE: Final = 0.81
+_SLIPS: Final = 3
+
+
+def _forms(*verbs: str) -> dict[str, str]:
+    """Every form of the verbs that stands in prompts (`pan`, `pans`, `panning`), with its verb."""
+    return {
+        form: verb
+        for verb in verbs
+        for form in (verb, f"{verb}s", f"{verb.removesuffix('e')}ing", f"{verb}{verb[-1]}ing")
+    }
+
+
+# What moves a camera: in this model's words, and in those that people bring along from film sets and other models.
+_MOVEMENTS: Final = _forms(
+    *sorted({instruction.split()[0] for instruction in INSTRUCTIONS}), "camera", "dolly", "orbit", "rotate", "pedestal"
+)
+# These are things as well (`[red truck]`), and movements only where they come first (`[truck left]`).
+_MOVEMENTS_IF_FIRST: Final = _forms("arc", "crane", "jib", "roll", "spin", "track", "truck")
+_MOVEMENT_OF: Final = _MOVEMENTS | _MOVEMENTS_IF_FIRST
+# What others call what this model can do, the more exact before the less.
+_CALLED_ELSEWHERE: Final = (
+    *((f"{word} {way}", "pull back") for word in ("dolly", "push", "pull") for way in ("out", "back", "away")),
+    *((f"{word} up", "rise") for word in ("crane", "jib", "pedestal")),
+    *((f"{word} down", "lower") for word in ("crane", "jib", "pedestal")),
+    *((f"{word} {way}", f"pan {way}") for word in ("truck", "track", "arc", "orbit") for way in ("left", "right")),
+    ("dolly", "push in"),
+    ("track", "follow"),
+    ("orbit", "pan right"),
 )
 
 
@@ -71,15 +104,26 @@ class Bracket:
     unknown: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """The known instructions whose words stand in a bracket that is text; `closed` is whether the bracket ends."""
+
+    words: tuple[str, ...]
+    closed: bool
+
+
 def brackets(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket]:
     """The brackets of a prompt that hold instructions, in order; brackets that are text are passed over."""
-    if "[" not in prompt or not known:
-        return
-    for match in _BRACKET.finditer(prompt):
-        parts = [part for part in (" ".join(raw.split()).lower() for raw in match[1].split(",")) if part]
-        found = tuple(part for part in parts if part in known)
-        if found or (parts and all(_looks_like_an_instruction(part) for part in parts)):
-            yield Bracket(found, tuple(part for part in parts if part not in known))
+    for found in read(prompt, known):
+        if isinstance(found, Bracket):
+            yield found
+
+
+def mentions(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Mention]:
+    """The brackets of a prompt that are text, and yet have the words of a known instruction in them, in order."""
+    for found in read(prompt, known):
+        if isinstance(found, Mention):
+            yield found
 
 
 def instructions(prompt: str) -> tuple[tuple[str, ...], ...]:
@@ -87,13 +131,56 @@ def instructions(prompt: str) -> tuple[tuple[str, ...], ...]:
     return tuple(bracket.known for bracket in brackets(prompt) if bracket.known)
 
 
-def nearest(word: str, known: Set[str] = INSTRUCTIONS) -> str:
-    """The known instruction that is spelt most like `word`."""
-    return difflib.get_close_matches(word[:_MAX_CHARS], sorted(known), n=1, cutoff=0.0)[0]
+def nearest(part: str, known: Set[str] = INSTRUCTIONS) -> str:
+    """The known instruction to propose for `part`: what others call so, else the one that shares most words with it,
+    and of those the one that is spelt most like it."""
+    words = [_MOVEMENT_OF.get(word, word) for word in _WORD.findall(part[:_MAX_CHARS].lower())]
+    for phrase, ours in _CALLED_ELSEWHERE:
+        if ours in known and set(phrase.split()) <= set(words):
+            return ours
+    text = " ".join(words)
+
+    def likeness(instruction: str) -> tuple[int, float]:
+        return len(set(instruction.split()) & set(words)), SequenceMatcher(None, instruction, text).ratio()
+
+    return max(sorted(known), key=likeness)
 
 
-def _looks_like_an_instruction(part: str) -> bool:
-    if len(part) > _MAX_CHARS or not _WORDS.fullmatch(part):
-        return False
-    words = _JOINTS.split(part)
-    return len(words) <= _SHORT_WORDS or (len(words) <= _MAX_WORDS and not _MOVEMENTS.isdisjoint(words))
+def read(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket | Mention]:
+    """What `brackets` and `mentions` find, in the order of the prompt."""
+    if "[" not in prompt or not known:
+        return
+    for match in _BRACKET.finditer(prompt):
+        text, closed = match[1], bool(match[2])
+        parts = [part for part in (" ".join(raw.split()).lower() for raw in text.split(",")) if part]
+        if closed and _holds_instructions(parts, known):
+            split = [tuple(part for part in parts if (part in known) is wanted) for wanted in (True, False)]
+            yield Bracket(*split)
+        elif words := _mentioned(text, known):
+            yield Mention(words, closed)
+
+
+def _holds_instructions(parts: list[str], known: Set[str]) -> bool:
+    if any(part in known for part in parts):
+        return True
+    in_form = all(len(part) <= _MAX_CHARS and _FORM.fullmatch(part) for part in parts)
+    return in_form and any(_resembles_an_instruction(_WORD.findall(part), known) for part in parts)
+
+
+def _resembles_an_instruction(words: list[str], known: Set[str]) -> bool:
+    if words[0] in _MOVEMENTS_IF_FIRST or any(word in _MOVEMENTS for word in words):
+        return True
+    text = " ".join(words)
+    # A slip seldom takes the first letter, and other words differ in it (`flower`, `[man left]`, `[room in]`).
+    begins_alike = [
+        each
+        for each in known
+        if (text[0] == each[0] or text[:2] == each[1::-1]) and abs(len(text) - len(each)) <= _SLIPS
+    ]
+    return bool(begins_alike and get_close_matches(text, begins_alike, n=1, cutoff=_ALIKE))
+
+
+def _mentioned(text: str, known: Set[str]) -> tuple[str, ...]:
+    spaced = f" {' '.join(_WORD.findall(text.lower()))} "
+    places = {instruction: spaced.find(f" {instruction} ") for instruction in known}
+    return tuple(sorted((each for each, at in places.items() if at >= 0), key=places.__getitem__))

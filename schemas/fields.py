@@ -34,7 +34,17 @@ def fault(code: str, message: str, path: str = "") -> ValidationError:
 
 def shown(value: object) -> str:
     """A value for a message: short, on one line, ASCII."""
-    return _short(ascii(value))
+    try:
+        return _short(ascii(value))
+    except ValueError:  # an immense integer, or something that holds one
+        return kind(value)
+
+
+def shown_int(value: int) -> str:
+    """An integer for a message. Thousands of digits help nobody, and Python itself refuses to write more of them."""
+    if abs(value) <= _MAX_INT:
+        return str(value)
+    return "above 2^63" if value > 0 else "below -2^63"
 
 
 def kind(value: object) -> str:
@@ -83,7 +93,7 @@ class StrictInt(Strict[int]):
         if type(value) is not int:
             raise fault("not_an_integer", f"must be an integer, not {kind(value)}")
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise fault("out_of_range", f"must be from {self.low} to {self.high}; {_shown_int(value)} is not")
+            raise fault("out_of_range", f"must be from {self.low} to {self.high}; {shown_int(value)} is not")
         return value
 
 
@@ -208,8 +218,3 @@ def _short(text: str) -> str:
 
 def _metadata_too_large(but: str) -> ValidationError:
     return fault("metadata_too_large", f"has at most {METADATA_MAX_BYTES} bytes as JSON; {but}")
-
-
-def _shown_int(value: int) -> str:
-    # Turning a huge integer into digits is refused by Python itself.
-    return str(value) if abs(value) <= _MAX_INT else "this one"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final
@@ -147,34 +147,85 @@ def _exception(kind: type[Exception], *args: str) -> dict[str, Any]:
 
 
 def decode_record(raw: str | bytes) -> JobView | None:
-    """The view in a result record, or `None` when the record is not one of ours (another task's, or not readable)."""
+    """The view in a result record, or `None` when the record is not one of ours (another task's, or not readable).
+
+    Another version's record is read as far as it is understood: fields that it does not have take their defaults;
+    fields that are not known here are passed over, and so are events that led to a state that is not known here.
+    """
     try:
         info = json.loads(raw)["reelworks"]
         return JobView(
-            job_id=info["job_id"],
             state=State(info["state"]),
-            events=tuple(_event(event) for event in info["events"]),
-            tenant=info["tenant"],
-            model=info["model"],
-            outputs=tuple(_output(output) for output in info["outputs"]),
-            charged_usd=None if info["charged_usd"] is None else Decimal(info["charged_usd"]),
-            charge_estimated=info["charge_estimated"],
-            error_code=info["error_code"],
-            error_message=info["error_message"],
-            error_stage=info["error_stage"],
-            metadata=info["metadata"],
+            events=tuple(_event(event) for event in _items(info, "events") if _is_known(event)),
+            outputs=tuple(Output(**_typed(output, _OUTPUT_TYPES)) for output in _items(info, "outputs")),
+            charged_usd=_usd(info.get("charged_usd")),
+            **_typed(info, _VIEW_TYPES),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 
-def _output(raw: Mapping[str, Any]) -> Output:
-    # By name: a later version may say more.
-    return Output(**{name: raw[name] for name in Output.__slots__})
+_WORDS: Final = frozenset(state.value for state in State)
+_NONE: Final = type(None)
+_VIEW_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "job_id": (str,),
+    "tenant": (str,),
+    "model": (str,),
+    "charge_estimated": (bool,),
+    "error_code": (str, _NONE),
+    "error_message": (str, _NONE),
+    "error_stage": (str, _NONE),
+    "metadata": (dict,),
+}
+_OUTPUT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
+    "index": (int,),
+    "type": (str,),
+    "path": (str,),
+    "size_bytes": (int,),
+    "sha256": (str,),
+    "width": (int, _NONE),
+    "height": (int, _NONE),
+    "duration_s": (float, int, _NONE),
+    "mismatch": (str, _NONE),
+}
+_EVENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {"seq": (int,), "event": (str,), "state": (str,), "at": (str,)}
+
+
+def _typed(raw: Mapping[str, Any], types: Mapping[str, tuple[type, ...]]) -> dict[str, Any]:
+    """Those fields of `types` that `raw` has. Raises `TypeError` for a value of another type."""
+    found = {name: raw[name] for name in types if name in raw}
+    for name, value in found.items():
+        if type(value) not in types[name]:
+            raise TypeError(name)
+    return found
+
+
+def _items(info: Mapping[str, Any], name: str) -> list[Any]:
+    found = info.get(name, [])
+    if not isinstance(found, list):
+        raise TypeError(name)
+    return found
+
+
+def _is_known(event: Mapping[str, Any]) -> bool:
+    state = event["state"]
+    return not isinstance(state, str) or state in _WORDS
 
 
 def _event(raw: Mapping[str, Any]) -> JobEvent:
-    return JobEvent(raw["seq"], raw["event"], State(raw["state"]), datetime.fromisoformat(raw["at"]))
+    fields = _typed(raw, _EVENT_TYPES)
+    at = datetime.fromisoformat(fields["at"])
+    if at.tzinfo is None:
+        raise ValueError("at")
+    return JobEvent(fields["seq"], fields["event"], State(fields["state"]), at.astimezone(UTC))
+
+
+def _usd(text: Any) -> Decimal | None:
+    if text is None:
+        return None
+    if not isinstance(text, str) or not (amount := Decimal(text)).is_finite():
+        raise ValueError("charged_usd")
+    return amount
 
 
 def _info(view: JobView) -> dict[str, Any]:

@@ -55,6 +55,10 @@ class Producer:
     `timeout_s` bounds connecting and each exchange with Redis. `input_max_bytes` is the largest picture that is stored
     in Redis (a larger one has to be given as a URL). Pictures and idempotency keys are kept for `input_ttl_s` and
     `idempotency_ttl_s`.
+
+    Every wait (`Handle.get`, `Handle.events`) holds a connection of its own while it lasts, and every other call takes
+    one for an exchange. `max_connections` bounds them all: beyond it a call fares as if Redis were away. Redis
+    has a bound of its own (`maxclients`, 10,000 unless set), and the process one of open files.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class Producer:
         input_max_bytes: int = MAX_BYTES,
         input_ttl_s: int = WEEK_S,
         idempotency_ttl_s: int = WEEK_S,
+        max_connections: int = 10_000,
     ) -> None:
         self._input_max_bytes, self._input_ttl_s = input_max_bytes, input_ttl_s
         self._idempotency_ttl_s = idempotency_ttl_s
@@ -76,6 +81,8 @@ class Producer:
             socket_connect_timeout=timeout_s,
             socket_keepalive=True,
             retry=Retry(NoBackoff(), 0),
+            # Said as well: the default of 100 would be the number of jobs that a process can wait for at once.
+            max_connections=max_connections,
         )
         self._script = self._redis.register_script(_SCRIPT)
 

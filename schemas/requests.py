@@ -182,13 +182,18 @@ _STORED: Final = _StoredRequestSchema()
 def _problems(messages: Mapping[Any, Any]) -> list[Problem]:
     """The problems in marshmallow's messages, known fields first and in their order."""
     found = []
-    for name in sorted(messages, key=lambda name: (_NAMES.index(name) if name in _NAMES else len(_NAMES), str(name))):
+    for name in sorted(messages, key=lambda name: (_NAMES.index(name) if name in _NAMES else len(_NAMES), _name(name))):
         if name not in _NAMES:
-            sentence = f"there is no such field; {_nearest(str(name), _NAMES)}"
+            sentence = f"there is no such field; {_nearest(_name(name), _NAMES)}"
             found.append(Problem(shown(name).strip("'"), "unknown_field", sentence))
             continue
         found += [replace(p, field=f"{name}.{p.field}" if p.field else name) for p in messages[name]]
     return found
+
+
+def _name(name: object) -> str:
+    # A mapping that did not come from JSON can have anything as a key.
+    return name if isinstance(name, str) else shown(name)
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

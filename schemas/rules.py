@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from . import camera
 from .errors import Problem
-from .fields import shown
+from .fields import shown, shown_int
 from .images import ImageBytes, ImageRef
 from .models import Model, any_model
 
@@ -50,10 +50,23 @@ def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
             (a, b), (c, d) = sizes
             sentence = f"the last frame ({c}x{d} px) will be cropped to the dimensions of the first frame ({a}x{b} px)"
             yield Problem("last_frame_image", "last_frame_cropped", sentence)
-    for bracket in camera.brackets(data["prompt"] or "", model.camera_instructions):
-        if len(bracket.known) > camera.MAX_COMBINED:
+    if data["callback_url"] is not None:
+        sentence = "is checked and kept; calling it comes with a later version"
+        yield Problem("callback_url", "callback_not_called", sentence)
+    yield from _prompt_warnings(model, data["prompt"] or "")
+
+
+def _prompt_warnings(model: Model, prompt: str) -> Iterator[Problem]:
+    for found in dict.fromkeys(camera.read(prompt, model.camera_instructions)):
+        if isinstance(found, camera.Mention):
+            # What else stands in such a bracket is the prompt's text, and not shown.
+            exact = " ".join(f"[{instruction}]" for instruction in found.words)
+            why = "a bracket holds other words" if found.closed else "a bracket is not closed"
+            sentence = f"{why} and is left as text, without moving the camera; for the movement write exactly {exact}"
+            yield Problem("prompt", "camera_ignored", sentence)
+        elif len(found.known) > camera.MAX_COMBINED:
             sentence = (
-                f"[{', '.join(bracket.known)}] combines {len(bracket.known)} camera instructions; "
+                f"[{', '.join(found.known)}] combines {len(found.known)} camera instructions; "
                 f"no more than {camera.MAX_COMBINED} are recommended"
             )
             yield Problem("prompt", "camera_too_many_combined", sentence)
@@ -85,7 +98,7 @@ def _offer_problems(model: Model, data: Mapping[str, Any], *, start_end: bool) -
         resolution = model.default_resolution
 
     if duration is not None and duration not in offer:
-        sentence = f"{duration} s is not offered{with_last}; allowed: {', '.join(f'{d} s' for d in offer)}"
+        sentence = f"{shown_int(duration)} s is not offered{with_last}; allowed: {', '.join(f'{d} s' for d in offer)}"
         yield Problem("duration", "duration_not_offered", sentence)
         duration = None
     if resolution is None:

@@ -426,6 +426,45 @@ def test_a_view_that_was_not_published_is_found_by_reading_again(
     assert [event.state for event in seen] == list(STORY)
 
 
+def test_the_record_is_read_once_the_subscription_stands(
+    valkey: Valkey, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is published between the first look and the subscription is told to nobody, and must not wait long."""
+    monkeypatch.setattr(handle_module, "REREAD_S", 3600.0)
+    first_look = threading.Event()
+    read = Handle.view
+
+    def look_and_miss_what_follows(self: Handle) -> JobView | None:
+        found = read(self)
+        if not first_look.is_set():
+            first_look.set()
+            publish(valkey, job_view("job-1", *STORY[:3]), tell=False)
+        return found
+
+    monkeypatch.setattr(Handle, "view", look_and_miss_what_follows)
+    seen: list[JobEvent] = []
+    thread = follow(producer.handle("job-1"), seen)
+    try:
+        wait_until(lambda: len(seen) == 3, what="the reading of the record")
+    finally:
+        publish(valkey, job_view("job-1", *STORY))
+        thread.join(30)
+    assert [event.state for event in seen] == list(STORY)
+
+
+def test_many_jobs_are_waited_for_at_once(valkey: Valkey, producer: Producer) -> None:
+    count = 120
+    view = job_view("job-1", *STORY)
+    with ThreadPoolExecutor(count) as pool:
+        waits = [pool.submit(producer.handle("job-1").get, timeout=60) for _ in range(count)]
+        try:
+            wait_until(lambda: len(valkey.client.client_list("pubsub")) == count, what="a connection for each wait")
+            assert producer.submit(**raw()).state is None
+        finally:
+            publish(valkey, view)
+        assert [wait.result(30) for wait in waits] == [view] * count
+
+
 def test_what_is_published_by_others_on_the_channel_is_passed_over(valkey: Valkey, producer: Producer) -> None:
     seen: list[JobEvent] = []
     thread = follow(producer.handle("job-1"), seen)

@@ -92,7 +92,7 @@ def test_every_field_is_kept() -> None:
     assert (request.tenant, request.idempotency_key, request.priority) == ("Team_1-a", "order:77/1", -3)
     assert request.metadata == {"order": 77, "nested": {"list": [1, 2.5, None, True, "x"]}}
     assert request.deadline_s == 900
-    assert request.warnings == ()
+    assert [warning.code for warning in request.warnings] == ["callback_not_called"]
 
 
 IMAGE_TO_VIDEO = {6: ["512P", "768P", "1080P"], 10: ["512P", "768P"]}
@@ -126,7 +126,7 @@ def test_the_default_duration_is_six_seconds() -> None:
     assert parse_request(raw(resolution="1080P")).duration == 6
 
 
-@pytest.mark.parametrize("duration", [0, -6, 5, 7, 8, 60, 10**30])
+@pytest.mark.parametrize("duration", [0, -6, 5, 7, 8, 60, 2**63 - 1, 10**30])
 def test_other_durations_are_refused(duration: int) -> None:
     [problem] = problems(raw(duration=duration))
     assert (problem.field, problem.code) == ("duration", "duration_not_offered")
@@ -319,6 +319,33 @@ def test_more_than_three_combined_instructions_are_a_warning() -> None:
     assert (warning.field, warning.code) == ("prompt", "camera_too_many_combined")
 
 
+def test_the_words_of_an_instruction_in_text_are_a_warning_that_says_the_exact_form() -> None:
+    request = parse_request(raw(prompt="a canary [slowly pan left then zoom in, canary 2] [zoom in 2x] [zoom in 3x]"))
+    assert [(w.field, w.code) for w in request.warnings] == [("prompt", "camera_ignored")] * 2
+    assert request.warnings[0].message.endswith("write exactly [pan left] [zoom in]")
+    assert request.warnings[1].message.endswith("write exactly [zoom in]")
+    assert "canary" not in str(request.warnings)
+    [warning] = parse_request(raw(prompt="a cat [pan left")).warnings
+    assert warning.code == "camera_ignored"
+    assert "not closed" in warning.message
+
+
+def test_a_note_in_a_bracket_is_taken_as_it_is() -> None:
+    assert parse_request(raw(prompt="a cat [laughs] [sic] [John Smith] in a [red car] [1]")).warnings == ()
+
+
+def test_the_sentence_of_an_unknown_instruction_says_what_to_write() -> None:
+    [problem] = problems(raw(prompt="[pan lft] a [1] note"))
+    expected = "[pan lft] is not a camera instruction; did you mean [pan left]? (for text use round brackets)"
+    assert (problem.field, problem.code, problem.message) == ("prompt", "camera_unknown", expected)
+
+
+def test_a_callback_that_is_not_called_yet_is_a_warning() -> None:
+    [warning] = parse_request(raw(callback_url="https://hooks.example/canary")).warnings
+    assert (warning.field, warning.code) == ("callback_url", "callback_not_called")
+    assert "canary" not in warning.message
+
+
 # --- images ---------------------------------------------------------------------------------------------------------
 
 
@@ -376,8 +403,10 @@ def test_idempotency_keys_are_visible_ascii(key: str) -> None:
 def test_numbers_of_the_envelope_are_bounded(name: str, low: int, high: int) -> None:
     for value in (low, high):
         assert getattr(parse_request(raw(**{name: value})), name) == value
-    for value in (low - 1, high + 1, 10**5000):
-        assert codes(raw(**{name: value})) == [(name, "out_of_range")]
+    for value in (low - 1, high + 1):
+        [problem] = problems(raw(**{name: value}))
+        assert (problem.field, problem.code) == (name, "out_of_range")
+        assert str(value) in problem.message
 
 
 def part_of_itself() -> dict[str, Any]:
@@ -550,6 +579,37 @@ valid = st.fixed_dictionaries(
 @given(anything | st.dictionaries(names | st.text(), anything, max_size=8), st.booleans())
 def test_any_json_is_a_request_or_is_refused(value: Any, stored_inputs: bool) -> None:
     refusals(value, stored_inputs=stored_inputs)
+
+
+immense = st.builds(
+    lambda digits, sign, more: sign * 10**digits + more,
+    st.integers(19, 6000),
+    st.sampled_from([-1, 1]),
+    st.integers(0, 9),
+)
+
+
+@settings(deadline=None)
+@given(st.sampled_from(["duration", "priority", "deadline_s"]), immense)
+def test_an_immense_integer_is_refused_in_few_words(name: str, value: int) -> None:
+    [problem] = problems(raw(**{name: value}))
+    assert problem.field == name
+    assert problem.code in {"duration_not_offered", "out_of_range"}
+    assert "2^63" in problem.message
+    assert len(problem.message) < 100
+
+
+@settings(deadline=None)
+@given(immense)
+def test_an_immense_integer_is_refused_wherever_it_stands(value: int) -> None:
+    texts_and_more = [name for name in parse_request(raw()).__slots__ if name not in {"model", "warnings"}]
+    for name in texts_and_more:
+        found = problems(raw(**{name: value}))
+        assert {problem.field for problem in found} == {name}
+        assert all(len(problem.message) < 200 for problem in found)
+    found = problems({**raw(), value: 1, (value,): 1})
+    assert [problem.code for problem in found] == ["unknown_field"] * 2
+    assert problems(raw(metadata={"a": value}))[0].code == "metadata_number"
 
 
 @settings(deadline=None)
