@@ -33,7 +33,7 @@ def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) ->
     prompt = data.get("prompt")
     if prompt is not None:
         yield from _prompt_problems(model, prompt)
-    yield from _offer_problems(model, data, start_end="last_frame_image" in given)
+    yield from _offer_problems(model, data, given.get("resolution"), start_end="last_frame_image" in given)
 
 
 def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -87,7 +87,9 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
         yield Problem("prompt", "camera_unknown", sentence)
 
 
-def _offer_problems(model: Model, data: Mapping[str, Any], *, start_end: bool) -> Iterator[Problem]:
+def _offer_problems(
+    model: Model, data: Mapping[str, Any], typed_resolution: object, *, start_end: bool
+) -> Iterator[Problem]:
     offer = model.offered(start_end=start_end)
     with_last = " with a last frame" if start_end else ""
     duration = data.get("duration")
@@ -104,7 +106,7 @@ def _offer_problems(model: Model, data: Mapping[str, Any], *, start_end: bool) -
     if resolution is None:
         return
     if resolution not in model.resolutions:
-        sentence = f"{shown(resolution)} is not a resolution; allowed: {', '.join(model.resolutions)}"
+        sentence = f"{shown(typed_resolution)} is not a resolution; allowed: {', '.join(model.resolutions)}"
         yield Problem("resolution", "resolution_unknown", sentence)
         return
     rows = offer.values() if duration is None else (offer[duration],)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from celery import Celery
-from celery.signals import setup_logging
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import setup_logging, task_prerun
 
 from workers import lanekeeper, runtime
 from workers.celeryconfig import config
-from workers.logs import configure_logs
+from workers.logs import bind_job, configure_logs
 from workers.settings import settings
 
 
@@ -24,6 +26,12 @@ def make_app() -> Celery:
 def _our_logs(**_: object) -> None:
     # Connected, so that Celery leaves logging alone: it would set its own level and format.
     configure_logs(settings().log_level, settings().log_format)
+
+
+@task_prerun.connect
+def _name_the_job(task: Task[..., Any] | None = None, kwargs: dict[str, Any] | None = None, **_: object) -> None:
+    # Whatever is logged while a task runs, by whichever library, names the task and its job.
+    bind_job(task.name if task is not None else None, (kwargs or {}).get("job"))
 
 
 _our_logs()

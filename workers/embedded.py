@@ -5,16 +5,18 @@ What its parts are stands in `workers.stackplan`; how processes are kept running
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from workers.folderlock import FolderInUse, FolderLock
+from workers.folderlock import LOCK_NAME, FolderInUse, FolderLock
 from workers.parts import Part
-from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan
+from workers.settings import read_settings
+from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan, StoreNotWritable
 from workers.supervisor import PartFailed, Supervisor, SupervisorError, interruptible
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "PartFailed",
     "ProviderKeyMissing",
     "StackOptions",
+    "StoreNotWritable",
     "SupervisorError",
     "interruptible",
 ]
@@ -35,15 +38,16 @@ _START_TIMEOUT_S: Final = 90.0  # a stage's; a cold start on a busy machine take
 class EmbeddedStack:
     """`with EmbeddedStack(options) as stack: ...` from a program, or `run_forever(...)` from the command line.
 
-    Raises from the start FolderInUse, ProviderKeyMissing, NoServerBinary and PartFailed: all are SupervisorErrors,
-    with a message that is meant for people. In a `with` block, `check()` tells whether the stack still runs. Wrap the
-    block in `interruptible()`, so that SIGTERM cleans up as Ctrl-C does.
+    Raises from the start FolderInUse, ProviderKeyMissing, NoServerBinary, StoreNotWritable and PartFailed: all are
+    SupervisorErrors, with a message that is meant for people. Raises SettingsInvalid when the environment's settings
+    can't be used by the parts. Only PartFailed comes after anything was started. In a `with` block, `check()` tells
+    whether the stack still runs. Wrap the block in `interruptible()`, so that SIGTERM cleans up as Ctrl-C does.
     """
 
     def __init__(self, options: StackOptions) -> None:
         self.var = options.var.absolute()
         self._options = options
-        self._lock = FolderLock(self.var / "stack.lock")
+        self._lock = FolderLock(self.var / LOCK_NAME)
         self._addresses_path = self.var / "addresses.json"
         self._plan: StackPlan | None = None
         self._supervisor: Supervisor | None = None
@@ -123,6 +127,9 @@ class EmbeddedStack:
         descriptor = self._lock.acquire()
         try:
             self._plan = StackPlan(self._options)
+            with _environment(self._plan.worker_environment):
+                read_settings()  # for its errors: the parts would die of them one after the other
+            self._plan.check_store()
             self._supervisor = Supervisor(
                 self._plan.stages(),
                 restarts=self._options.restarts,
@@ -143,6 +150,19 @@ class EmbeddedStack:
         if self._plan is None:
             raise RuntimeError("the stack has no addresses before it is started")
         return self._plan
+
+
+@contextlib.contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    """Within it, `env` is the whole environment of this process."""
+    before = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(env)
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _masked(url: str) -> str:

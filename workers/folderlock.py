@@ -1,4 +1,7 @@
-"""One stack a folder: a lock that dies with its holders, so that no stale file ever blocks the next start."""
+"""The folder of a stack's state: made for its owner alone, and locked by one stack at a time.
+
+The lock dies with its holders, so that no stale file ever blocks the next start.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,27 @@ import fcntl
 import os
 import time
 from pathlib import Path
+from typing import Final
 
 from workers.supervisor import SupervisorError
 
-_TICK_S = 0.1
+LOCK_NAME: Final = "stack.lock"
+"""The lock's file within the folder of a stack."""
+_TICK_S: Final = 0.1
 
 
 class FolderInUse(SupervisorError):
     """Another process runs a stack in this folder. Reaction: stop that one, or choose another folder."""
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for this user alone: databases and queues hold prompts.
+
+    A folder that exists stays as it is.
+    """
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 class FolderLock:
@@ -32,7 +48,7 @@ class FolderLock:
         A holder that is alive refuses at once. One that was killed may still be cleaned up after by its guard: that
         is waited for, up to `wait_s` seconds. Raises FolderInUse.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(self.path.parent)
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             self._wait_for(fd, time.monotonic() + wait_s)
@@ -54,6 +70,18 @@ class FolderLock:
                 )
             time.sleep(_TICK_S)
 
+    def living_holder(self) -> int | None:
+        """The id of the process whose lock this is at this moment; None for nobody, or somebody who has died."""
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        try:
+            # Taking it for a moment harms nobody: whoever wants it in that moment tries again.
+            return None if _try_lock(fd, fcntl.LOCK_SH) else _holder(fd)
+        finally:
+            os.close(fd)
+
     def release(self) -> None:
         """Close our descriptor; without effect when not held."""
         if self._fd is not None:
@@ -61,9 +89,9 @@ class FolderLock:
             self._fd = None
 
 
-def _try_lock(fd: int) -> bool:
+def _try_lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

@@ -14,6 +14,7 @@ import structlog
 
 # They log every request's URL or every task's arguments at INFO or DEBUG.
 _QUIET: Final = (
+    "alembic",
     "urllib3",
     "requests",
     "celery.worker.strategy",
@@ -53,3 +54,10 @@ def configure_logs(level: str, form: str) -> None:
     root.setLevel(level)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def bind_job(task: str | None, job_id: str | None) -> None:
+    """Have every line that this thread logs from now on name the task and the job; `None` leaves a name out."""
+    structlog.contextvars.clear_contextvars()
+    named = {"task": task, "job_id": job_id}
+    structlog.contextvars.bind_contextvars(**{name: value for name, value in named.items() if value is not None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import secrets
 import socket
+import threading
 from urllib.parse import urlsplit
 
 from celery import Celery
@@ -14,18 +15,26 @@ _TIMEOUT_S = 1.0
 # Below the ports that systems hand out to outgoing connections (from 32768 on Linux, 49152 elsewhere): a client that
 # retries while its server restarts can then never be given the server's own port.
 _FIRST_PORT, _LAST_PORT = 20_000, 31_999
+_given: set[int] = set()
+_giving = threading.Lock()
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that nobody listens on at this moment. Raises OSError when none is found."""
+    """A TCP port that nobody listens on at this moment, and that was not given to anyone in this process before.
+
+    Whoever got one may not listen yet. Raises OSError when none is found.
+    """
     for _ in range(100):
         port = _FIRST_PORT + secrets.randbelow(_LAST_PORT - _FIRST_PORT + 1)
-        with socket.socket() as probe:
+        with _giving, socket.socket() as probe:
+            if port in _given:
+                continue
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError:
                 continue
+            _given.add(port)
             return port
     raise OSError(f"no free port from {_FIRST_PORT} to {_LAST_PORT} on {host}")
 

@@ -100,6 +100,9 @@ class HttpLimits:
 
 def read_settings() -> Settings:
     """The settings in this process' environment. Raises `SettingsInvalid` with every problem at once."""
+    # Files of variables, such as compose reads, name what is not set as empty: it means the default.
+    for name in [name for name, value in os.environ.items() if name.startswith("REELWORKS_") and not value.strip()]:
+        del os.environ[name]
     env = environs.Env(eager=False, prefix="REELWORKS_")
     var = Path(env.str("VAR", "var")).absolute()
     read = Settings(

@@ -11,12 +11,14 @@ import os
 import platform
 import socket
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from workers import pools, probes
+from workers.folderlock import make_private
 from workers.parts import Part
 from workers.supervisor import Restarts, SupervisorError
 
@@ -35,6 +37,10 @@ VALKEY_DURABILITY: Final = (
 )
 
 _QUICK_GRACE_S: Final = 10.0
+_WORKER_GRACE_S: Final = 30.0
+# A create at a real provider may take 90 s (REELWORKS_HTTP_CREATE_TOTAL_S), and one that is cut off leaves a job whose
+# payment nobody knows of.
+_PAID_WORKER_GRACE_S: Final = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +49,8 @@ class StackOptions:
 
     `var`: the folder of all its state. `speed`, `seed`, `scenario`: of the simulator. `provider`: with `vtrix` the
     real one, whose key must be in `env`. `env`: the environment, from which external addresses, keys and all other
-    settings are taken. `worker_grace_s`: how long a worker may take to finish its tasks at the stop.
+    settings are taken. `worker_grace_s`: how long a worker may take to finish its tasks at the stop; None: 30 s with
+    the embedded simulator, else 120 s.
     """
 
     var: Path
@@ -54,12 +61,16 @@ class StackOptions:
     flower: bool = True
     pool_sizes: pools.PoolSettings = field(default_factory=pools.PoolSizes)
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
-    worker_grace_s: float = 30.0
+    worker_grace_s: float | None = None
     restarts: Restarts = field(default_factory=Restarts)
 
 
 class ProviderKeyMissing(SupervisorError):
     """The real provider was asked for and no key is set. Reaction: set `VTRIX_API_KEY`."""
+
+
+class StoreNotWritable(SupervisorError):
+    """Films could not be kept. Reaction: mend the folder, or set `REELWORKS_STORE`."""
 
 
 class NoServerBinary(SupervisorError):
@@ -79,14 +90,40 @@ class StackPlan:
         self.flower_url: str | None = None
         if options.provider == "vtrix" and not any(options.env.get(name) for name in KEY_VARIABLES):
             raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
-        self.logs.mkdir(parents=True, exist_ok=True)
-        self._share("REELWORKS_STORE", lambda: str(self.var / "store"))
+        make_private(self.var)
+        self.logs.mkdir(exist_ok=True)
+        self.store = Path(options.env.get("REELWORKS_STORE") or self.var / "store").absolute()
+        self.shared["REELWORKS_STORE"] = str(self.store)  # absolute: the parts run in another folder than we do
         self._share("REELWORKS_DATABASE_URL", lambda: f"sqlite:///{self.var / 'reelworks.db'}")
         self._share("REELWORKS_REDIS_URL", self._plan_valkey)
         self._share("REELWORKS_PROVIDER_URL", self._plan_provider)
         for pool in pools.POOLS.values():
             self.shared[pool.variable] = str(getattr(options.pool_sizes, pool.setting))
         self._probe = probes.WorkerProbe(self.shared["REELWORKS_REDIS_URL"])
+
+    @property
+    def worker_environment(self) -> dict[str, str]:
+        """The whole environment of a worker, which its settings are read from. Not for printing."""
+        env = {**self._options.env, **self.shared}
+        if self._simulated:
+            # A real key has no business in a rehearsal.
+            env.pop("VTRIX_API_KEY", None)
+        return env
+
+    def check_store(self) -> None:
+        """Make the store's folder and write to it: a film that can't be kept is paid for too.
+
+        Raises StoreNotWritable.
+        """
+        try:
+            self.store.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.store) as probe:
+                probe.write(b"\0")
+        except OSError as error:
+            raise StoreNotWritable(
+                f"the store {self.store} can't be written to ({error.strerror}): make the folder writable for this "
+                "user, or set REELWORKS_STORE to another one"
+            ) from None
 
     def stages(self) -> list[list[Part]]:
         """What the others need and the database's tables first; then the workers, and Flower."""
@@ -115,12 +152,9 @@ class StackPlan:
         log_path = self.logs / f"{name}.log"
         if log_path.exists():  # one log a run, and the one before it
             log_path.replace(log_path.with_suffix(".log.1"))
-        env = {**self._options.env, **self.shared}
+        env = self.worker_environment
         if not with_keys:
             env = {name: value for name, value in env.items() if name not in KEY_VARIABLES}
-        elif self._simulated:
-            # A real key has no business in a rehearsal.
-            env.pop("VTRIX_API_KEY", None)
         return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
 
     @property
@@ -157,12 +191,14 @@ class StackPlan:
         return url
 
     def _worker(self, name: str) -> Part:
-        node = pools.node_name(name, socket.gethostname())
+        node, grace_s = pools.node_name(name, socket.gethostname()), self._options.worker_grace_s
+        if grace_s is None:
+            grace_s = _WORKER_GRACE_S if self._simulated else _PAID_WORKER_GRACE_S
         return self._part(
             name,
             pools.command(name, self._options.pool_sizes),
             ready=lambda: self._probe.answers(node),
-            grace_s=self._options.worker_grace_s,
+            grace_s=grace_s,
         )
 
     def _flower(self) -> Part:

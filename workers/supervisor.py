@@ -103,10 +103,12 @@ class Supervisor:
         self._stopping = True
         if self._keeper.ident is None:
             return
-        # Not the thread's join: an interrupt within that makes Python 3.11 take the thread for ended.
-        while not self._finished.is_set():
+        while True:
             try:
-                self._finished.wait(_TICK_S)
+                # Not the thread's join: an interrupt within that makes Python 3.11 take the thread for ended.
+                while not self._finished.wait(_TICK_S):
+                    pass
+                break
             except KeyboardInterrupt:
                 self._in_a_hurry = True
         self._keeper.join()

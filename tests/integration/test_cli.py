@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from schemas.jobs import Output, State
+from schemas.jobs import JobView, Output, State
 from tasks.domain.prices import Price
 from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, reports, tables
@@ -298,10 +298,30 @@ def test_watch_without_open_jobs_has_nothing_to_do(live: Pulse, small_books: Led
     assert (result.exit_code, result.stderr) == (0, "No job is open.\n")
 
 
-def test_watch_waits_for_a_job_that_is_not_known_yet(live: Pulse, small_books: Ledger) -> None:
-    result = run("watch", "not-yet", "--timeout", "0")
+def test_watch_waits_for_a_job_whose_request_waits_to_be_accepted(
+    live: Pulse, small_books: Ledger, picture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.cli.watch._PAGE", 2)
+    ids = [run("submit", "--image", picture).stdout.strip() for _ in range(5)]
+    result = run("watch", ids[4], "--timeout", "0")
     assert result.exit_code == FAILED
-    assert "not known yet" in result.stderr
+    assert f"Job {ids[4]} is not known yet: waiting until it is accepted." in result.stderr
+
+
+def test_watch_of_a_job_that_does_not_exist_says_so(live: Pulse, small_books: Ledger, picture: str) -> None:
+    run("submit", "--image", picture)
+    add(small_books, "job-1")
+    result = run("watch", "job-1", "no-such-job")
+    assert result.exit_code == FAILED
+    assert result.stderr == "Error: job no-such-job is unknown. `python -m workers jobs` lists those there are.\n"
+
+
+def test_watch_of_a_request_that_was_refused_at_the_door_says_why(live: Pulse, small_books: Ledger) -> None:
+    reason = {"error_code": "request_refused", "error_message": "duration: 7 s is not offered"}
+    live.views.publish([JobView("job-9", State.FAILED, error_stage="accept", **reason)])
+    result = run("watch", "job-9")
+    assert result.exit_code == FAILED
+    assert "failed: duration: 7 s is not offered [request_refused]" in result.stdout
 
 
 def test_doctor_names_what_is_broken_and_what_to_do(live: Pulse, small_books: Ledger) -> None:

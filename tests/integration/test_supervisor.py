@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from workers import probes
 from workers.folderlock import FolderInUse, FolderLock
 from workers.parts import Part
 from workers.supervisor import PartFailed, Restarts, Supervisor
@@ -47,6 +48,15 @@ with open(sys.argv[2] + ".tmp", "w") as file:
     file.write(f"{os.getpid()} {child.pid}")
 os.rename(sys.argv[2] + ".tmp", sys.argv[2])
 time.sleep(300)
+"""
+
+# Writes a file when it is told to end, and goes on.
+DEAF = """
+import pathlib, signal, sys, threading
+signal.signal(signal.SIGTERM, lambda *_: pathlib.Path(sys.argv[2] + ".asked").touch())
+pathlib.Path(sys.argv[2]).touch()
+while True:
+    threading.Event().wait(0.02)
 """
 
 FAILING = """
@@ -298,15 +308,27 @@ def test_the_lock_is_free_after_release(tmp_path: Path) -> None:
 
 
 def test_an_interrupted_stop_kills_at_once(yard: Yard, tmp_path: Path) -> None:
-    ids = tmp_path / "ids"
-    part = yard.part("stubborn", STUBBORN, to=ids, ready=ids.exists, grace_s=600)
-    supervisor = Supervisor([[part]])
+    up = tmp_path / "up"
+    supervisor = Supervisor([[yard.part("deaf", DEAF, to=up, ready=up.exists, grace_s=600)]])
     supervisor.start()
-    pids = list(map(int, ids.read_text().split()))
+    pid = supervisor.pids()["deaf"]
     main = threading.main_thread().ident
     assert main is not None
-    interrupt = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
-    interrupt.start()
+
+    def interrupt_once_asked() -> None:
+        wait_until((tmp_path / "up.asked").exists, "the part being asked to end")
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt_once_asked)
+    interrupter.start()
     supervisor.stop()
-    interrupt.join()
-    assert not [pid for pid in pids if lives(pid)]
+    interrupter.join()
+    assert not lives(pid)
+
+
+def test_two_ports_are_never_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first is not listened on yet when the second is asked for, and chance offers it again."""
+    first = probes.free_port()
+    offered = iter([first, first, first + 1, first + 2, first + 3])
+    monkeypatch.setattr(probes.secrets, "randbelow", lambda _below: next(offered) - probes._FIRST_PORT)
+    assert probes.free_port() != first

@@ -6,9 +6,17 @@ A verb's module is imported when the verb is used, so that `--help` and quick ve
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any, Final
 
-import click
+from workers.cli.missing import missing
+
+try:
+    import click
+except ModuleNotFoundError:
+    # Without it nothing can be said in the usual way; 3 is `exits.UNCONFIGURED`.
+    sys.stderr.write(f"Error: {missing('click')}\n")
+    raise SystemExit(3) from None
 
 from workers.cli.exits import INTERRUPTED, MEANINGS, explained
 

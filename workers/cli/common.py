@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ from rich.table import Table
 from tasks.ledger import Ledger, Transaction, reports
 from tasks.ledger.migrate import check
 from workers.cli.exits import FAILED, UNCONFIGURED, Failure
+from workers.folderlock import LOCK_NAME, FolderLock
 from workers.runtime import open_ledger
 from workers.settings import Settings, read_settings
 
@@ -27,6 +29,21 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Lines that go into a file or a pipe are not broken at the width of a terminal that is not there.
 _WIDTH_WITHOUT_TERMINAL: Final = 200
+
+
+class Finite(click.FloatRange):
+    """A number within a range, which `nan` is not, whatever it is compared with, and neither is `inf`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+SPEED: Final = Finite(min=0, min_open=True)
+"""The simulator's time factor."""
+SECONDS: Final = Finite(min=0)
 
 _JOINED: Final = {
     "REELWORKS_REDIS_URL": "redis_url",
@@ -68,13 +85,21 @@ def var_folder() -> Path:
 
 
 def join_running_stack() -> bool:
-    """Take the addresses of the stack that runs in the folder, where the environment names none. False: none runs."""
+    """Take the addresses of the stack that runs in the folder, where the environment names none. False: none runs.
+
+    A stack that was killed leaves its addresses behind: they count only while the process that wrote them lives.
+    """
+    folder = var_folder()
     try:
-        found = json.loads((var_folder() / "addresses.json").read_text())
+        found = json.loads((folder / "addresses.json").read_text())
     except (OSError, ValueError):
         return False
+    pids = found.get("pids") if isinstance(found, dict) else None
+    supervisor = pids.get("supervisor") if isinstance(pids, dict) else None
+    if supervisor is None or supervisor != FolderLock(folder / LOCK_NAME).living_holder():
+        return False
     for variable, name in _JOINED.items():
-        address = found.get(name) if isinstance(found, dict) else None
+        address = found.get(name)
         # A masked password is of no use; whoever set it has the variable.
         if isinstance(address, str) and "***" not in address and not os.environ.get(variable):
             os.environ[variable] = address

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from workers.cli.common import console, json_option, print_json, var_folder, var_option
+from workers.cli.common import SPEED, console, json_option, print_json, var_folder, var_option
 from workers.cli.exits import FAILED
 from workers.cli.up import pool_sizes
 from workers.demo.closing import films_table, last_line, total_line
@@ -27,7 +27,7 @@ from workers.demo.run import run
 @click.option("--duration", type=int, envvar=VARIABLES["duration"], default=6, show_default=True, help="Seconds.")
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0, min_open=True),
+    type=SPEED,
     envvar=VARIABLES["speed"],
     default=30.0,
     show_default=True,

@@ -10,6 +10,7 @@ from typing import IO, Any, Final
 import click
 
 from schemas.errors import IdempotencyConflict, NotSubmitted, Problem, ReelworksError, RequestInvalid, WaitTimeout
+from workers.cli.missing import foreign_package, missing
 
 OK: Final = 0
 FAILED: Final = 1
@@ -47,6 +48,8 @@ def explained(error: Exception) -> Failure:
 
     Texts of errors that are not ours stay out: they can quote addresses with passwords, statements and requests.
     """
+    if isinstance(error, ImportError) and (package := foreign_package(error)) is not None:
+        return Failure(missing(package), UNCONFIGURED)
     if isinstance(error, ReelworksError):
         return _of_request(error)
     if isinstance(error, OSError) and error.strerror:
@@ -80,7 +83,7 @@ def _of_dependency(error: Exception) -> Failure | None:
 
     from tasks.ledger import LedgerError, SchemaMismatch
     from workers.settings import SettingsInvalid
-    from workers.stackplan import ProviderKeyMissing
+    from workers.stackplan import ProviderKeyMissing, StoreNotWritable
     from workers.supervisor import SupervisorError
 
     kind = type(error).__name__
@@ -88,7 +91,7 @@ def _of_dependency(error: Exception) -> Failure | None:
         case SettingsInvalid():
             lines = [f"  {name}: {problem}" for name, problem in error.problems.items()]
             return Failure("\n".join(["settings can't be used; mend them in the environment:", *lines]), UNCONFIGURED)
-        case SchemaMismatch() | ProviderKeyMissing():
+        case SchemaMismatch() | ProviderKeyMissing() | StoreNotWritable():
             return Failure(f"{error}.", UNCONFIGURED)
         case SupervisorError():
             return Failure(str(error))

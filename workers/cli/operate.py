@@ -11,6 +11,7 @@ import click
 from tasks.ledger.migrate import upgrade
 from workers import pools
 from workers.cli.common import opened_ledger, settings, sqlite_path, var_option
+from workers.folderlock import make_private
 from workers.runtime import open_ledger
 from workers.stackplan import ROOT
 
@@ -22,7 +23,7 @@ def migrate() -> None:
     ledger = open_ledger(settings())
     path = sqlite_path(ledger)
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
     try:
         revision = upgrade(ledger)
     finally:

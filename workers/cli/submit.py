@@ -12,7 +12,7 @@ from schemas.jobs import State
 from schemas.models import MODELS
 from schemas.producer import Producer
 from workers.cli.board import Board
-from workers.cli.common import console, json_option, print_json, settings, var_option
+from workers.cli.common import SECONDS, console, json_option, print_json, settings, var_option
 from workers.cli.exits import FAILED
 from workers.cli.request import checked, metadata_of
 from workers.cli.waiting import deadline, wait_for
@@ -31,7 +31,7 @@ _DEFAULT_MODEL = next(iter(MODELS))
 @click.option("--prompt-optimizer/--no-prompt-optimizer", default=None, help="Let the provider improve the prompt.")
 @click.option("--duration", type=int, help="Seconds. Default: the model's.")
 @click.option("--resolution", help="Such as 768P. Default: the model's.")
-@click.option("--callback-url", help="Public URL that is told of the job's end.")
+@click.option("--callback-url", help="Public URL for the job's end: checked and kept, not called yet.")
 @click.option("--aigc-watermark/--no-aigc-watermark", default=None, help="Mark the film as generated.")
 @click.option("--tenant", help="Whose job it is.")
 @click.option("--idempotency-key", help="The same key is the same job, however often it is submitted.")
@@ -39,7 +39,7 @@ _DEFAULT_MODEL = next(iter(MODELS))
 @click.option("--priority", type=int, help="From -100 to 100; higher goes first.")
 @click.option("--deadline-s", type=int, help="Seconds from now after which nobody wants the film any more.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; exit code 1 if it did not complete.")
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="With --wait: at most so long.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="With --wait: at most so long.")
 @var_option
 @json_option()
 def submit(*, wait: bool, timeout: float | None, as_json: bool, **fields: Any) -> None:

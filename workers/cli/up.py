@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from workers.cli.common import console, json_option, print_json, table, var_folder, var_option
+from workers.cli.common import SPEED, console, json_option, print_json, table, var_folder, var_option
 from workers.cli.exits import UNCONFIGURED, Failure
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
@@ -16,9 +16,7 @@ from workers.pools import PoolSizes
 
 @click.command()
 @click.option("--provider", type=click.Choice(["simulator", "vtrix"]), default="simulator", show_default=True)
-@click.option(
-    "--speed", type=click.FloatRange(min=0, min_open=True), default=30.0, show_default=True, help="Simulator."
-)
+@click.option("--speed", type=SPEED, default=30.0, show_default=True, help="Simulator: its time factor.")
 @click.option("--seed", type=int, default=7, show_default=True, help="Simulator: the same seed, the same latencies.")
 @click.option(
     "--scenario",

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Sequence, Set
+from typing import Any
 
 import click
 
+from schemas.handle import Handle
 from schemas.jobs import State
+from schemas.keys import REQUESTS
 from schemas.producer import Producer
 from tasks.ledger import Ledger, reports
 from tasks.ledger.views import views_of
+from tasks.pulse import Pulse
 from workers.cli.board import Board, Standing
-from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option, whole_id
-from workers.cli.exits import FAILED
+from workers.cli.common import (
+    SECONDS,
+    console,
+    json_option,
+    opened_ledger,
+    print_json,
+    settings,
+    var_option,
+    whole_id,
+)
+from workers.cli.exits import FAILED, Failure
 from workers.cli.live import follow
 from workers.cli.waiting import deadline, wait_for
+from workers.runtime import open_pulse
+from workers.settings import Settings
 
 _LIMIT = 1000
+_PAGE = 1000
 
 
 class JsonLines:
@@ -29,7 +46,7 @@ class JsonLines:
 
 @click.command()
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
-@click.option("--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="At most so long; the jobs go on.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="At most so long; the jobs go on.")
 @var_option
 @json_option("Print one JSON document a line, for each change of state.")
 def watch(job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> None:
@@ -37,10 +54,12 @@ def watch(job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> 
     read = settings()
     with opened_ledger(read) as ledger:
         whole, known = _looked_up(ledger, job_ids)
+        new = set(whole) - {each.job_id for each in known}
+        known += _expected(ledger, read, new) if new else []
     if not whole:
         click.echo("No job is open.", err=True)
         return
-    for job_id in sorted(set(whole) - {each.job_id for each in known}):
+    for job_id in sorted(new - {each.job_id for each in known}):
         click.echo(f"Job {job_id} is not known yet: waiting until it is accepted.", err=True)
     with Producer(read.redis_url) as producer:
         ended = [each for each in known if each.terminal]
@@ -63,3 +82,36 @@ def _looked_up(ledger: Ledger, job_ids: Sequence[str]) -> tuple[list[str], list[
         else:
             whole = reports.open_ids(tx, _LIMIT)
         return whole, [Standing.of_view(view) for view in views_of(tx, whole)]
+
+
+def _expected(ledger: Ledger, read: Settings, job_ids: Set[str]) -> list[Standing]:
+    """Where those jobs stand of these that were accepted or refused just now; the others wait to be accepted.
+
+    Raises Failure for ids that no job has, and no request that waits.
+    """
+    with contextlib.closing(open_pulse(read)) as pulse:
+        waiting = _in_stream(pulse, job_ids)
+        # Asked after the stream, which a request leaves only when the ledger has it.
+        _, known = _looked_up(ledger, sorted(job_ids - waiting))
+        known += [
+            Standing.of_info(job_id, info)
+            for job_id in sorted(job_ids - waiting - {each.job_id for each in known})
+            if (info := Handle(pulse.redis, job_id).info)["state"] is not None
+        ]
+    unknown = sorted(job_ids - waiting - {each.job_id for each in known})
+    if unknown:
+        whose = f"job {unknown[0]} is" if len(unknown) == 1 else f"jobs {', '.join(unknown)} are"
+        raise Failure(f"{whose} unknown. `python -m workers jobs` lists those there are.", FAILED)
+    return known
+
+
+def _in_stream(pulse: Pulse, job_ids: Set[str]) -> set[str]:
+    """Those of these jobs whose requests wait to be accepted."""
+    found: set[str] = set()
+    after = "-"
+    while True:
+        entries: Any = pulse.redis.xrange(REQUESTS, min=after, count=_PAGE)
+        found.update(fields.get(b"job", b"").decode("utf-8", "replace") for _, fields in entries)
+        if len(entries) < _PAGE:
+            return found & job_ids
+        after = f"({entries[-1][0].decode()}"

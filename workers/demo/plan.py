@@ -9,6 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal
 
+from workers.folderlock import make_private
+
 DEFAULT_PROMPT: Final = (
     "Sunrise over a still mountain lake. [push in] Mist drifts over the water, then [pan left] along the shore."
 )
@@ -50,11 +52,11 @@ class DemoOptions:
 
 def new_folder(parent: Path, now: datetime) -> Path:
     """A folder for one demo, named by the time."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_private(parent)
     for number in range(1, 1000):
         name = f"{now:%Y%m%d-%H%M%S}" + (f"-{number}" if number > 1 else "")
         with contextlib.suppress(FileExistsError):  # a demo was started in the same second
-            (parent / name).mkdir()
+            (parent / name).mkdir(mode=0o700)
             break
     return parent / name
 

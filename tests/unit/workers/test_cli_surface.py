@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -19,7 +20,9 @@ from tasks.ledger.migrate import SchemaMismatch
 from workers import pools
 from workers.cli import VERBS, cli
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID, MEANINGS, UNCONFIGURED, UNREACHABLE, explained
+from workers.folderlock import FolderLock
 from workers.settings import SettingsInvalid
+from workers.stackplan import ROOT, StoreNotWritable
 from workers.supervisor import PartFailed
 
 SECRET = "sk-canary-1f7c"
@@ -70,6 +73,56 @@ def test_help_waits_for_no_heavy_library() -> None:
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for heavy in ("'celery'", "'sqlalchemy'", "'redis'", "'rich'", "'marshmallow'"):
         assert heavy not in shown, heavy
+
+
+EVERY_VERB_WITHOUT = """
+import sys
+from click.testing import CliRunner
+sys.modules[sys.argv[1]] = None
+from workers.cli import VERBS, cli
+for verb in VERBS:
+    result = CliRunner().invoke(cli, [verb])
+    print(verb, result.exit_code, result.output.strip())
+"""
+
+
+def test_every_verb_says_which_package_is_missing_and_how_to_get_it() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", EVERY_VERB_WITHOUT, "redis"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    how = "install the requirements (pip install --require-hashes -r requirements.lock)"
+    assert shown.stdout.splitlines() == [
+        f"{verb} {UNCONFIGURED} Error: package redis is missing: {how}" for verb in VERBS
+    ]
+
+
+def test_without_the_package_of_the_command_line_itself_there_is_a_sentence_too() -> None:
+    code = "import sys; sys.modules['click'] = None; import workers.__main__"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert shown.returncode == UNCONFIGURED
+    assert shown.stderr.startswith("Error: package click is missing: install ")
+    assert shown.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("speed", ["nan", "inf", "-inf", "0", "fast"])
+def test_a_speed_that_is_no_speed_is_wrong_usage(speed: str, tmp_path: Path) -> None:
+    result = run("up", "--speed", speed)
+    assert result.exit_code == INVALID
+    assert "--speed" in result.stderr
+    assert not (tmp_path / "var").exists()
+
+
+def test_settings_that_parts_could_not_use_stop_up_before_it_starts_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_forever(*_args: object) -> None:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr("workers.supervisor.Supervisor.run_forever", run_forever)
+    monkeypatch.setenv("REELWORKS_REDIS_URL", "redis://127.0.0.1:1/0")
+    monkeypatch.setenv("REELWORKS_PROVIDER_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("REELWORKS_POLL_FIRST_S", "soon")
+    result = run("up", "--no-flower")
+    assert result.exit_code == UNCONFIGURED
+    assert "REELWORKS_POLL_FIRST_S: " in result.stderr
 
 
 def test_an_unknown_verb_is_wrong_usage() -> None:
@@ -127,11 +180,48 @@ def test_addresses_come_from_the_stack_that_runs_in_the_folder(monkeypatch: pyte
     monkeypatch.setenv("REELWORKS_REDIS_URL", "")
     monkeypatch.setenv("REELWORKS_DATABASE_URL", "")
     folder = tmp_path / "stack"
-    folder.mkdir()
-    addresses = '{"redis_url": "redis://127.0.0.1:1/0", "database_url": "sqlite:////nowhere/at-all.db"}'
-    (folder / "addresses.json").write_text(addresses)
+    lock = FolderLock(folder / "stack.lock")
+    lock.acquire()
+    announce(folder, os.getpid())
     result = run("jobs", "--var", str(folder))
+    lock.release()
     assert "/nowhere/at-all.db" in result.stderr
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 0, "1", None], ids=["alive", "zero", "text", "none"])
+def test_addresses_that_a_killed_stack_left_are_not_believed(pid: object, tmp_path: Path) -> None:
+    """The id may by now be another process', which holds no lock."""
+    folder = tmp_path / "stack"
+    lock = FolderLock(folder / "stack.lock")
+    lock.acquire()
+    lock.release()
+    announce(folder, pid)
+    result = run("jobs", "--var", str(folder))
+    assert f"no database at {folder}" in result.stderr
+
+
+def test_addresses_of_another_process_than_the_locks_holder_are_not_believed(tmp_path: Path) -> None:
+    """A stack that is starting in the folder of a killed one has not written its own yet."""
+    folder = tmp_path / "stack"
+    lock = FolderLock(folder / "stack.lock")
+    lock.acquire()
+    announce(folder, os.getppid())
+    result = run("jobs", "--var", str(folder))
+    lock.release()
+    assert f"no database at {folder}" in result.stderr
+
+
+def announce(folder: Path, supervisor: object) -> None:
+    addresses = {
+        "redis_url": "redis://127.0.0.1:1/0",
+        "database_url": "sqlite:////nowhere/at-all.db",
+        "pids": {"supervisor": supervisor},
+    }
+    (folder / "addresses.json").write_text(json.dumps(addresses))
+
+
+def test_the_help_of_submit_says_that_callbacks_are_not_called_yet() -> None:
+    assert "checked and kept, not called yet" in " ".join(run("submit", "--help").output.split())
 
 
 def test_a_pool_that_does_not_exist_is_wrong_usage() -> None:
@@ -150,6 +240,9 @@ def test_a_pool_that_does_not_exist_is_wrong_usage() -> None:
         (SettingsInvalid({"REELWORKS_X": "is wrong"}), UNCONFIGURED, "REELWORKS_X: is wrong"),
         (SchemaMismatch(None, "0001"), UNCONFIGURED, "python -m workers migrate"),
         (PartFailed("valkey died"), FAILED, "valkey died"),
+        (StoreNotWritable("the store /x"), UNCONFIGURED, "the store /x"),
+        (ModuleNotFoundError(SECRET, name="PIL.Image"), UNCONFIGURED, "package pillow is missing: install the req"),
+        (ModuleNotFoundError(SECRET, name="tasks.gone"), FAILED, "ModuleNotFoundError"),
         (redis.ConnectionError(SECRET), UNREACHABLE, "REELWORKS_REDIS_URL"),
         (redis.AuthenticationError(SECRET), UNREACHABLE, "AuthenticationError"),
         (sa.exc.OperationalError(SECRET, {}, Exception(SECRET)), UNREACHABLE, "REELWORKS_DATABASE_URL"),

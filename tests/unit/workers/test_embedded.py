@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from workers import stackplan
-from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, _masked
+from workers import stackplan, supervisor
+from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, StoreNotWritable, _masked
+from workers.folderlock import FolderLock
 from workers.parts import Part
+from workers.settings import SettingsInvalid
 from workers.stackplan import StackPlan
 
 EMBEDDED = ["valkey", "simulator", "migrate", "lanes", "create", "finish", "flower"]
@@ -100,6 +103,81 @@ def test_the_log_of_the_last_run_is_kept_beside_the_new_one(tmp_path: Path) -> N
 def test_options_and_plan_print_no_environment(tmp_path: Path) -> None:
     options = StackOptions(var=tmp_path, env={"VTRIX_API_KEY": "sk-canary"})
     assert "sk-canary" not in repr(options) + repr(EmbeddedStack(options)) + repr(StackPlan(options).stages())
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_self: object) -> bool:
+        raise AssertionError("something was started")
+
+    monkeypatch.setattr(supervisor.Supervisor, "start", start)
+
+
+def test_a_store_that_cannot_be_written_to_is_named_before_anything_starts(
+    tmp_path: Path, nothing_starts: None
+) -> None:
+    (tmp_path / "file").touch()
+    store = tmp_path / "file" / "store"
+    stack = EmbeddedStack(StackOptions(var=tmp_path / "var", env={"REELWORKS_STORE": str(store)}))
+    with pytest.raises(StoreNotWritable, match="REELWORKS_STORE") as caught:
+        stack.start()
+    assert str(store) in str(caught.value)
+    FolderLock(tmp_path / "var" / "stack.lock").acquire(wait_s=0)
+
+
+def test_the_check_of_the_store_makes_it_and_leaves_nothing_in_it(tmp_path: Path) -> None:
+    plan, _ = planned(tmp_path / "var", {"REELWORKS_STORE": str(tmp_path / "films" / "kept")})
+    plan.check_store()
+    assert list((tmp_path / "films" / "kept").iterdir()) == []
+
+
+def test_a_relative_store_is_the_same_folder_for_every_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, parts = planned(tmp_path / "var", {"REELWORKS_STORE": "films"})
+    assert parts["finish"].env["REELWORKS_STORE"] == str(tmp_path / "films")
+
+
+def test_settings_that_no_part_could_use_are_all_named_before_anything_starts(
+    tmp_path: Path, nothing_starts: None
+) -> None:
+    before = dict(os.environ)
+    env = {"REELWORKS_POLL_FIRST_S": "soon", "REELWORKS_HTTP_CONNECT_S": "-1"}
+    with pytest.raises(SettingsInvalid) as caught:
+        EmbeddedStack(StackOptions(var=tmp_path, env=env)).start()
+    assert sorted(caught.value.problems) == ["REELWORKS_HTTP_CONNECT_S", "REELWORKS_POLL_FIRST_S"]
+    assert dict(os.environ) == before
+    FolderLock(tmp_path / "stack.lock").acquire(wait_s=0)
+
+
+@pytest.mark.parametrize(
+    ("env", "options", "grace_s"),
+    [
+        ({}, {}, 30),
+        ({"VTRIX_API_KEY": "sk-canary"}, {"provider": "vtrix"}, 120),
+        ({"REELWORKS_PROVIDER_URL": "http://elsewhere:8900"}, {}, 120),
+        ({}, {"worker_grace_s": 3.0}, 3),
+    ],
+)
+def test_a_worker_may_finish_a_create_that_may_cost_money(
+    tmp_path: Path, env: dict[str, str], options: dict[str, object], grace_s: float
+) -> None:
+    _, parts = planned(tmp_path, env, **options)
+    assert {parts[name].grace_s for name in ("lanes", "create", "finish")} == {grace_s}
+
+
+def test_the_folder_of_all_state_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    planned(tmp_path / "deep" / "var")
+    FolderLock(tmp_path / "other" / "stack.lock").acquire()
+    for folder in ("deep/var", "other"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700
+
+
+def test_a_folder_that_exists_keeps_its_rights(tmp_path: Path) -> None:
+    var = tmp_path / "var"
+    var.mkdir()
+    var.chmod(0o755)
+    planned(var)
+    assert stat.S_IMODE(var.stat().st_mode) == 0o755
 
 
 @pytest.mark.parametrize(

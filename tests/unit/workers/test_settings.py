@@ -31,6 +31,13 @@ def test_without_any_variable_the_defaults_hold() -> None:
     assert read.provider_keys == {}
 
 
+def test_an_empty_variable_means_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    without = read_settings()
+    for name in example():
+        monkeypatch.setenv(name, " ")
+    assert read_settings() == without
+
+
 def test_the_example_names_every_variable_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[environs.Env] = []
     monkeypatch.setattr(environs.Env, "seal", lambda env: read.append(env))  # noqa: PLW0108 (has to bind)
