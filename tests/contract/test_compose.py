@@ -1,12 +1,10 @@
 """The compose file: valid by the Compose Specification, and the same commands, queues and settings as `workers up`.
 
-The schema is the specification's own, `ops/compose-spec.json` (Apache License 2.0, its text beside it), so that the
-check needs neither docker nor a network.
+The schema is the specification's own, as `check-jsonschema` ships it: the check needs neither docker nor a network.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
 
 from workers import pools
 from workers.parts import Part
@@ -32,7 +31,7 @@ def compose() -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    return json.loads((ROOT / "ops" / "compose-spec.json").read_text())
+    return get_builtin_schema("vendor.compose-spec")
 
 
 @pytest.fixture
