@@ -70,7 +70,9 @@ def _still_mine(ctx: Context, job: Job) -> bool:
 
 
 def _fetch_all(ctx: Context, job: Job) -> list[Output]:
-    remote = _answer(job).outputs or _refresh(ctx, job)
+    kept = _answer(job).outputs
+    # From the second try on the URLs are asked for anew: they may be what failed.
+    remote = kept if kept and job.tries == 1 else _refresh(ctx, job) or kept
     if not remote:
         raise FetchRefused("the provider completed the task without an output")
     return [_fetch(ctx, job, index, output) for index, output in enumerate(remote)]

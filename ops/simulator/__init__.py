@@ -6,8 +6,9 @@ It witnesses against the rest of the project, so it imports nothing of it and re
 
 prints `{"event":"listening","url":"http://127.0.0.1:PORT","pid":N}` and runs until SIGTERM or SIGINT. `--speed` is how
 many simulated seconds pass in a real one: it divides waiting times, the minute of the rate limit and the life of
-output URLs. Tasks live in memory and are forgotten at the end (polls then get 404); the bill and the films under
-`--data` stay.
+output URLs. The bill, and the films and tasks under `--data`, outlive the process: started again on the same two, it
+knows its tasks, whose time went on by the wall clock meanwhile. Links to outputs end with the process (a poll gives
+fresh ones), and the counts of rate limits, rules and `fault_times` begin anew.
 
 Endpoints
     POST /model/v1/generation              create
@@ -48,6 +49,9 @@ callback    strict (a failed challenge refuses the create), form (upstream, task
 
 Faults are rows of one table, `faults.FAULTS`, which says at which stage each may stand. `fault_times` counts the polls
 or downloads of a task that meet the fault, from its first one; 1 unless given.
+
+Records of tasks (`records.py`) are JSON files under `--data`/tasks, one for each task on the bill, until a day after
+its end. One that cannot be read is named on stderr and its task is unknown.
 
 The bill (`bill.py`) is a file of JSON lines: `create` before a create is answered, `price` before a task shows as
 ended, `delivery` before the last piece of a file leaves. Each is on disk before the client can know. The cost that a

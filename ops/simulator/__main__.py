@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tornado.netutil import bind_sockets
 
+from .bill import Bill, read_bill
 from .provider import Options, Provider
 from .scenario import Scenario
 from .server import Face
@@ -30,6 +31,10 @@ def main(argv: list[str] | None = None) -> int:
         scenario = Scenario(rules, seed=args.seed)
     except (OSError, ValueError) as error:
         parser.error(f"--scenario: {error}")
+    try:
+        bill = read_bill(args.bill)
+    except (OSError, ValueError, LookupError) as error:
+        parser.error(f"--bill: unreadable ({type(error).__name__})")
     with contextlib.ExitStack() as stack:
         data = args.data or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="simulator-")))
         options = Options(
@@ -44,19 +49,22 @@ def main(argv: list[str] | None = None) -> int:
             url_ttl_s=args.url_ttl_s,
         )
         try:
-            asyncio.run(_serve(args.host, args.port, args.ready_file, options, scenario))
+            asyncio.run(_serve(args.host, args.port, args.ready_file, options, scenario, bill))
         except OSError as error:
             sys.stderr.write(f"simulator: {error}\n")
             return 1
     return 0
 
 
-async def _serve(host: str, port: int, ready_file: Path | None, options: Options, scenario: Scenario) -> None:
+async def _serve(
+    host: str, port: int, ready_file: Path | None, options: Options, scenario: Scenario, bill: Bill
+) -> None:
     ended = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
     sockets = bind_sockets(port, host)
     provider = Provider(options, scenario)
+    provider.resume(bill)
     face = Face(provider)
     server = face.server()
     server.add_sockets(sockets)
@@ -95,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--scenario", type=Path, help="JSON file of rules; see the docstring of ops.simulator")
     add("--keys", type=_names, default=(), help="accepted keys, by commas; without it any that begins with sk-")
     add("--broke-keys", type=_names, default=(), help="keys without balance, by commas: their creates get 403")
-    add("--data", type=Path, help="folder for films, kept between runs (default: a temporary one)")
+    add("--data", type=Path, help="folder for films and tasks, kept between runs (default: a temporary one)")
     add("--open-limit", type=int, default=Options.open_limit, help="tasks a key may have open")
     add(
         "--rate-per-minute", type=int, default=Options.rate_per_minute, help="creates a key may make a simulated minute"

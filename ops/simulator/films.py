@@ -96,10 +96,14 @@ class Films:
         """How many films are being rendered or stand in line."""
         return len(self._waiting)
 
+    def named(self, digest: str) -> Film:
+        """The film that a spec with this digest has or will have."""
+        return Film(self._folder / f"{digest}.mp4", self._folder / f"{digest}.jpg")
+
     async def get(self, spec: FilmSpec) -> Film:
         """The film of `spec`, rendered at most once. Raises `RenderStopped`, and anything for pictures out of order."""
         digest = spec.digest()
-        film = Film(self._folder / f"{digest}.mp4", self._folder / f"{digest}.jpg")
+        film = self.named(digest)
         if film.video.exists() and film.cover.exists():
             self.reused += 1
             return film

@@ -31,7 +31,7 @@ async def serve(provider: Provider, request: HTTPServerRequest) -> None:
     task = provider.tasks.get(task_id)
     files = [] if task is None else [file for files in task.outputs for file in files]
     index = next((n for n, file in enumerate(files) if file.name == name), None)
-    if task is None or index is None:
+    if task is None or index is None or not files[index].path.exists():
         raise Refused("NoSuchKey", status=404)
     provider.counts["downloads"] += 1
     fault = task.plan.output.fault

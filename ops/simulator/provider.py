@@ -1,6 +1,7 @@
 """The provider behind its HTTP face: takes orders, lets tasks live, has films made, writes the bill, calls back.
 
-Owns the life of tasks from create to end. Refuses to know HTTP requests: it works on decoded bodies and key aliases.
+Owns the life of tasks from create to end, over restarts too. Refuses to know HTTP requests: it works on decoded
+bodies and key aliases.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import Any, Final
 
 from . import wire
 from .access import Access
-from .bill import BillWriter
+from .bill import Bill, BillWriter
 from .exchange import Answer, Reply
 from .faults import FAULTS
 from .films import Film, Films, FilmSpec, RenderStopped
 from .links import Links
 from .outside import NotFetched, Outside
+from .records import Records
 from .scenario import Call, Plan, Scenario
 from .tasks import PRICE_USD, OutputFile, Task, TaskIds, latency_s
 from .validation import Order, read_order
@@ -47,7 +49,7 @@ class Options:
 
 
 class Provider:
-    """All tasks of one simulator process. Tasks live in memory; the bill and the films outlive the process."""
+    """All tasks of one bill and data folder. They live in memory; their records, films and bill outlive the process."""
 
     def __init__(self, options: Options, scenario: Scenario) -> None:
         self.options = options
@@ -62,12 +64,35 @@ class Provider:
         self.bill = BillWriter(options.bill)
         self.films = Films(options.data / "films")
         self.links = Links(options.url_ttl_s / options.speed)
+        self.records = Records(options.data / "tasks")
         self.tasks: dict[str, Task] = {}
         self.counts: Counter[str] = Counter()
         self._outside = Outside()
         self._ids = TaskIds()
         self._accepted = 0
+        self._priced: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
+
+    def resume(self, bill: Bill) -> None:
+        """Takes up the tasks that an earlier process left, those on its `bill`; to be called before the first request.
+
+        Their time went on meanwhile: what should have ended ends now, and what was priced is not priced again.
+        """
+        for task in self.records.load({line.task for line in bill.creates}, time.time()):
+            wire.prepare_poll(task)
+            self.tasks[task.id] = task
+            if task.status != "in_progress":
+                if task.film is not None:
+                    task.outputs = _outputs(task, self.films.named(task.film))
+                task.ended.set()
+                continue
+            self.access.opened(task.key)
+            if task.id in bill.usd_by_task:
+                self._priced.add(task.id)
+            if not task.plan.poll.never:
+                self._start(self._live(task, time.monotonic() - task.begun_s))
+            if task.order.callback_url and not task.plan.callback.silent:
+                self._start(self._announce_end(task, task.order.callback_url))
 
     async def create(self, key: str, raw: bytes, host: str) -> Answer:
         """Answers a create of `key` (alias). Raises `Refused` or `Throttled`: nothing was created then."""
@@ -106,14 +131,16 @@ class Provider:
         wire.prepare_poll(task)
         # Counted open before the first await, so that no two creates share the last free place.
         self.access.opened(key)
+        if plan.poll.never:
+            task.forget_pictures()
+        # Only the bill makes it an accepted one: a record without its line is passed over at the next start.
+        await self.records.keep(task, task.status)
         await self.bill.create(
             task=task.id, key=key, model=order.model, resolution=order.resolution, duration_s=order.duration_s
         )
         self.tasks[task.id] = task
         self.counts["accepted"] += 1
-        if plan.poll.never:
-            task.forget_pictures()
-        else:
+        if not plan.poll.never:
             self._start(self._live(task))
         if order.callback_url and not plan.callback.silent:
             self._start(self._announce(task, order.callback_url))
@@ -126,14 +153,16 @@ class Provider:
         body = wire.ended(task, lambda file: self.links.make(host, task.id, file.name))
         return Reply(200, json.dumps(body).encode())
 
-    async def _live(self, task: Task) -> None:
-        """Brings a task to its end: when its time has come, and not before its film exists."""
+    async def _live(self, task: Task, lived_s: float = 0.0) -> None:
+        """Brings a task to its end: when its time has come, of which `lived_s` real seconds are over, and not before
+        its film exists."""
+        left_s = max(0.0, task.latency_s / self.options.speed - lived_s)
         try:
-            made, _ = await asyncio.gather(self._make(task), asyncio.sleep(task.latency_s / self.options.speed))
+            made, _ = await asyncio.gather(self._make(task), asyncio.sleep(left_s))
         except RenderStopped:
-            return  # the simulator is ending: its tasks end with it, where they stand
+            return  # the simulator is ending: its next start takes the task up again
         if isinstance(made, Film):
-            task.outputs = _outputs(task, made)
+            task.film, task.outputs = made.video.stem, _outputs(task, made)
             await self._end(task, "completed", None)
         else:
             await self._end(task, "failed", made)
@@ -167,9 +196,11 @@ class Provider:
             task.cost_usd = Decimal(scripted)
         elif status == "completed":
             task.cost_usd = PRICE_USD[task.order.resolution, task.order.duration_s]
-        if task.cost_usd is not None:
+        if task.cost_usd is not None and task.id not in self._priced:
             await self.bill.price(task.id, task.cost_usd)
-        task.error, task.ended_s, task.status = error, time.time(), status
+        task.error, task.ended_s = error, time.time()
+        await self.records.keep(task, status)
+        task.status = status
         self.access.closed(task.key)
         self.counts[status] += 1
         task.ended.set()
@@ -183,6 +214,9 @@ class Provider:
         if not task.plan.callback.strict:  # a strict one was asked before the task came to be
             await self._challenge(url)
         await self._call_back(task, url, "in_progress")
+        await self._announce_end(task, url)
+
+    async def _announce_end(self, task: Task, url: str) -> None:
         await task.ended.wait()
         await self._call_back(task, url, task.status)
 
@@ -198,12 +232,13 @@ class Provider:
         running.add_done_callback(self._running.discard)
 
     async def close(self) -> None:
-        """Ends all tasks where they stand, finishes the bill and stops the renderer."""
+        """Leaves all tasks where they stand, finishes records and bill and stops the renderer."""
         for running in list(self._running):
             running.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         self._outside.close()
-        await asyncio.get_running_loop().run_in_executor(None, self.films.close)
+        for close in (self.films.close, self.records.close):
+            await asyncio.get_running_loop().run_in_executor(None, close)
         await self.bill.close()
 
 

@@ -184,6 +184,13 @@ class _Rule:
         )
 
 
+def read_plan(raw: Any) -> Plan:
+    """The plan in decoded JSON, an object of all its groups. Raises `ScenarioError`."""
+    if not isinstance(raw, dict) or raw.keys() != _GROUPS.keys():
+        raise ScenarioError(f"a plan is an object of {', '.join(_GROUPS)}")
+    return Plan(**{name: _read_group(kind, raw[name], f"plan.{name}") for name, kind in _GROUPS.items()})
+
+
 def _read_match(raw: Any, where: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise ScenarioError(f"{where}: an object is needed")

@@ -73,7 +73,7 @@ class OutputFile:
 @dataclass(slots=True, eq=False)
 class Task:
     """One accepted create. `created_s` and `ended_s` are epoch seconds, `begun_s` is monotonic; `host` is the address
-    under which the creator knows this server."""
+    under which the creator knows this server, `film` the name of the film that it ended with."""
 
     id: str
     key: str
@@ -87,6 +87,7 @@ class Task:
     ended_s: float | None = None
     cost_usd: Decimal | None = None
     error: tuple[object, str] | None = None
+    film: str | None = None
     outputs: list[list[OutputFile]] = field(default_factory=list)
     poll_faults: int = 0
     output_faults: int = 0
@@ -95,7 +96,7 @@ class Task:
     poll_tail: bytes = b""
 
     def forget_pictures(self) -> None:
-        """Lets go of the input pictures, megabytes each: tasks are kept until the simulator ends, pictures need not."""
+        """Lets go of the input pictures, megabytes each: tasks are kept, pictures need not be."""
         self.order = replace(self.order, first=Picture(), last=None)
 
     def progress(self, now_s: float, speed: float) -> float:

@@ -103,9 +103,10 @@ def running(folder: Path, *options: str) -> Iterator[Simulator]:
             assert line["pid"] == process.pid
             yield Simulator(line["url"], bill, process, session)
         finally:
+            killed = process.poll() == -signal.SIGKILL  # by the test
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=10)
-            assert process.returncode == 0, said
+            assert killed or process.returncode == 0, said
             assert said == ""
 
 
@@ -530,9 +531,56 @@ def test_a_restart_keeps_the_bill_and_cuts_a_torn_line(tmp_path: Path) -> None:
     with running(tmp_path, "--speed", "60") as simulator:
         simulator.script()
         second = simulator.finished()["id"]
-        assert simulator.poll(first).status_code == 404
         assert simulator.bill().usd_by_task == {first: Decimal("0.10"), second: Decimal("0.10")}
         assert simulator.admin("state")["films"] == {"rendered": 0, "reused": 1, "waiting": 0}
+
+
+def test_a_task_in_progress_outlives_a_kill(tmp_path: Path) -> None:
+    params = {"prompt": "a canary [pan left]", "aigc_watermark": True}
+    with running(tmp_path, "--speed", "1") as simulator:
+        simulator.script({"poll": {"latency_s": 60, "cost_form": "number"}})
+        task = simulator.create(key="sk-canary-key", **params).json()["id"]
+        assert simulator.poll(task, key="sk-canary-key").json()["status"] == "in_progress"
+        simulator.process.kill()
+        simulator.process.wait(timeout=10)
+    record = (tmp_path / "data" / "tasks" / f"{task}.json").read_text()
+    assert "canary" not in record
+    with running(tmp_path, "--speed", "1000") as simulator:
+        assert simulator.poll(task).status_code == 404, "of another key"
+        done = wait_until(lambda: _completed(simulator.poll(task, key="sk-canary-key").json()))
+        assert done["usage"] == {"cost": 0.1, "discount": 1}, "as the scenario of its create says"
+        with av.open(io.BytesIO(simulator.get(first_url(done)).content)) as container:
+            assert container.duration == 6_000_000
+        assert simulator.admin("state")["open"] == {key_alias("sk-canary-key"): 0}
+        bill = simulator.bill()
+        assert [line.task for line in bill.creates] == [task]
+        assert [line.task for line in bill.prices] == [task]
+        assert [line.task for line in bill.deliveries] == [task]
+
+
+def _completed(body: dict[str, Any]) -> dict[str, Any] | None:
+    return body if body["status"] == "completed" else None
+
+
+def test_an_ended_task_is_known_after_a_restart_with_a_fresh_link_and_one_price(tmp_path: Path) -> None:
+    with running(tmp_path, "--speed", "60") as simulator:
+        simulator.script({"match": {"nth": 2}, "poll": {"outcome": "failed", "code": "010004095", "latency_s": 0}})
+        done, failed = simulator.finished(), simulator.finished()
+        film = simulator.get(first_url(done)).content
+    with running(tmp_path, "--speed", "60") as simulator:
+        again = simulator.poll(done["id"]).json()
+        assert {**again, "output": None} == {**done, "output": None}
+        assert first_url(again) != first_url(done)
+        assert simulator.get(first_url(again)).content == film
+        assert simulator.poll(failed["id"]).json() == failed
+        assert [line.task for line in simulator.bill().prices] == [done["id"]]
+        assert simulator.admin("state")["films"]["rendered"] == 0
+
+
+def test_open_places_stay_taken_over_a_restart(tmp_path: Path) -> None:
+    for expected in (200, 429):
+        with running(tmp_path, "--speed", "1", "--open-limit", "1") as simulator:
+            assert simulator.create().status_code == expected
 
 
 def test_a_broken_scenario_file_is_named_and_nothing_starts(tmp_path: Path) -> None:

@@ -438,6 +438,18 @@ class TestFinish:
         assert view.charged_usd == Decimal("0.28")
         assert "canary" not in (view.error_message or "")
 
+    def test_a_second_try_asks_for_the_urls_anew_and_creates_nothing(self, bench: Bench) -> None:
+        job_id = self.downloading(bench)
+        download(job_id)
+        polled = len(bench.provider.polled)
+        bench.lapse()
+        bench.provider.polls = [replace(DONE, outputs=(RemoteOutput("other", "http://127.0.0.1:9/fresh"),))]
+        download(job_id)
+        assert len(bench.provider.polled) == polled + 1
+        assert len(bench.provider.created) == 1
+        (row,) = bench.rows(tables.jobs)
+        assert row.answer["outputs"][0]["url"].endswith("/fresh")
+
     def test_a_worker_that_was_overtaken_does_not_fail_the_job(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -50,15 +51,21 @@ def run(no_sockets: None) -> Iterator[Run]:
 
 
 class Disk:
-    """Stands in for `os.fsync`: keeps what the bill held at each call, and makes the call wait while it is `held`."""
+    """Stands in for `os.fsync`: keeps what the bill held at each call for it, and makes that wait while it is held.
+
+    Keeps the name of each other thing that was to stay, too.
+    """
 
     def __init__(self, bill: Path) -> None:
         self._bill, self._free = bill, threading.Event()
         self._free.set()
         self.kept: list[bytes] = []
+        self.others: list[str] = []
 
     def fsync(self, number: int) -> None:
-        assert os.path.samestat(os.fstat(number), self._bill.stat())
+        if not os.path.samestat(os.fstat(number), self._bill.stat()):
+            self.others.append(Path(f"/proc/self/fd/{number}").readlink().name)
+            return
         self.kept.append(self._bill.read_bytes())
         assert self._free.wait(timeout=10)
 
@@ -149,6 +156,59 @@ def test_a_create_is_answered_when_its_line_is_on_disk(
     run(story())
 
 
+def test_a_record_is_on_disk_before_the_bill_has_the_create(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    async def story() -> None:
+        async with house(tmp_path, monkeypatch, never=True) as built:
+            built.disk.hold()
+            creating = asyncio.create_task(built.create())
+            await until(lambda: built.disk.kept)
+            kept = list(built.disk.others)
+            built.disk.release()
+            task = await creating
+            assert kept == [f"{task.id}.part", "tasks"]
+            (record,) = (tmp_path / "tasks").iterdir()
+            assert record.name == f"{task.id}.json"
+            assert record.stat().st_mode & 0o777 == 0o600, "for its owner alone"
+
+    run(story())
+
+
+def test_a_priced_task_that_had_not_ended_ends_after_a_restart_without_another_price(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    async def story() -> None:
+        async with house(tmp_path, monkeypatch, latency_s=36000) as built:
+            left = await built.create()
+            await built.provider.bill.price(left.id, Decimal("0.10"))
+        async with house(tmp_path, monkeypatch) as again:
+            monkeypatch.setattr(time, "time", lambda: left.created_s + 36000 / SPEED)
+            again.provider.resume(read_bill(again.bill))
+            task = again.provider.tasks[left.id]
+            assert again.provider.access.open[KEY] == 1
+            await until(task.ended.is_set)
+            assert again.shown(task)["status"] == "completed"
+            assert again.provider.access.open[KEY] == 0
+            assert len(read_bill(again.bill).prices) == 1
+
+    run(story())
+
+
+def test_time_goes_on_while_the_process_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    async def story() -> None:
+        async with house(tmp_path, monkeypatch, latency_s=36000) as built:
+            left = await built.create()
+        async with house(tmp_path, monkeypatch) as again:
+            monkeypatch.setattr(time, "time", lambda: left.created_s + 36000 / SPEED / 2)
+            again.provider.resume(read_bill(again.bill))
+            task = again.provider.tasks[left.id]
+            assert again.shown(task)["status"] == "in_progress"
+            assert again.shown(task)["progress"] == pytest.approx(0.5, abs=0.01)
+
+    run(story())
+
+
 def test_a_task_shows_as_ended_when_its_price_is_on_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
@@ -222,7 +282,7 @@ def test_lines_that_come_while_the_disk_is_busy_are_kept_by_the_next_fsync(
             creating = [asyncio.create_task(built.create())]
             await until(lambda: built.disk.kept)
             creating += [asyncio.create_task(built.create()) for _ in range(4)]
-            await turns()
+            await until(lambda: len(built.provider.bill._lines) == 4)
             assert not any(each.done() for each in creating)
             built.disk.release()
             made = await asyncio.gather(*creating)
