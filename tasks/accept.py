@@ -7,7 +7,7 @@ import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -58,6 +58,8 @@ def accept(ctx: Context) -> float:
         for each in refused:
             put_aside(tx, each.entry.id, each.job_id, each.reason, _printable(each.entry.fields))
     ctx.pulse.intake.done([entry.id for entry in entries])
+    # They are in the store by now; an entry still to come that names one of them finds it there.
+    ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in _stored_images(job.request)})
     ctx.show([*accepted, *known])
     ctx.publish([_refused_view(each) for each in refused if each.job_id and each.job_id not in known])
     for each in refused:
@@ -121,6 +123,11 @@ def _keep_inputs(ctx: Context, request: GenerationRequest, blobs: Mapping[str, b
         if data is None:
             raise RequestInvalid([Problem(name, "input_missing", "the stored image is gone; submit it again")])
         ctx.store.put_input(image.sha256, data, image.format)
+
+
+def _stored_images(request: Mapping[str, Any]) -> list[ImageRef]:
+    texts = [request.get(name, "") for name in ("first_frame_image", "last_frame_image")]
+    return [ImageRef.parse(text) for text in texts if text.startswith("input:")]
 
 
 def _new_job(job_id: str, request: GenerationRequest) -> NewJob:

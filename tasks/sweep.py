@@ -27,6 +27,8 @@ _AT_REST: Final = frozenset({State.GENERATING, State.UNCERTAIN}) | TERMINAL
 
 _LONGEST_HANDOVER_S: Final = 600.0
 _ASKED_AFTER_S: Final = 86_400.0
+# Nobody writes to a part for so long: whoever began it is gone.
+_PART_LEFT_S: Final = 3600.0
 
 
 @lane("sweep")
@@ -36,6 +38,7 @@ def sweep(ctx: Context) -> float:
         _refill(ctx)
     with ctx.ledger.read() as tx:
         left = lapsed(tx, ctx.policy.sweep_batch)
+        ctx.store.sweep_parts(_PART_LEFT_S, tx.now)
     _confirm(ctx, [job for job in left if job.state in _AT_REST])
     for job in left:
         if job.state not in _AT_REST:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -185,6 +186,14 @@ class TestAccept:
         sha256, _, extension = name.partition(".")
         assert bench.ctx.store.get_input(sha256, extension) == picture()
         assert bench.ctx.pulse.redis.xlen(keys.REQUESTS) == 0
+        assert not bench.ctx.pulse.redis.exists(keys.input_blob(sha256))
+
+    def test_an_input_that_left_redis_serves_a_later_request_from_the_store(self, bench: Bench) -> None:
+        bench.submit(first_frame_image=data_url(picture()))
+        (row,) = bench.rows(tables.jobs)
+        bench.enter({"job": "later", "request": json.dumps(row.request)})
+        bench.turn("accept")
+        assert bench.state("later") is State.QUEUED
 
     def test_a_missing_input_is_put_aside_and_whoever_waits_is_told(self, bench: Bench) -> None:
         ref = f"input:{'0' * 64}.png:400x400"
@@ -532,6 +541,14 @@ class TestSweep:
         view = bench.view(job_id)
         assert view is not None
         assert view.state is State.FAILED
+
+    def test_a_part_that_a_dead_worker_left_is_removed_and_one_at_work_is_not(self, bench: Bench) -> None:
+        left, written = (bench.ctx.store.part(f"default/job/{index}.part") for index in range(2))
+        for part in (left, written):
+            part.write_bytes(b"half a film")
+        os.utime(left, (0, 0))
+        bench.turn("sweep")
+        assert (left.exists(), written.exists()) == (False, True)
 
     def test_what_needs_nothing_more_is_forgotten(self, bench: Bench) -> None:
         bench.generating()
