@@ -287,7 +287,8 @@ def test_lines_that_come_while_the_disk_is_busy_are_kept_by_the_next_fsync(
             built.disk.release()
             made = await asyncio.gather(*creating)
             assert [kept.count(b"\n") for kept in built.disk.kept] == [1, 5]
-            assert [line.task for line in read_bill(built.bill).creates] == [task.id for task in made]
+            # Each once; which of creates that come together is written first is nobody's promise.
+            assert sorted(line.task for line in read_bill(built.bill).creates) == sorted(task.id for task in made)
 
     run(story())
 
