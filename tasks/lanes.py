@@ -73,6 +73,7 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
             with kept(renew, ttl_s):
                 wait_s = turn(ctx)
         except Exception:
+            # A lane outlives whatever one turn meets: the next turn looks at the same rows.
             log.exception("lane_turn_failed", lane=name, epoch=epoch)
             wait_s = ctx.policy.lane_idle_s
         if renew():
