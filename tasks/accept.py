@@ -16,6 +16,7 @@ from schemas.images import ImageRef
 from schemas.jobs import JobView, State
 from schemas.requests import GenerationRequest, parse_request
 from tasks.context import Context
+from tasks.failpoints import failpoint
 from tasks.lanes import lane
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import put_aside
@@ -50,14 +51,16 @@ def accept(ctx: Context) -> float:
     if not entries:
         return 0.0
     new, refused = _sort(ctx, entries)
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("accept") as tx:
         accepted = accept_jobs(tx, [job for _, job in new.values()])
         again = [each for job_id, each in new.items() if job_id not in accepted]
         known = fingerprints(tx, [job.id for _, job in again] + [each.job_id for each in refused if each.job_id])
         refused += _conflicts(tx, again, known)
         for each in refused:
             put_aside(tx, each.entry.id, each.job_id, each.reason, _printable(each.entry.fields))
+    failpoint("accept.before_ack")
     ctx.pulse.intake.done([entry.id for entry in entries])
+    failpoint("accept.after_ack")
     # They are in the store by now; an entry still to come that names one of them finds it there.
     ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in _stored_images(job.request)})
     ctx.show([*accepted, *known])

@@ -21,10 +21,10 @@ def admit(ctx: Context) -> float:
     """Admit waiting jobs to free slots."""
     paused = ctx.pulse.keys.paused(sorted(ctx.providers))
     keys = [KeyState(alias, ctx.policy.open_tasks_per_key, alias in paused) for alias in sorted(ctx.providers)]
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("admit") as tx:
         tx.take_turns("admit")  # what is counted as free must still be free when it is taken
         ended = _expire(ctx, tx)
-        free = free_slots(keys, open_by_key(tx))
+        free = free_slots(keys, open_by_key(tx, ctx.policy.uncertain_slot_s))
         batch = min(sum(free.values()), ctx.policy.admit_batch)
         taken = turns(waiting(tx, batch), free)
         # Rows are changed by id, as everywhere, so that no two transactions wait for each other; turns keep order.

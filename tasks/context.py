@@ -15,12 +15,14 @@ from dataclasses import dataclass
 import structlog
 
 from schemas.jobs import JobView
+from tasks.failpoints import failpoint
 from tasks.ledger import Ledger
 from tasks.ledger.views import views_of
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import Store
 from tasks.policy import Policy
 from tasks.pulse import Pulse, PulseError
+from tasks.spool import Spool
 from tasks.vtrix.client import VtrixClient
 
 log = structlog.get_logger("reelworks.tasks")
@@ -34,6 +36,7 @@ class Context:
     ledger: Ledger
     pulse: Pulse
     store: Store
+    spool: Spool
     fetcher: OutputFetcher
     providers: Mapping[str, VtrixClient]
     """One client a provider key, by the key's alias."""
@@ -50,7 +53,9 @@ class Context:
     def publish(self, views: Sequence[JobView]) -> None:
         """Publish views that are made already."""
         try:
+            failpoint("view.before_publish")
             self.pulse.views.publish(views)
+            failpoint("view.after_publish")
         except PulseError as error:
             log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
 

@@ -6,6 +6,7 @@ whose outcome is not known is seen as such and never repeated unasked.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -17,14 +18,18 @@ from schemas.errors import RequestInvalid
 from schemas.jobs import State
 from schemas.requests import parse_request
 from tasks import context
+from tasks.answering import commit_answer
 from tasks.context import Context
-from tasks.domain.creating import Verdict, judge
+from tasks.domain.answers import CreateOutcome, Unknown, Unsent
+from tasks.domain.creating import Answer, judge
 from tasks.domain.job import Job
 from tasks.domain.transitions import Event
+from tasks.failpoints import failpoint
 from tasks.hints import CREATE
 from tasks.inputs import sent_form
-from tasks.ledger.jobs import get, move
-from tasks.ledger.money import begin_attempt, end_attempt
+from tasks.ledger import LedgerConflict, LedgerError
+from tasks.ledger.jobs import claim, move
+from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
 from tasks.schedule import timetable_entry
@@ -42,22 +47,27 @@ def create(job: str) -> None:
     if prepared is None:
         return
     provider, body = prepared
-    with ctx.ledger.begin() as tx:
+    send_by = time.monotonic() + ctx.policy.create_start_s
+    with ctx.ledger.begin("create.begin") as tx:
         begun = move(tx, job, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
         attempt_id = None if begun is None else begin_attempt(tx, begun)
     if begun is None or attempt_id is None:
         return  # another message was first, or the job is past this step
-    outcome = provider.create(body)
-    verdict = judge(outcome, ctx.policy.create_retry_s, ctx.policy.key_pause_s)
-    after = _commit(ctx, begun, attempt_id, verdict)
-    _follow(ctx, begun, verdict, after)
+    outcome = _ask(provider, body, send_by)
+    answer = _answer(ctx, begun, attempt_id, outcome)
+    _follow(ctx, begun, answer, _commit(ctx, begun, answer))
 
 
 def _prepare(ctx: Context, job_id: str) -> tuple[VtrixClient, Mapping[str, Any]] | None:
     """Whom to ask and what to send, made before the attempt begins: whatever fails here has provably sent nothing."""
-    with ctx.ledger.read() as tx:
-        job = get(tx, job_id)
-    if job is None or job.state is not State.ADMITTED:
+    with ctx.ledger.begin("create.claim") as tx:
+        job = claim(tx, job_id, State.ADMITTED, ctx.policy.handover_s)
+    if job is None:
+        return None
+    if job.deaths >= ctx.policy.deaths_most:
+        _refuse(
+            ctx, job, "worker_killed", f"{job.deaths} workers did not come back from preparing it; nothing was sent"
+        )
         return None
     provider = ctx.providers.get(job.key_alias or "")
     if provider is None:
@@ -68,19 +78,24 @@ def _prepare(ctx: Context, job_id: str) -> tuple[VtrixClient, Mapping[str, Any]]
         first = sent_form(ctx.store, request.first_frame_image)
         last = sent_form(ctx.store, request.last_frame_image)
     except (RequestInvalid, InputUnavailable) as error:
-        with ctx.ledger.begin() as tx:
-            move(
-                tx,
-                job_id,
-                Event.REJECTED,
-                lease_s=ctx.policy.handover_s,
-                error_code="request_unusable",
-                error_message=str(error),
-                error_stage=State.ADMITTED,
-            )
-        ctx.show([job_id])
+        _refuse(ctx, job, "request_unusable", str(error))
         return None
     return provider, create_body(request, first_frame=first, last_frame=last)
+
+
+def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:
+    with ctx.ledger.begin() as tx:
+        move(
+            tx,
+            job.id,
+            Event.REJECTED,
+            lease_s=ctx.policy.handover_s,
+            error_code=code,
+            error_message=message,
+            error_stage=State.ADMITTED,
+        )
+    log.warning("job_not_created", job_id=job.id, code=code)
+    ctx.show([job.id])
 
 
 def _back(ctx: Context, job: Job) -> None:
@@ -92,30 +107,40 @@ def _back(ctx: Context, job: Job) -> None:
     ctx.show([job.id])
 
 
-def _commit(ctx: Context, job: Job, attempt_id: str, verdict: Verdict) -> Job | None:
-    with ctx.ledger.begin() as tx:
-        end_attempt(
-            tx,
-            attempt_id,
-            verdict.outcome,
-            reason=verdict.reason,
-            http_status=verdict.http_status,
-            provider_task_id=verdict.provider_task_id,
-        )
-        values: dict[str, Any] = {}
-        if verdict.event is Event.ACCEPTED:
-            values = {"provider_task_id": verdict.provider_task_id, "generating_at": tx.now}
-        elif verdict.event is Event.UNSENT:
-            values = {"key_alias": None, "not_before": tx.now + timedelta(seconds=verdict.retry_after_s or 0)}
-        elif verdict.event is Event.REJECTED:
-            values = {"error_code": verdict.error_code, "error_message": verdict.reason, "error_stage": job.state}
-        evidence = {"outcome": verdict.outcome, "http_status": verdict.http_status, "reason": verdict.reason}
-        lease_s = None if verdict.event is Event.UNSENT else ctx.policy.handover_s
-        return move(tx, job.id, verdict.event, lease_s=lease_s, detail=evidence, **values)
+def _ask(provider: VtrixClient, body: Mapping[str, Any], send_by: float) -> CreateOutcome:
+    # A worker that slept for longer than its lease was taken for dead. Its job may be somebody else's by now, so
+    # nothing may leave any more; from here on the call's own deadline sees to that.
+    if time.monotonic() > send_by:
+        return Unsent("WorkerSlept")
+    failpoint("create.before_post")
+    outcome = provider.create(body)
+    failpoint("create.after_post")
+    return outcome
 
 
-def _follow(ctx: Context, job: Job, verdict: Verdict, after: Job | None) -> None:
+def _answer(ctx: Context, job: Job, attempt_id: str, outcome: CreateOutcome) -> Answer:
+    verdict = judge(outcome, ctx.policy.create_retry_s, ctx.policy.key_pause_s)
+    return Answer(job.id, attempt_id, job.key_alias or "", verdict)
+
+
+def _commit(ctx: Context, job: Job, answer: Answer) -> Job | None:
+    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again."""
+    try:
+        return commit_answer(ctx, answer)
+    except LedgerConflict:
+        # The provider named a task that is another job's. Whose it is cannot be known from here.
+        log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
+        doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
+        return commit_answer(ctx, doubt)
+    except LedgerError as error:
+        ctx.spool.keep(answer.attempt_id, answer.to_json())
+        log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
+        return None
+
+
+def _follow(ctx: Context, job: Job, answer: Answer, after: Job | None) -> None:
     """Tell the others what happened. None of it is needed for the job to go on: the sweep would find out."""
+    verdict = answer.verdict
     log.info("create_ended", job_id=job.id, key=job.key_alias, outcome=verdict.outcome, http_status=verdict.http_status)
     try:
         if verdict.pause_key_s is not None:
@@ -125,4 +150,5 @@ def _follow(ctx: Context, job: Job, verdict: Verdict, after: Job | None) -> None
             ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, after)])
     except PulseError as error:
         log.warning("follow_up_not_sent", job_id=job.id, error=type(error).__name__)
-    ctx.show([job.id])
+    if after is not None:
+        ctx.show([job.id])

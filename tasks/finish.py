@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import structlog
 from celery import shared_task
 
 from schemas.jobs import Output, State
 from tasks import context
+from tasks.charging import charge_task
 from tasks.context import Context
 from tasks.domain.answers import Completed, RemoteOutput
 from tasks.domain.finishing import GiveUp, expected_film, retry_or_give_up
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
-from tasks.domain.prices import price_of
 from tasks.domain.transitions import Event
 from tasks.hints import DOWNLOAD, RECORD
 from tasks.keeping import kept
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import claim, extend, get, move, refresh_answer, release
-from tasks.ledger.money import charge
 from tasks.media.errors import FetchExpired, FetchRefused, MediaError
 
 log = structlog.get_logger("reelworks.finish")
@@ -31,9 +30,15 @@ log = structlog.get_logger("reelworks.finish")
 def download(job: str) -> None:
     """Fetch, check and store all outputs of a job."""
     ctx = context.current()
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("download.claim") as tx:
         claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
     if claimed is None:
+        return
+    if claimed.cancel_requested_at is not None:
+        _drop(ctx, claimed)
+        return
+    if claimed.deaths >= ctx.policy.deaths_most:
+        _give_up(ctx, claimed, "worker_killed", f"{claimed.deaths} workers did not come back from downloading it")
         return
     with kept(lambda: _still_mine(ctx, claimed), ctx.policy.work_lease_s):
         try:
@@ -41,9 +46,10 @@ def download(job: str) -> None:
         except (MediaError, OSError) as error:
             _not_stored(ctx, claimed, error)
             return
-    with ctx.ledger.begin() as tx:
-        store_outputs(tx, job, stored)
+    with ctx.ledger.begin("download.stored") as tx:
         moved = move(tx, job, Event.STORED, lease_s=ctx.policy.handover_s)
+        if moved is not None:  # else it was cancelled meanwhile, or another worker was first
+            store_outputs(tx, job, stored)
     if moved is not None:
         log.info("outputs_stored", job_id=job, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
         ctx.show([job])
@@ -53,7 +59,7 @@ def download(job: str) -> None:
 def record(job: str) -> None:
     """Charge a job whose outputs are stored: it is completed."""
     ctx = context.current()
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("record") as tx:
         stored = get(tx, job)
         if stored is None or stored.state is not State.RECORDING:
             return
@@ -62,6 +68,14 @@ def record(job: str) -> None:
     if completed is not None:
         log.info("job_completed", job_id=job)
         ctx.show([job])
+
+
+def _drop(ctx: Context, job: Job) -> None:
+    """End a job that was cancelled just as its provider task ended: paid for, and not delivered."""
+    with ctx.ledger.begin("download.given_back") as tx:
+        if move(tx, job.id, Event.CANCEL, lease_s=ctx.policy.handover_s) is not None:
+            _charge(tx, job)
+    ctx.show([job.id])
 
 
 def _still_mine(ctx: Context, job: Job) -> bool:
@@ -97,8 +111,11 @@ def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:
     if not isinstance(answer, Completed):
         return ()
     log.info("output_urls_refreshed", job_id=job.id)
+    # What it costs was said when it ended; only where that could not be read is a later word of use.
+    first = _answer(job)
+    fresh = FinalAnswer.of(answer) if first.usage.cost_usd is None else replace(first, outputs=answer.outputs)
     with ctx.ledger.begin() as tx:
-        refresh_answer(tx, job, FinalAnswer.of(answer).to_json())
+        refresh_answer(tx, job, fresh.to_json())
     return answer.outputs
 
 
@@ -115,19 +132,20 @@ def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
         first_s=policy.download_retry_s,
     )
     log.warning("outputs_not_stored", job_id=job.id, tries=job.tries, reason=message, final=isinstance(verdict, GiveUp))
-    with ctx.ledger.begin() as tx:
-        if not extend(tx, job, policy.work_lease_s):
+    if isinstance(verdict, GiveUp):
+        _give_up(ctx, job, "output_not_stored", verdict.message)
+        return
+    with ctx.ledger.begin("download.given_back") as tx:
+        release(tx, job, verdict.delay_s)
+
+
+def _give_up(ctx: Context, job: Job, code: str, message: str) -> None:
+    with ctx.ledger.begin("download.given_back") as tx:
+        if not extend(tx, job, ctx.policy.work_lease_s):
             return  # somebody else has the job by now, and may have had more luck
-        if not isinstance(verdict, GiveUp):
-            release(tx, job, verdict.delay_s)
-            return
-        failure: dict[str, Any] = {
-            "error_code": "output_not_stored",
-            "error_message": verdict.message,
-            "error_stage": job.state,
-        }
-        detail = {"tries": job.tries, "code": verdict.code}
-        if move(tx, job.id, Event.UNSTORABLE, lease_s=policy.handover_s, detail=detail, **failure):
+        failure = {"error_code": code, "error_message": message, "error_stage": job.state}
+        detail = {"tries": job.tries, "code": code}
+        if move(tx, job.id, Event.UNSTORABLE, lease_s=ctx.policy.handover_s, detail=detail, **failure):
             _charge(tx, job)  # the provider made it, and bills it, whether or not we could keep it
     ctx.show([job.id])
 
@@ -140,7 +158,4 @@ def _answer(job: Job) -> FinalAnswer:
 
 def _charge(tx: Transaction, job: Job) -> None:
     answer = _answer(job)
-    price = price_of(answer.usage, job.estimate_usd)
-    discount = None if answer.usage.discount is None else str(answer.usage.discount)
-    if charge(tx, job, price, discount=discount, usage=answer.usage.raw, metadata=answer.metadata):
-        log.info("job_charged", job_id=job.id, amount_usd=str(price.amount_usd), estimated=price.estimated)
+    charge_task(tx, job, answer.usage, answer.metadata)

@@ -14,6 +14,7 @@ from celery.canvas import Signature
 from kombu.exceptions import OperationalError
 
 from tasks.domain.job import Job
+from tasks.failpoints import failpoint
 
 log = structlog.get_logger("reelworks.tasks")
 
@@ -24,17 +25,17 @@ RECORD: Final = "reelworks.record"
 
 def hint_create(job: Job) -> None:
     """Have the job's provider task created."""
-    _send(job, lambda: _step(CREATE, job).apply_async(retry=False))
+    _send("create", job, lambda: _step(CREATE, job).apply_async(retry=False))
 
 
 def hint_finish(job: Job) -> None:
     """Have the job's outputs downloaded and then its cost recorded: the completion chain."""
-    _send(job, lambda: chain(_step(DOWNLOAD, job), _step(RECORD, job)).apply_async(retry=False))
+    _send("download", job, lambda: chain(_step(DOWNLOAD, job), _step(RECORD, job)).apply_async(retry=False))
 
 
 def hint_record(job: Job) -> None:
     """Have the job's cost recorded: its outputs are stored already."""
-    _send(job, lambda: _step(RECORD, job).apply_async(retry=False))
+    _send("record", job, lambda: _step(RECORD, job).apply_async(retry=False))
 
 
 def _step(name: str, job: Job) -> Signature:
@@ -47,8 +48,10 @@ def _step(name: str, job: Job) -> Signature:
     return step
 
 
-def _send(job: Job, send: Callable[[], Any]) -> None:
+def _send(step: str, job: Job, send: Callable[[], Any]) -> None:
     try:
+        failpoint(f"{step}.before_publish")
         send()
+        failpoint(f"{step}.after_publish")
     except OperationalError as error:
         log.warning("hint_not_sent", job_id=job.id, state=job.state, error=type(error).__name__)

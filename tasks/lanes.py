@@ -15,6 +15,7 @@ from kombu.exceptions import OperationalError
 
 from tasks import context
 from tasks.context import Context
+from tasks.failpoints import failpoint
 from tasks.keeping import kept
 from tasks.pulse import PulseError
 
@@ -77,7 +78,9 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
             log.exception("lane_turn_failed", lane=name, epoch=epoch)
             wait_s = ctx.policy.lane_idle_s
         if renew():
+            failpoint("lane.before_publish")
             task.apply_async(kwargs={"epoch": epoch}, countdown=max(0.0, wait_s), retry=False)
+            failpoint("lane.after_publish")
     except (PulseError, OperationalError) as error:
         # The message is gone, and with it this lane; its heartbeat expires and a worker seeds the next.
         log.warning("lane_fell_silent", lane=name, epoch=epoch, error=type(error).__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 
 
@@ -21,6 +22,7 @@ class Policy:
     """Above the total deadline of a poll: what is not put back by then falls due again."""
     sweep_batch: int = 200
     poll: PollPolicy = field(default_factory=PollPolicy)
+    uncertain: DoubtPolicy = field(default_factory=DoubtPolicy)
 
     lane_idle_s: float = 0.5
     """The longest a lane stays away when nothing is due."""
@@ -34,8 +36,16 @@ class Policy:
     """How often the sweep makes sure that a generating job is on the timetable."""
     create_lease_s: float = 120.0
     """Above the total deadline of a create: after it, an attempt without an outcome is unknown."""
+    create_start_s: float = 10.0
+    """How long after its attempt was committed a create may still be sent: a worker that slept must not send late."""
+    uncertain_slot_s: float = 1800.0
+    """How long an uncertain job holds its slot: whatever it may have open has ended by then."""
+    settle_s: float = 60.0
+    """How often it is asked what a provider task cost that no job follows."""
     work_lease_s: float = 20.0
     """Lease of a download; renewed while the work goes on."""
+    deaths_most: int = 3
+    """Workers that may die over one job's step before it is parked."""
     create_retry_s: float = 5.0
     """From a create that was provably not sent, or throttled without a time, to the next turn."""
     key_pause_s: float = 30.0

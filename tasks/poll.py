@@ -6,23 +6,23 @@ While a task is in progress nothing is written to the ledger; only the provider'
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Sequence
+from typing import Any
 
 import structlog
 
 from schemas.jobs import State
+from tasks.charging import charge_task
 from tasks.context import Context
-from tasks.domain.answers import Failed, LookAgain, PollAnswer
+from tasks.domain.answers import LookAgain, PollAnswer
 from tasks.domain.job import Job
-from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, PollAgain, decide
-from tasks.domain.prices import price_of
+from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, PollAgain, decide
 from tasks.domain.transitions import Event
+from tasks.failpoints import failpoint
 from tasks.hints import hint_finish
 from tasks.lanes import lane
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get_many, move
-from tasks.ledger.money import charge
+from tasks.ledger.jobs import get, get_many, move
 from tasks.pulse.timetable import Due, NextLook
 from tasks.schedule import timetable_entry
 
@@ -32,14 +32,22 @@ log = structlog.get_logger("reelworks.poll")
 @lane("poll")
 def poll(ctx: Context) -> float:
     """Look at the provider tasks that are due: as many as can be asked at once, so that no claim waits for its turn."""
+    failpoint("poll.before_claim")
     due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_concurrency)
+    failpoint("poll.after_claim")
     known = [each for each in due if each.provider_task_id is not None]
     _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
     answers = list(ctx.poll_threads.map(lambda each: _ask(ctx, each), known))
     decisions = [(each, _decide(ctx, each, answer)) for each, answer in zip(known, answers, strict=True)]
+    failpoint("poll.before_put_back")
     ctx.pulse.timetable.put_back(
-        [NextLook(each.job_id, d.delay_s, d.progress) for each, d in decisions if isinstance(d, PollAgain)]
+        [
+            NextLook(each.job_id, d.delay_s, d.progress, d.misses, d.missing)
+            for each, d in decisions
+            if isinstance(d, PollAgain)
+        ]
     )
+    failpoint("poll.after_put_back")
     _end(ctx, [(each, d) for each, d in decisions if not isinstance(d, PollAgain)])
     if len(due) == ctx.policy.poll_concurrency:
         return 0.0
@@ -63,9 +71,10 @@ def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
     decision = decide(
         answer,
         ctx.policy.poll,
-        # The create's instant is the ledger's, this clock the worker's: a difference only shifts when it is overdue.
-        age_s=time.time() - due.created_epoch_s,
+        age_s=due.age_s,
         polls=due.polls + 1,
+        misses=due.misses,
+        missing_s=due.missing_s,
         spread=random.random(),  # noqa: S311 (spreads load, hides nothing)
     )
     if isinstance(decision, PollAgain) and decision.alarm:
@@ -78,41 +87,41 @@ def _end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
         return
     # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
     ended = sorted(ended, key=lambda each: each[0].job_id)
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("poll") as tx:
         moved = [_write(ctx, tx, due, decision) for due, decision in ended]
     for job in moved:
         if job is not None and job.state is State.DOWNLOADING:
             hint_finish(job)
+        if job is not None and job.state is State.UNCERTAIN:
+            log.error("provider_task_lost", job_id=job.id, key=job.key_alias, provider_task_id=job.provider_task_id)
     ctx.pulse.timetable.drop([due.job_id for due, _ in ended])
     ctx.show([due.job_id for due, _ in ended])
 
 
 def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job | None:
-    if isinstance(decision, Finish):
-        answer = FinalAnswer.of(decision.answer).to_json()
-        detail = {"polls": due.polls + 1}
-        return move(tx, due.job_id, Event.COMPLETED, lease_s=ctx.policy.handover_s, detail=detail, answer=answer)
-    if isinstance(decision, Fail):
-        return _write_failure(ctx, tx, due, decision.answer)
-    raise TypeError(f"a {type(decision).__name__} does not end a job")
-
-
-def _write_failure(ctx: Context, tx: Transaction, due: Due, answer: Failed) -> Job | None:
-    job = move(
-        tx,
-        due.job_id,
-        Event.FAILED,
-        lease_s=ctx.policy.handover_s,
-        detail={"polls": due.polls + 1, "code": answer.code},
-        error_code=answer.code,
-        error_message=answer.message,
-        error_stage=State.GENERATING,
-    )
-    if job is not None and answer.usage.cost_usd:  # a failure is free unless the provider says what it cost
-        price = price_of(answer.usage, job.estimate_usd)
-        discount = None if answer.usage.discount is None else str(answer.usage.discount)
-        charge(tx, job, price, discount=discount, usage=answer.usage.raw, metadata=answer.metadata)
-    return job
+    job = get(tx, due.job_id)
+    if job is None or job.state is not State.GENERATING or job.provider_task_id != due.provider_task_id:
+        return None  # it has moved on, and this is an old answer
+    detail: dict[str, Any] = {"polls": due.polls + 1}
+    values: dict[str, Any] = {}
+    match decision:
+        case Lose():
+            event, detail["missing_s"] = Event.LOST, round(due.missing_s or 0)
+        case Finish(answer) if job.cancel_requested_at is not None:
+            event = Event.CANCEL
+            charge_task(tx, job, answer.usage, answer.metadata)
+        case Finish(answer):
+            event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
+        case Fail(failure):
+            event, detail["code"] = Event.FAILED, failure.code
+            if job.cancel_requested_at is not None:
+                event = Event.CANCEL
+            else:
+                values = {"error_code": failure.code, "error_message": failure.message, "error_stage": job.state}
+            charge_task(tx, job, failure.usage, failure.metadata, failed=True)
+        case PollAgain():
+            raise TypeError("a look that is put back does not end a job")
+    return move(tx, job.id, event, lease_s=ctx.policy.handover_s, detail=detail, **values)
 
 
 def _look_up(ctx: Context, job_ids: Sequence[str]) -> None:

@@ -13,10 +13,11 @@ from tasks.domain.job import Job
 from tasks.domain.transitions import Event
 from tasks.hints import hint_create, hint_finish, hint_record
 from tasks.lanes import lane
-from tasks.ledger.jobs import confirm, lapsed, move, renew_lapsed, watched
-from tasks.ledger.money import end_attempt, open_attempt
+from tasks.ledger.jobs import confirm, doubtful, lapsed, move, renew_lapsed, watched
+from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tasks.schedule import timetable_entry
+from tasks.settling import settle_strays
 
 log = structlog.get_logger("reelworks.sweep")
 
@@ -43,6 +44,8 @@ def sweep(ctx: Context) -> float:
     for job in left:
         if job.state not in _AT_REST:
             _rescue(ctx, job)
+    _resolve(ctx)
+    settle_strays(ctx, ctx.policy.sweep_batch)
     return 0.0 if len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
 
@@ -60,7 +63,7 @@ def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
     with ctx.ledger.read() as tx:
         views = views_of(tx, [job.id for job in settled])
     ctx.pulse.views.publish(views)
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("sweep.confirm") as tx:
         confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
     if added:
         log.warning("jobs_put_on_timetable", jobs=added)
@@ -70,7 +73,7 @@ def _rescue(ctx: Context, job: Job) -> None:
     if job.state is State.CREATING:
         _park(ctx, job)
         return
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("sweep.rescue") as tx:
         # A message may simply be waiting in a long queue: the longer the job has waited, the later the next message.
         waited_s = (tx.now - job.changed_at).total_seconds()
         lease_s = max(ctx.policy.handover_s, min(waited_s, _LONGEST_HANDOVER_S))
@@ -83,7 +86,7 @@ def _rescue(ctx: Context, job: Job) -> None:
 
 def _park(ctx: Context, job: Job) -> None:
     """The worker of a create is gone, or slept too long: whether the provider has a task is not known."""
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("sweep.park") as tx:
         parked = move(
             tx,
             job.id,
@@ -97,6 +100,27 @@ def _park(ctx: Context, job: Job) -> None:
     if parked is not None:
         log.warning("job_uncertain", job_id=job.id, key=job.key_alias)
         ctx.show([job.id])
+
+
+def _resolve(ctx: Context) -> None:
+    """Create anew what has been uncertain for long enough, where somebody chose that over waiting for a person."""
+    policy = ctx.policy.uncertain
+    if policy.retry_after_s is None:
+        return
+    with ctx.ledger.read() as tx:
+        found = [
+            job
+            for job in doubtful(tx, policy.retry_after_s, ctx.policy.sweep_batch)
+            if policy.creates_anew(
+                uncertain_s=(tx.now - job.changed_at).total_seconds(), doubtful=doubtful_attempts(tx, job.id)
+            )
+        ]
+    for job in found:
+        with ctx.ledger.begin("operate") as tx:
+            moved = move(tx, job.id, Event.ANEW, detail={"by": "policy"}, key_alias=None)
+        if moved is not None:
+            log.warning("job_created_anew", job_id=job.id, by="policy")
+            ctx.show([job.id])
 
 
 def _refill(ctx: Context) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import setup_logging, task_prerun
 
-from workers import lanekeeper, runtime
+from workers import lanekeeper, runtime, spoolkeeper
 from workers.celeryconfig import config
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -19,6 +19,7 @@ def make_app() -> Celery:
     made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))
     made.steps["consumer"].add(lanekeeper.LaneKeeper)
+    made.steps["consumer"].add(spoolkeeper.SpoolKeeper)
     return made
 
 

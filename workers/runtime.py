@@ -11,6 +11,7 @@ from tasks.ledger.migrate import check
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
+from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
 from workers.settings import Settings, settings
@@ -31,6 +32,7 @@ def build(read: Settings) -> Context:
         ledger=ledger,
         pulse=open_pulse(read),
         store=store,
+        spool=open_spool(read),
         fetcher=OutputFetcher(
             store,
             max_bytes=read.policy.output_max_bytes,
@@ -44,6 +46,11 @@ def build(read: Settings) -> Context:
 def open_ledger(read: Settings) -> Ledger:
     """The database alone, as commands and checks need it."""
     return Ledger(read.database_url)
+
+
+def open_spool(read: Settings) -> Spool:
+    """The spool of this machine: what the database could not take."""
+    return Spool(read.var / "spool")
 
 
 def open_pulse(read: Settings) -> Pulse:

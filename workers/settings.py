@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import environs
 from marshmallow import ValidationError, validate
 
+from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
 from tasks.policy import Policy
@@ -112,7 +113,12 @@ def read_settings() -> Settings:
         var=var,
         provider_url=env.str("PROVIDER_URL", _PROVIDER, validate=validate.URL(require_tld=False)),
         provider_keys=_provider_keys(env),
-        policy=_numbers(env, Policy, poll=_numbers(env, PollPolicy, prefix="POLL_")),
+        policy=_numbers(
+            env,
+            Policy,
+            poll=_numbers(env, PollPolicy, prefix="POLL_"),
+            uncertain=_doubt_policy(env),
+        ),
         http=_numbers(env, HttpLimits, prefix="HTTP_"),
         lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
         create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
@@ -153,6 +159,21 @@ def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any
     return kind(**values, **given)
 
 
+def _doubt_policy(env: environs.Env) -> DoubtPolicy:
+    text = env.str("UNCERTAIN_POLICY", "hold", validate=_doubt_form)
+    try:
+        return DoubtPolicy.parse(text)
+    except ValueError:  # reported with all the others
+        return DoubtPolicy()
+
+
+def _doubt_form(text: str) -> None:
+    try:
+        DoubtPolicy.parse(text)
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
+
+
 def _provider_keys(env: environs.Env) -> dict[str, Secret]:
     listed = env.str("PROVIDER_KEYS", "", validate=_keys_form)
     if listed:
@@ -188,9 +209,10 @@ def _database_url(url: str) -> None:
 def _check_together(read: Settings) -> None:
     """Rules that hold between settings: each is a promise that would quietly break otherwise."""
     problems: dict[str, str] = {}
-    if read.policy.create_lease_s <= read.http.create_total_s + read.http.connect_s:
+    if read.policy.create_lease_s <= read.policy.create_start_s + read.http.create_total_s + read.http.connect_s:
         problems["REELWORKS_CREATE_LEASE_S"] = (
-            "must be above REELWORKS_HTTP_CREATE_TOTAL_S + REELWORKS_HTTP_CONNECT_S, or a running create looks lost"
+            "must be above REELWORKS_CREATE_START_S + REELWORKS_HTTP_CREATE_TOTAL_S + REELWORKS_HTTP_CONNECT_S, "
+            "or a running create looks lost"
         )
     if read.policy.lane_ttl_s <= read.http.poll_total_s + read.policy.lane_idle_s:
         problems["REELWORKS_LANE_TTL_S"] = (

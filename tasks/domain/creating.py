@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from .answers import Accepted, CreateOutcome, KeyRefused, Rejected, Throttled, Unknown, Unsent
 from .transitions import Event
@@ -45,3 +47,23 @@ def judge(outcome: CreateOutcome, retry_s: float, key_pause_s: float) -> Verdict
             return Verdict(Event.UNSENT, "unsent", reason, retry_after_s=retry_s, pause_key_s=retry_s)
         case Unknown(reason, status):
             return Verdict(Event.UNKNOWN, "unknown", reason, status)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of one attempt: whose it is, the key that it was made with, and the verdict. Holds no secret."""
+
+    job_id: str
+    attempt_id: str
+    key_alias: str
+    verdict: Verdict
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> Answer:
+        """Raises `ValueError`, `TypeError` or `LookupError` for what `to_json` did not write."""
+        verdict = dict(raw["verdict"])
+        verdict["event"] = Event(verdict["event"])
+        return cls(raw["job_id"], raw["attempt_id"], raw["key_alias"], Verdict(**verdict))

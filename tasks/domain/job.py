@@ -26,6 +26,8 @@ class Job:
     state: State
     version: int
     tries: int
+    deaths: int
+    """Claims in this state whose worker never came back."""
     accepted_at: datetime
     changed_at: datetime
     deadline_at: datetime | None
@@ -35,5 +37,6 @@ class Job:
     error_code: str | None
     error_message: str | None
     error_stage: str | None
+    cancel_requested_at: datetime | None
     request: Mapping[str, Any] = field(repr=False)
     answer: Mapping[str, Any] | None = field(repr=False)

@@ -16,11 +16,16 @@ from .polling import PollPolicy, next_look_s
 
 @dataclass(frozen=True, slots=True)
 class PollAgain:
-    """Look again in `delay_s` seconds. `alarm` names what a person should know about, if anything."""
+    """Look again in `delay_s` seconds. `alarm` names what a person should know about, if anything.
+
+    `misses` is how many looks in a row have said nothing by now; `missing`: this one said that there is no such task.
+    """
 
     delay_s: float
     progress: float | None = None
     alarm: str | None = None
+    misses: int = 0
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +42,40 @@ class Fail:
     answer: Failed
 
 
-Decision = PollAgain | Finish | Fail
+@dataclass(frozen=True, slots=True)
+class Lose:
+    """The provider has said for too long that it has no such task: park the job, and let a person look into it."""
 
 
-def decide(answer: PollAnswer, policy: PollPolicy, *, age_s: float, polls: int, spread: float) -> Decision:
-    """The decision on an answer; the parameters are those of `polling.next_look_s`, `polls` counting this look."""
+Decision = PollAgain | Finish | Fail | Lose
 
-    def again(progress: float | None = None, alarm: str | None = None, retry_after_s: float | None = None) -> PollAgain:
-        delay_s = next_look_s(policy, age_s=age_s, polls=polls, retry_after_s=retry_after_s, spread=spread)
-        return PollAgain(delay_s, progress, alarm)
+
+def decide(
+    answer: PollAnswer,
+    policy: PollPolicy,
+    *,
+    age_s: float,
+    polls: int,
+    spread: float,
+    misses: int = 0,
+    missing_s: float | None = None,
+) -> Decision:
+    """The decision on an answer.
+
+    The parameters are those of `polling.next_look_s`, `polls` counting this look and `misses` those before it.
+    `missing_s`: for how long the provider has been saying that it has no such task; `None` if it was not by now.
+    """
+
+    def again(progress: float | None = None, alarm: str | None = None) -> PollAgain:
+        return PollAgain(
+            next_look_s(policy, age_s=age_s, polls=polls, retry_after_s=None, spread=spread), progress, alarm
+        )
+
+    def missed(alarm: str, retry_after_s: float | None = None, *, missing: bool = False) -> PollAgain:
+        delay_s = next_look_s(
+            policy, age_s=age_s, polls=polls, retry_after_s=retry_after_s, spread=spread, misses=misses + 1
+        )
+        return PollAgain(delay_s, None, alarm, misses + 1, missing)
 
     match answer:
         case Completed():
@@ -55,9 +85,11 @@ def decide(answer: PollAnswer, policy: PollPolicy, *, age_s: float, polls: int, 
         case Running(progress, status_known):
             return again(progress, None if status_known else "unknown_status")
         case NotFound():
-            return again(alarm="provider_task_not_found")
+            if missing_s is not None and missing_s >= policy.lost_after_s:
+                return Lose()
+            return missed("provider_task_not_found", missing=True)
         case LookAgain(reason, retry_after_s, key_refused):
-            return again(alarm="key_refused" if key_refused else reason, retry_after_s=retry_after_s)
+            return missed("key_refused" if key_refused else reason, retry_after_s)
 
 
 @dataclass(frozen=True, slots=True)

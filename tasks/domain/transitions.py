@@ -1,7 +1,7 @@
 """The state table: which event leads from which state to which. Owns the order of things in a job's life.
 
-`tasks.ledger.jobs` applies it as a compare-and-set; nothing else may change a state. Terminal states absorb: no row
-leads out of them.
+`tasks.ledger.jobs` applies it as a compare-and-set; nothing else may change a state. Terminal states absorb: only what
+a person asks for leads out of one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,17 @@ class Event(StrEnum):
     EXPIRE = "expire"
     """The deadline passed before anything was sent."""
     CANCEL = "cancel"
-    """Nobody wants the output any more, and nothing was sent."""
+    """Nobody wants the output any more: nothing was sent, or the provider task has ended and its cost is recorded."""
+    LOST = "lost"
+    """The provider says it has no such task, and has said so for too long."""
+    WRITE_OFF = "write_off"
+    """An operator says that what may have been created will never be known."""
+    ANEW = "anew"
+    """An operator, or a policy that somebody chose, asks for another create: it can cost twice."""
+    REQUEUE = "requeue"
+    """An operator has a job tried again of which nothing was ever created."""
+    REFETCH = "refetch"
+    """An operator has outputs downloaded again."""
 
 
 TABLE: Final[dict[tuple[State, Event], State]] = {
@@ -57,14 +67,30 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.CREATING, Event.REJECTED): State.FAILED,
     (State.CREATING, Event.UNSENT): State.QUEUED,
     (State.CREATING, Event.UNKNOWN): State.UNCERTAIN,
-    # The answer of an attempt that was given up (its worker slept beyond the deadline): the id is known after all.
+    # The answer of an attempt that was given up (its worker slept beyond the deadline): the outcome is known after all.
     (State.UNCERTAIN, Event.ACCEPTED): State.GENERATING,
+    (State.UNCERTAIN, Event.REJECTED): State.FAILED,
+    (State.UNCERTAIN, Event.UNSENT): State.QUEUED,
+    (State.UNCERTAIN, Event.WRITE_OFF): State.FAILED,
+    (State.UNCERTAIN, Event.ANEW): State.QUEUED,
+    # The same, when another create was asked for and has not begun: it is not needed any more.
+    (State.QUEUED, Event.ACCEPTED): State.GENERATING,
+    (State.ADMITTED, Event.ACCEPTED): State.GENERATING,
     (State.GENERATING, Event.COMPLETED): State.DOWNLOADING,
     (State.GENERATING, Event.FAILED): State.FAILED,
+    (State.GENERATING, Event.CANCEL): State.CANCELLED,
+    (State.GENERATING, Event.LOST): State.UNCERTAIN,
     (State.DOWNLOADING, Event.STORED): State.RECORDING,
     (State.DOWNLOADING, Event.UNSTORABLE): State.FAILED,
+    (State.DOWNLOADING, Event.CANCEL): State.CANCELLED,
     (State.RECORDING, Event.CHARGED): State.COMPLETED,
+    (State.FAILED, Event.REQUEUE): State.QUEUED,
+    (State.FAILED, Event.REFETCH): State.DOWNLOADING,
+    (State.FAILED, Event.ANEW): State.QUEUED,
 }
+
+ASKED_FOR: Final = frozenset({Event.WRITE_OFF, Event.ANEW, Event.REQUEUE, Event.REFETCH})
+"""Events that only a person, or a policy that a person chose, brings about."""
 
 HOLDS_SLOT: Final = frozenset({State.ADMITTED, State.CREATING, State.UNCERTAIN, State.GENERATING})
 """States in which the provider has, or may have, an open task of ours: each such job counts against its key's limit."""

@@ -1,6 +1,6 @@
 """The ledger: the only room that knows SQL. What is promised or paid stands here before anyone acts on it."""
 
-from .database import Ledger, LedgerError, Transaction, url_problem
+from .database import Ledger, LedgerConflict, LedgerError, Transaction, url_problem
 from .migrate import SchemaMismatch
 
-__all__ = ["Ledger", "LedgerError", "SchemaMismatch", "Transaction", "url_problem"]
+__all__ = ["Ledger", "LedgerConflict", "LedgerError", "SchemaMismatch", "Transaction", "url_problem"]

@@ -18,6 +18,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from tasks.failpoints import failpoint
+
 _SQLITE_BUSY_TIMEOUT_MS = 30_000
 _READ_ONLY = "reelworks_read_only"
 # A server that vanished without a word, or a lock that nobody gives back, must not hold a worker for good.
@@ -33,6 +35,8 @@ _POSTGRES_CONNECTION: Final[Mapping[str, Any]] = {
 
 LedgerError = sa.exc.SQLAlchemyError
 """The database could not be asked, or refused. Nothing of the transaction stands."""
+LedgerConflict = sa.exc.IntegrityError
+"""What was to be written contradicts what stands there. Writing it again will not help."""
 
 
 def url_problem(url: str) -> str | None:
@@ -93,10 +97,15 @@ class Ledger:
         self.engine = _engine(url, pool_size)
 
     @contextmanager
-    def begin(self) -> Iterator[Transaction]:
-        """A transaction that may write; committed when the block ends, rolled back when it raises."""
+    def begin(self, name: str = "other") -> Iterator[Transaction]:
+        """A transaction that may write; committed when the block ends, rolled back when it raises.
+
+        `name` says which step of a job's way it is; see `tasks.failpoints`.
+        """
         with self.engine.begin() as connection:
             yield Transaction(connection, self._clock)
+            failpoint(f"{name}.before_commit")
+        failpoint(f"{name}.after_commit")
 
     @contextmanager
     def read(self) -> Iterator[Transaction]:

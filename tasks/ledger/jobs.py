@@ -18,6 +18,8 @@ from .database import Transaction
 from .tables import jobs, timeline
 
 _COLUMNS = [jobs.c[f.name].label(f.name) for f in fields(Job)]
+# A claim that runs out was never given back: whoever had it died, or slept too long.
+_DEATHS = sa.case((jobs.c.claimed, jobs.c.deaths + 1), else_=jobs.c.deaths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ def move(
         "state": target,
         "version": job.version + 1,
         "tries": 0,
+        "deaths": 0,
         "claimed": False,
         "not_before": None,
         "changed_at": tx.now,
@@ -155,10 +158,11 @@ def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | N
     """
     free = sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= tx.now)
     ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
+    until = tx.now + timedelta(seconds=lease_s)
     claimed = tx.execute(
         sa.update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state == state, free, ready)
-        .values(claimed=True, tries=jobs.c.tries + 1, lease_until=tx.now + timedelta(seconds=lease_s))
+        .values(claimed=True, tries=jobs.c.tries + 1, deaths=_DEATHS, lease_until=until)
     )
     return get(tx, job_id) if claimed.rowcount == 1 else None
 
@@ -197,9 +201,13 @@ def expired(tx: Transaction, limit: int) -> list[str]:
     return list(tx.execute(late.limit(limit)).scalars())
 
 
-def open_by_key(tx: Transaction) -> dict[str, int]:
-    """How many slots each key has in use: counted from rows, so that none can leak."""
-    holding = jobs.c.state.in_(sorted(HOLDS_SLOT))
+def open_by_key(tx: Transaction, uncertain_s: float) -> dict[str, int]:
+    """How many slots each key has in use: counted from rows, so that none can leak.
+
+    An uncertain job holds its slot for `uncertain_s` seconds: what it may have open at the provider has ended by then.
+    """
+    lately = jobs.c.changed_at > tx.now - timedelta(seconds=uncertain_s)
+    holding = jobs.c.state.in_(sorted(HOLDS_SLOT)) & ((jobs.c.state != State.UNCERTAIN) | lately)
     counted = sa.select(jobs.c.key_alias, sa.func.count().label("open")).where(holding, jobs.c.key_alias.is_not(None))
     return {row.key_alias: row.open for row in tx.execute(counted.group_by(jobs.c.key_alias))}
 
@@ -210,10 +218,24 @@ def lapsed(tx: Transaction, limit: int) -> list[Job]:
     return _jobs(tx, overdue.order_by(jobs.c.lease_until).limit(limit))
 
 
+def doubtful(tx: Transaction, for_s: float, limit: int) -> list[Job]:
+    """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted."""
+    since = tx.now - timedelta(seconds=for_s)
+    unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
+    found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
+    return _jobs(tx, found.order_by(jobs.c.changed_at).limit(limit))
+
+
+def request_cancel(tx: Transaction, job: Job) -> bool:
+    """Note that nobody wants the output of a job any more; false when it has moved on meanwhile."""
+    same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
+    return tx.execute(sa.update(jobs).where(same).values(cancel_requested_at=tx.now)).rowcount == 1
+
+
 def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:
     """Take a lapsed job for handing out again; false when another sweep was first."""
     same = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.lease_until <= tx.now)
-    values = {"claimed": False, "lease_until": tx.now + timedelta(seconds=lease_s)}
+    values = {"claimed": False, "deaths": _DEATHS, "lease_until": tx.now + timedelta(seconds=lease_s)}
     return tx.execute(sa.update(jobs).where(same).values(values)).rowcount == 1
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,7 +14,7 @@ from tasks.domain.job import Job
 from tasks.domain.prices import Price
 
 from .database import Transaction
-from .tables import attempts, charges
+from .tables import attempts, charges, jobs
 
 
 def begin_attempt(tx: Transaction, job: Job) -> str:
@@ -51,6 +53,70 @@ def open_attempt(tx: Transaction, job_id: str) -> str | None:
     """The id of the job's latest attempt whose outcome was never written."""
     latest = sa.select(attempts.c.id).where(attempts.c.job_id == job_id, attempts.c.outcome.is_(None))
     return tx.execute(latest.order_by(attempts.c.number.desc()).limit(1)).scalar()
+
+
+def latest_attempt(tx: Transaction, job_id: str) -> str | None:
+    """The id of the job's latest attempt, whatever became of it."""
+    found = sa.select(attempts.c.id).where(attempts.c.job_id == job_id)
+    return tx.execute(found.order_by(attempts.c.number.desc()).limit(1)).scalar()
+
+
+def doubtful_attempts(tx: Transaction, job_id: str) -> int:
+    """How many creates of a job may have been accepted without an id that is known: each may have cost something."""
+    doubtful = sa.select(sa.func.count()).select_from(attempts)
+    unknown = attempts.c.outcome.is_(None) | (attempts.c.outcome == "unknown")
+    found: int = tx.execute(doubtful.where(attempts.c.job_id == job_id, unknown)).scalar_one()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stray:
+    """A provider task that no job follows: named too late, or its job was created anew. Paid for all the same."""
+
+    attempt_id: str
+    job_id: str
+    provider_task_id: str
+    key_alias: str
+
+
+def settle_later(tx: Transaction, attempt_id: str, after_s: float) -> None:
+    """Have it asked in `after_s` seconds what the provider task of an attempt cost, which no job will ask."""
+    due = tx.now + timedelta(seconds=after_s)
+    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=due))
+
+
+def name_task(tx: Transaction, attempt_id: str, provider_task_id: str, settle_at: datetime | None = None) -> None:
+    """Note which provider task an attempt made after all; with `settle_at`, one that no job follows."""
+    values: dict[str, Any] = {"provider_task_id": provider_task_id, "settle_at": settle_at}
+    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(values))
+
+
+def owner_of_task(tx: Transaction, provider_task_id: str) -> str | None:
+    """The job whose provider task this is, or once was."""
+    bound = sa.select(jobs.c.id).where(jobs.c.provider_task_id == provider_task_id)
+    made = sa.select(attempts.c.job_id).where(attempts.c.provider_task_id == provider_task_id)
+    return tx.execute(bound).scalar() or tx.execute(made.limit(1)).scalar()
+
+
+def strays(tx: Transaction, limit: int) -> list[Stray]:
+    """Strays that are due to be asked about, the longest due first."""
+    columns = (attempts.c.id.label("attempt_id"), attempts.c.job_id, attempts.c.provider_task_id, attempts.c.key_alias)
+    due = sa.select(*columns).where(attempts.c.settle_at <= tx.now, attempts.c.provider_task_id.is_not(None))
+    return [Stray(**row) for row in tx.execute(due.order_by(attempts.c.settle_at).limit(limit)).mappings()]
+
+
+def settled(tx: Transaction, attempt_id: str) -> None:
+    """It is known what a stray cost. An estimate that was charged while its task was not known is taken back."""
+    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=None))
+    tx.execute(sa.delete(charges).where(charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))
+
+
+_UNKNOWN_TASK: Final = "attempt:"
+
+
+def unknown_task(attempt_id: str) -> str:
+    """Under which a charge stands for a create that may have been accepted, when its task's id is not known."""
+    return f"{_UNKNOWN_TASK}{attempt_id}"
 
 
 def charge(

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 from .types import HighestFirst, Instant, MicroUSD
@@ -51,6 +52,8 @@ jobs = Table(
     Column("lease_until", Instant),  # when it has passed, the sweep makes sure of what had to follow; then NULL
     Column("claimed", Boolean, nullable=False),  # somebody is at work; false: only a message is on its way
     Column("tries", Integer, nullable=False),  # claims in this state, counted before the work
+    Column("deaths", Integer, nullable=False, server_default=text("0")),  # of those, how many were never given back
+    Column("cancel_requested_at", Instant),  # its owner wants no output any more; what it costs is still recorded
     Column("key_alias", String(64)),
     Column("provider_task_id", String(255)),
     Column("generating_at", Instant),
@@ -81,7 +84,10 @@ attempts = Table(
     Column("http_status", Integer),
     Column("reason", Text),  # evidence: class of error, provider's sentence; never a body
     Column("provider_task_id", String(255)),
+    # When to ask what its provider task cost, which no job follows (any more). NULL: its job sees to it, or it is done.
+    Column("settle_at", Instant),
     UniqueConstraint("job_id", "number"),  # two workers can't begin the same attempt
+    Index("ix_attempts_settle_at", "settle_at"),
 )
 
 # One charge a provider task, whatever is repeated.

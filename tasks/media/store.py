@@ -6,13 +6,14 @@ A file is visible under its name whole and durable, or not at all. Refuses every
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
+from tasks.durably import make_folder, publish
+from tasks.failpoints import failpoint
 from tasks.media.errors import InputUnavailable, PathRefused
 
 _PARTS: Final = ".parts"
@@ -71,13 +72,15 @@ class FolderStore:
 
     def part(self, relative: str) -> Path:
         match = _output(relative)
-        _make_folder(self.root / _PARTS)
+        make_folder(self.root / _PARTS)
         return self._new_part(f"{match['job']}-{match['index']}")
 
     def commit(self, part: Path, relative: str) -> Path:
         final = self._output_path(relative)
         self._check_part(part)
-        self._publish(part, final)
+        failpoint("output.before_rename")
+        publish(part, final)
+        failpoint("output.after_rename")
         return final
 
     def discard(self, part: Path) -> None:
@@ -107,11 +110,13 @@ class FolderStore:
             raise PathRefused("the SHA-256 is not that of the bytes")
         if final.is_file() and final.read_bytes() == data:  # what was damaged is written anew
             return
-        _make_folder(self.root / _PARTS)
+        make_folder(self.root / _PARTS)
         part = self._new_part(sha256)
         try:
             part.write_bytes(data)
-            self._publish(part, final)
+            failpoint("input.before_rename")
+            publish(part, final)
+            failpoint("input.after_rename")
         except BaseException:
             part.unlink(missing_ok=True)
             raise
@@ -144,33 +149,9 @@ class FolderStore:
         if part.parent != self.root / _PARTS or part.suffix != ".part":
             raise PathRefused("not a part of this store")
 
-    def _publish(self, part: Path, final: Path) -> None:
-        """Bytes first, then the name, then the folder that holds it: a crash in between leaves the old or the new."""
-        _make_folder(final.parent)
-        _sync(part)
-        part.replace(final)
-        _sync(final.parent)
-
 
 def _output(relative: str) -> re.Match[str]:
     match = _OUTPUT.fullmatch(relative)
     if match is None:
         raise PathRefused("an output's path is {tenant}/{job_id}/{index}.{ext}, from plain ids")
     return match
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents, each durably named in its own parent."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync(folder.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,23 +20,34 @@ from .scripts import load
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job (its hash is gone)."""
+    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job (its hash is gone).
+
+    `age_s`: since the create. `misses`: looks in a row that said nothing. `missing_s`: since the provider first said
+    that it has no such task, `None` if it did not. All of it by the servers' clocks, never by a worker's.
+    """
 
     job_id: str
     late_s: float
     provider_task_id: str | None
     key_alias: str | None
-    created_epoch_s: float
+    age_s: float
     polls: int
+    misses: int = 0
+    missing_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class NextLook:
-    """What to put back after a look: when to look again, and the progress if the provider gave one (0 to 1)."""
+    """What to put back after a look: when to look again, and the progress if the provider gave one (0 to 1).
+
+    `misses`: looks in a row that said nothing about the task by now; `missing`: this one said that there is none.
+    """
 
     job_id: str
     delay_s: float
     progress: float | None = None
+    misses: int = 0
+    missing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,8 @@ class Timetable:
         if looks:
             args: list[str | float] = [look("")]
             for each in looks:
-                args += [each.job_id, each.delay_s, "" if each.progress is None else each.progress]
+                progress = "" if each.progress is None else each.progress
+                args += [each.job_id, each.delay_s, progress, each.misses, int(each.missing)]
             self._put_back(keys=[keys.TIMETABLE], args=args)
 
     def drop(self, job_ids: Sequence[str]) -> None:
@@ -115,5 +127,14 @@ class Timetable:
 
 
 def _due(row: Sequence[str]) -> Due:
-    job_id, late_s, task, key, created, polls = row
-    return Due(job_id, float(late_s), task or None, key or None, float(created or 0), int(polls or 0))
+    job_id, late_s, task, key, age_s, polls, misses, missing_s = row
+    return Due(
+        job_id=job_id,
+        late_s=float(late_s),
+        provider_task_id=task or None,
+        key_alias=key or None,
+        age_s=float(age_s or 0),
+        polls=int(polls or 0),
+        misses=int(misses or 0),
+        missing_s=float(missing_s) if missing_s else None,
+    )

@@ -46,6 +46,7 @@ def drive(ledger: Ledger, *events: Event, job_id: str = "job-1") -> None:
     values = {
         Event.ADMIT: {"lease_s": 30, "key_alias": "a"},
         Event.BEGIN: {"lease_s": 30},
+        Event.UNKNOWN: {"lease_s": 30},
         Event.ACCEPTED: {"lease_s": 30, "provider_task_id": f"task-of-{job_id}", "generating_at": datetime.now(UTC)},
         Event.COMPLETED: {"lease_s": 30},
         Event.STORED: {"lease_s": 30},
@@ -195,7 +196,15 @@ def test_slots_are_counted_from_rows(ledger: Ledger) -> None:
     drive(ledger, Event.BEGIN, Event.ACCEPTED, job_id="generating")
     drive(ledger, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED, job_id="done")
     with ledger.read() as tx:
-        assert open_by_key(tx) == {"a": 2}
+        assert open_by_key(tx, 60) == {"a": 2}
+
+
+def test_an_uncertain_job_holds_its_slot_for_a_bounded_time(ledger: Ledger) -> None:
+    accept_one(ledger, "in-doubt")
+    drive(ledger, Event.ADMIT, Event.BEGIN, Event.UNKNOWN, job_id="in-doubt")
+    with ledger.read() as tx:
+        assert open_by_key(tx, 60) == {"a": 1}
+        assert open_by_key(tx, 0) == {}
 
 
 def test_a_provider_task_is_charged_once_however_often_it_is_recorded(ledger: Ledger) -> None:

@@ -50,6 +50,7 @@ from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
 from tasks.policy import Policy
 from tasks.pulse import Pulse
+from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
 from tests.support.waiting import wait_until
@@ -161,6 +162,7 @@ def bench(
             ledger=ledger,
             pulse=pulse,
             store=store,
+            spool=Spool(tmp_path / "spool"),
             fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1)),
             providers={"main": cast(VtrixClient, provider)},
             poll_threads=threads,
@@ -267,8 +269,8 @@ class TestAdmit:
         counted, other_is_done = threading.Event(), threading.Event()
         count = tasks.admit.open_by_key
 
-        def slow_count(tx: Transaction) -> dict[str, int]:
-            found = count(tx)
+        def slow_count(tx: Transaction, uncertain_s: float) -> dict[str, int]:
+            found = count(tx, uncertain_s)
             if threading.current_thread() is slow:
                 counted.set()
                 other_is_done.wait(1)  # in vain: the other waits for its turn

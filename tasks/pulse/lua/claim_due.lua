@@ -2,15 +2,18 @@
 -- not put back falls due again by itself.
 --   KEYS[1]  timetable (sorted set)
 --   ARGV[1]  lease, seconds    ARGV[2]  how many at most    ARGV[3]  prefix of the look hashes
--- Returns a list of {job, lateness in seconds, task, key, created, polls}; the last four are "" where nothing is known.
--- Atomic because two lanes must not claim the same job.
+-- Returns a list of {job, lateness, task, key, age, polls, misses, missing for}; times in seconds; the last six are ""
+-- where nothing is known. Atomic because two lanes must not claim the same job.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local function since(epoch)
+  return epoch and tostring(now - tonumber(epoch)) or ''
+end
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local claimed, moved = {}, {}
 for i = 1, #due, 2 do
-  local look = redis.call('HMGET', ARGV[3] .. due[i], 'task', 'key', 'created', 'polls')
-  claimed[#claimed + 1] = {due[i], tostring(now - tonumber(due[i + 1])), look[1] or '', look[2] or '', look[3] or '', look[4] or ''}
+  local look = redis.call('HMGET', ARGV[3] .. due[i], 'task', 'key', 'created', 'polls', 'misses', 'missing')
+  claimed[#claimed + 1] = {due[i], since(due[i + 1]), look[1] or '', look[2] or '', since(look[3]), look[4] or '', look[5] or '', since(look[6])}
   moved[#moved + 1] = now + tonumber(ARGV[1])
   moved[#moved + 1] = due[i]
 end

@@ -115,10 +115,10 @@ class TestLooking:
         [
             (Running(0.4), PollAgain(5, 0.4)),
             (Running(None, status_known=False), PollAgain(5, None, "unknown_status")),
-            (NotFound(), PollAgain(5, None, "provider_task_not_found")),
-            (LookAgain("ReadTimeout"), PollAgain(5, None, "ReadTimeout")),
-            (LookAgain("http_401", key_refused=True), PollAgain(5, None, "key_refused")),
-            (LookAgain("http_429", retry_after_s=40), PollAgain(40, None, "http_429")),
+            (NotFound(), PollAgain(5, None, "provider_task_not_found", misses=1, missing=True)),
+            (LookAgain("ReadTimeout"), PollAgain(5, None, "ReadTimeout", misses=1)),
+            (LookAgain("http_401", key_refused=True), PollAgain(5, None, "key_refused", misses=1)),
+            (LookAgain("http_429", retry_after_s=40), PollAgain(40, None, "http_429", misses=1)),
         ],
     )
     def test_what_is_not_final_is_looked_at_again(self, answer: PollAnswer, decision: PollAgain) -> None:

@@ -1,0 +1,101 @@
+"""Writes the provider's answer to a create into the ledger: at once, late, or out of the spool. Safe to repeat."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+
+from schemas.jobs import State
+from tasks.context import Context
+from tasks.domain.creating import Answer
+from tasks.domain.job import Job
+from tasks.domain.transitions import Event
+from tasks.ledger import LedgerConflict, LedgerError
+from tasks.ledger.database import Transaction
+from tasks.ledger.jobs import get, move
+from tasks.ledger.money import end_attempt, latest_attempt, settle_later
+
+log = structlog.get_logger("reelworks.create")
+
+
+def commit_answer(ctx: Context, answer: Answer) -> Job | None:
+    """Write what came of an attempt, and move its job; gives the job as it is then, `None` where it was not moved.
+
+    A late answer still counts where its attempt is the job's last one, so a job that was parked meanwhile gets its
+    provider task after all. A provider task that its job no longer asks for is paid for all the same: it is settled by
+    itself. Raises `LedgerError`: then nothing is written.
+    """
+    verdict = answer.verdict
+    with ctx.ledger.begin("create.outcome") as tx:
+        end_attempt(
+            tx,
+            answer.attempt_id,
+            verdict.outcome,
+            reason=verdict.reason,
+            http_status=verdict.http_status,
+            provider_task_id=verdict.provider_task_id,
+        )
+        moved = None
+        if latest_attempt(tx, answer.job_id) == answer.attempt_id:
+            moved = _move(ctx, tx, answer)
+        if moved is None and verdict.provider_task_id is not None and not _is_bound(tx, answer):
+            settle_later(tx, answer.attempt_id, ctx.policy.settle_s)
+            log.warning("provider_task_without_job", job_id=answer.job_id, provider_task_id=verdict.provider_task_id)
+    return moved
+
+
+def replay(ctx: Context) -> int:
+    """Write the answers that wait in this machine's spool into the ledger; gives how many went."""
+    written = 0
+    with ctx.spool.alone() as mine:
+        for name, entry in ctx.spool.entries() if mine else ():
+            try:
+                answer = Answer.from_json(entry or {})
+                commit_answer(ctx, answer)
+            except LedgerConflict as error:
+                _set_aside(ctx, name, error)
+            except LedgerError as error:
+                log.warning("spool_waits", error=type(error).__name__)
+                break
+            except (ValueError, TypeError, LookupError) as error:
+                _set_aside(ctx, name, error)
+            else:
+                ctx.spool.done(name)
+                written += 1
+                log.info("answer_replayed", job_id=answer.job_id, outcome=answer.verdict.outcome)
+                ctx.show([answer.job_id])
+    return written
+
+
+def _set_aside(ctx: Context, name: str, error: Exception) -> None:
+    ctx.spool.set_aside(name)
+    log.error("spool_entry_set_aside", attempt=name, error=type(error).__name__)
+
+
+def _move(ctx: Context, tx: Transaction, answer: Answer) -> Job | None:
+    verdict = answer.verdict
+    values: dict[str, Any] = {}
+    if verdict.event is Event.ACCEPTED:
+        task = verdict.provider_task_id
+        values = {"provider_task_id": task, "key_alias": answer.key_alias, "generating_at": tx.now}
+    elif verdict.event is Event.UNSENT:
+        values = {"key_alias": None, "not_before": tx.now + timedelta(seconds=verdict.retry_after_s or 0)}
+    elif verdict.event is Event.REJECTED:
+        values = {
+            "error_code": verdict.error_code,
+            "error_message": verdict.reason,
+            "error_stage": State.CREATING,
+        }
+    evidence = {"outcome": verdict.outcome, "http_status": verdict.http_status, "reason": verdict.reason}
+    lease_s = None if verdict.event is Event.UNSENT else ctx.policy.handover_s
+    moved = move(tx, answer.job_id, verdict.event, lease_s=lease_s, detail=evidence, **values)
+    if moved is not None and moved.state is State.QUEUED and moved.cancel_requested_at is not None:
+        return move(tx, answer.job_id, Event.CANCEL, lease_s=ctx.policy.handover_s)
+    return moved
+
+
+def _is_bound(tx: Transaction, answer: Answer) -> bool:
+    job = get(tx, answer.job_id)
+    return job is not None and job.provider_task_id == answer.verdict.provider_task_id

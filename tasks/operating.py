@@ -1,0 +1,188 @@
+"""What a person does with a job: cancel it, try it again, or say what became of a create whose outcome is unknown.
+
+Each function checks what it is asked against what is true, changes the ledger in one transaction, and says what it did.
+What has to follow is left to the sweep (a lease that has run out already), so that nothing here needs a broker.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+import structlog
+
+from schemas.jobs import TERMINAL, State
+from tasks.charging import charge_task
+from tasks.context import Context
+from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, Running, Usage
+from tasks.domain.job import Job
+from tasks.domain.looking import FinalAnswer
+from tasks.domain.transitions import Event
+from tasks.ledger.database import Transaction
+from tasks.ledger.jobs import get, move, request_cancel
+from tasks.ledger.money import latest_attempt, name_task, owner_of_task, unknown_task
+from tasks.settling import ask
+
+log = structlog.get_logger("reelworks.operate")
+
+_AT_ONCE_S: Final = 0.0
+
+
+class NotPossible(Exception):
+    """What was asked for makes no sense for this job. The message says why, and what to do instead."""
+
+
+def cancel(ctx: Context, job_id: str) -> Job:
+    """Cancel a job: at once when nothing was sent, else its provider task is followed to its end and its cost recorded.
+
+    Raises `NotPossible` when the job has ended, or its outputs are stored already.
+    """
+    with ctx.ledger.begin("operate") as tx:
+        job = _existing(tx, job_id)
+        if job.state in TERMINAL:
+            raise NotPossible(f"job {job_id} has ended already: it is {job.state}")
+        if job.state is State.RECORDING:
+            raise NotPossible(f"job {job_id} is all but completed: its outputs are stored")
+        if job.cancel_requested_at is not None:
+            return job
+        if not request_cancel(tx, job):
+            raise NotPossible(f"job {job_id} has just moved on; try again")
+        moved = move(tx, job_id, Event.CANCEL, lease_s=_AT_ONCE_S) if job.state in _CANCELLED_AT_ONCE else None
+        if job.state is State.DOWNLOADING and moved is not None:
+            answer = FinalAnswer.from_json(job.answer or {})
+            charge_task(tx, job, answer.usage, answer.metadata)
+        after = _existing(tx, job_id)
+    log.info("job_cancelled", job_id=job_id, state=after.state)
+    ctx.show([job_id])
+    return after
+
+
+_CANCELLED_AT_ONCE: Final = frozenset({State.QUEUED, State.ADMITTED, State.DOWNLOADING})
+
+
+def retry(ctx: Context, job_id: str, *, anew: bool = False) -> Job:
+    """Have a failed job tried again from the stage that failed. With `anew`, create it once more: that costs again.
+
+    Raises `NotPossible` when the job has not failed, or when only another create could help and `anew` was not given.
+    """
+    with ctx.ledger.begin("operate") as tx:
+        job = _existing(tx, job_id)
+        if job.state is State.UNCERTAIN:
+            raise NotPossible(f"job {job_id} is uncertain: resolve it with `python -m workers uncertain`")
+        if job.state is not State.FAILED:
+            raise NotPossible(f"job {job_id} has not failed: it is {job.state}")
+        if anew:
+            moved = _create_anew(tx, job)
+        elif job.error_stage == State.DOWNLOADING and job.answer is not None:
+            moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, **_NO_ERROR)
+        elif job.provider_task_id is None and job.error_code != _WRITTEN_OFF:
+            moved = move(tx, job_id, Event.REQUEUE, key_alias=None, deadline_at=None, **_NO_ERROR)
+        else:
+            raise NotPossible(
+                f"job {job_id} failed at the provider: only another create could help, which costs again (--anew)"
+            )
+        after = _moved(moved, job)
+    log.info("job_retried", job_id=job_id, state=after.state, anew=anew)
+    ctx.show([job_id])
+    return after
+
+
+def bind(ctx: Context, job_id: str, provider_task_id: str) -> Job:
+    """Say which provider task an uncertain job has. The provider is asked first, with the key of the job.
+
+    Raises `NotPossible` when the provider does not know the task, or it is another job's.
+    """
+    with ctx.ledger.read() as tx:
+        job = _uncertain(tx, job_id)
+        owner = owner_of_task(tx, provider_task_id)
+    if owner is not None and owner != job_id:
+        raise NotPossible(f"provider task {provider_task_id} is that of job {owner}")
+    match ask(ctx, job.key_alias or "", provider_task_id):
+        case Running() | Completed() | Failed():
+            pass
+        case NotFound():
+            raise NotPossible(f"the provider knows no task {provider_task_id} of key {job.key_alias}")
+        case LookAgain(reason):
+            raise NotPossible(f"the provider did not say whether it knows {provider_task_id} ({reason}): try again")
+        case None:
+            raise NotPossible(f"key {job.key_alias} is not configured here: set REELWORKS_PROVIDER_KEYS")
+    with ctx.ledger.begin("operate") as tx:
+        attempt_id = latest_attempt(tx, job_id)
+        if attempt_id is not None:
+            name_task(tx, attempt_id, provider_task_id)
+        values = {"provider_task_id": provider_task_id, "generating_at": tx.now}
+        moved = move(tx, job_id, Event.ACCEPTED, lease_s=_AT_ONCE_S, detail={"by": "operator"}, **values)
+        after = _moved(moved, job)
+    log.info("job_bound", job_id=job_id, provider_task_id=provider_task_id)
+    ctx.show([job_id])
+    return after
+
+
+def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:
+    """Give an uncertain job up: it fails. `paid_usd` is charged for it, marked as an estimate; `None`: nothing was."""
+    with ctx.ledger.begin("operate") as tx:
+        job = _uncertain(tx, job_id)
+        if paid_usd is not None:
+            task = job.provider_task_id or unknown_task(latest_attempt(tx, job_id) or job_id)
+            paid = replace(job, provider_task_id=task, estimate_usd=paid_usd)
+            charge_task(tx, paid, Usage(), {"written_off": True})
+        moved = move(
+            tx,
+            job_id,
+            Event.WRITE_OFF,
+            lease_s=_AT_ONCE_S,
+            detail={"paid_usd": None if paid_usd is None else str(paid_usd)},
+            error_code=_WRITTEN_OFF,
+            error_message="What became of the create is not known; an operator gave it up.",
+            error_stage=State.UNCERTAIN,
+        )
+        after = _moved(moved, job)
+    log.warning("job_written_off", job_id=job_id, paid=paid_usd is not None)
+    ctx.show([job_id])
+    return after
+
+
+def create_anew(ctx: Context, job_id: str) -> Job:
+    """Create an uncertain job once more, knowing that the first may have been accepted too: it can cost twice."""
+    with ctx.ledger.begin("operate") as tx:
+        job = _uncertain(tx, job_id)
+        if job.cancel_requested_at is not None:
+            raise NotPossible(f"job {job_id} was cancelled: nobody wants another create; write it off or bind its task")
+        after = _moved(_create_anew(tx, job), job)
+    log.warning("job_created_anew", job_id=job_id, by="operator")
+    ctx.show([job_id])
+    return after
+
+
+_WRITTEN_OFF: Final = "written_off"
+_NO_ERROR: Final[dict[str, Any]] = {"error_code": None, "error_message": None, "error_stage": None}
+
+
+def _create_anew(tx: Transaction, job: Job) -> Job | None:
+    # What its first task cost, or will have cost, stands with the attempt that made it.
+    if job.provider_task_id is not None and (attempt_id := latest_attempt(tx, job.id)) is not None:
+        name_task(tx, attempt_id, job.provider_task_id, settle_at=tx.now + timedelta(seconds=_AT_ONCE_S))
+    fresh = {"key_alias": None, "provider_task_id": None, "generating_at": None, "answer": None, "deadline_at": None}
+    return move(tx, job.id, Event.ANEW, detail={"by": "operator"}, **fresh, **_NO_ERROR)
+
+
+def _existing(tx: Transaction, job_id: str) -> Job:
+    job = get(tx, job_id)
+    if job is None:
+        raise NotPossible(f"there is no job {job_id}")
+    return job
+
+
+def _uncertain(tx: Transaction, job_id: str) -> Job:
+    job = _existing(tx, job_id)
+    if job.state is not State.UNCERTAIN:
+        raise NotPossible(f"job {job_id} is not uncertain: it is {job.state}")
+    return job
+
+
+def _moved(moved: Job | None, job: Job) -> Job:
+    if moved is None:
+        raise NotPossible(f"job {job.id} has just moved on; look at it again")
+    return moved

@@ -1,0 +1,49 @@
+"""A bootstep in every worker that brings spooled answers into the ledger as soon as it can be written again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import structlog
+from celery import bootsteps
+
+from tasks import context
+from tasks.answering import replay
+from workers.settings import settings
+
+log = structlog.get_logger("reelworks.create")
+
+
+class SpoolKeeper(bootsteps.StartStopStep):
+    """Looks into this machine's spool each `lane_check_s` seconds, in a thread of its own.
+
+    Of its own, because it waits for a database that may be away, and neither the timer nor the event loop of a worker
+    may wait. The workers of a machine share the spool; one at a time works it.
+    """
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+
+    def __init__(self, parent: Any, **kwargs: Any) -> None:
+        super().__init__(parent, **kwargs)
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        if self._thread is None or not self._thread.is_alive():
+            self._ended.clear()
+            self._thread = threading.Thread(target=self._keep, name="spool", daemon=True)
+            self._thread.start()
+
+    def stop(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        self._ended.set()
+
+    shutdown = stop
+
+    def _keep(self) -> None:
+        while not self._ended.wait(settings().lane_check_s):
+            try:
+                replay(context.current())
+            except Exception:
+                # Whatever it is, the entries stay; the next look may have more luck.
+                log.exception("spool_not_replayed")
