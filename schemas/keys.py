@@ -11,6 +11,10 @@ REQUESTS: Final = f"{PREFIX}requests"
 """Stream of submitted requests. Fields: `v` (form, "1"), `job` (id), `request` (JSON, images as `input:` refs)."""
 
 
+COMMANDS: Final = f"{PREFIX}commands"
+"""Stream of what producers ask of jobs. Fields: `v` (form, "1"), `command` (`cancel`, `retry`), `job`, `anew` ("1")."""
+
+
 def input_blob(sha256: str) -> str:
     """String: the raw bytes of an input image, by their SHA-256 (hex). Expires by itself."""
     return f"{PREFIX}input:{sha256}"

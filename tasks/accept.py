@@ -15,6 +15,7 @@ from schemas.errors import Problem, RequestInvalid
 from schemas.images import ImageRef
 from schemas.jobs import JobView, State
 from schemas.requests import GenerationRequest, parse_request
+from tasks.commands import obey
 from tasks.context import Context
 from tasks.failpoints import failpoint
 from tasks.lanes import lane
@@ -47,6 +48,7 @@ class Refused:
 @lane("accept")
 def accept(ctx: Context) -> float:
     """Accept what waits in the request stream."""
+    obey(ctx)
     entries = ctx.pulse.intake.read(ctx.policy.accept_batch, wait_s=ctx.policy.lane_idle_s)
     if not entries:
         return 0.0

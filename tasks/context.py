@@ -59,6 +59,14 @@ class Context:
         except PulseError as error:
             log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
 
+    def close(self) -> None:
+        """Close all connections; nothing may use the context any more."""
+        self.poll_threads.shutdown()
+        for provider in self.providers.values():
+            provider.close()
+        self.pulse.close()
+        self.ledger.close()
+
 
 _factory: Callable[[], Context] | None = None
 _built: tuple[int, Context] | None = None

@@ -6,12 +6,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 import sqlalchemy as sa
 
 from tasks.domain.job import Job
-from tasks.domain.prices import Price
+from tasks.domain.prices import MICRO_USD, Price
 
 from .database import Transaction
 from .tables import attempts, charges, jobs
@@ -109,6 +110,13 @@ def settled(tx: Transaction, attempt_id: str) -> None:
     """It is known what a stray cost. An estimate that was charged while its task was not known is taken back."""
     tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=None))
     tx.execute(sa.delete(charges).where(charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))
+
+
+def correct_estimate(tx: Transaction, provider_task_id: str, amount_usd: Decimal, usage: Mapping[str, Any]) -> None:
+    """Put what the provider says a task cost in the place of an estimate. What was reported once is never changed."""
+    estimate = (charges.c.provider_task_id == provider_task_id) & charges.c.estimated
+    values = {"amount_usd": amount_usd.quantize(MICRO_USD), "estimated": False, "usage": dict(usage)}
+    tx.execute(sa.update(charges).where(estimate).values(values))
 
 
 _UNKNOWN_TASK: Final = "attempt:"

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from schemas.keys import REQUESTS, input_blob
+from schemas.keys import COMMANDS, REQUESTS, input_blob
 
 from .keys import INTAKE_GROUP
 
 # One name for every accept lane: entries that a dead lane had read are then simply the next lane's oldest ones.
 _CONSUMER = "lane"
+_OLD_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,33 +36,50 @@ class Intake:
 
         Waits up to `wait_s` seconds for the first new entry, so that an idle lane is quick without asking often.
         """
+        block_ms = max(1, int(wait_s * 1000))
+        return self._read(REQUESTS, limit, "0") or self._read(REQUESTS, limit, ">", block_ms)
+
+    def commands(self, limit: int) -> list[StreamEntry]:
+        """Up to `limit` commands that were read before and not done, and as many new ones; waits for none."""
+        return self._read(COMMANDS, limit, "0") + self._read(COMMANDS, limit, ">")
+
+    def _read(self, stream: str, limit: int, start: str, block_ms: int | None = None) -> list[StreamEntry]:
         try:
-            return self._read(limit, "0", None) or self._read(limit, ">", max(1, int(wait_s * 1000)))
+            answer = self._redis.xreadgroup(INTAKE_GROUP, _CONSUMER, {stream: start}, count=limit, block=block_ms)
         except ResponseError as error:
             if "NOGROUP" not in str(error):
                 raise
-            self._make_group()
+            self._make_group(stream)
             return []
-
-    def _read(self, limit: int, start: str, block_ms: int | None) -> list[StreamEntry]:
-        answer = self._redis.xreadgroup(INTAKE_GROUP, _CONSUMER, {REQUESTS: start}, count=limit, block=block_ms)
         streams = answer.items() if isinstance(answer, dict) else (answer or [])
         return [entry for _, entries in streams for entry in _entries(entries)]
 
-    def _make_group(self) -> None:
+    def _make_group(self, stream: str) -> None:
         try:
-            self._redis.xgroup_create(REQUESTS, INTAKE_GROUP, id="0", mkstream=True)
+            self._redis.xgroup_create(stream, INTAKE_GROUP, id="0", mkstream=True)
         except ResponseError as error:
             if "BUSYGROUP" not in str(error):  # another worker made it first
                 raise
 
     def done(self, entry_ids: Sequence[str]) -> None:
         """Say that entries are committed (or put aside): they leave the stream."""
+        self._done(REQUESTS, entry_ids)
+
+    def commands_done(self, entry_ids: Sequence[str]) -> None:
+        """Say that commands are carried out (or put aside)."""
+        self._done(COMMANDS, entry_ids)
+
+    def _done(self, stream: str, entry_ids: Sequence[str]) -> None:
         if entry_ids:
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.xack(REQUESTS, INTAKE_GROUP, *entry_ids)
-                pipe.xdel(REQUESTS, *entry_ids)
+                pipe.xack(stream, INTAKE_GROUP, *entry_ids)
+                pipe.xdel(stream, *entry_ids)
                 pipe.execute()
+
+    def is_old(self, entry: StreamEntry) -> bool:
+        """Whether an entry has been in its stream for an hour; by Redis' clock, which gave it its id."""
+        seconds, _ = self._redis.time()
+        return float(seconds) - int(entry.id.partition("-")[0]) / 1000 > _OLD_S
 
     def input(self, sha256: str) -> bytes | None:
         """The bytes of an input image; `None` when Redis does not hold it (any more)."""

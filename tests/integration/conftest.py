@@ -14,6 +14,7 @@ import pytest
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
 from tasks.pulse import Pulse
+from tests.support.bench import Bench, steps_on
 from tests.support.valkey import valkey_server
 
 
@@ -66,3 +67,13 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     upgrade(made)
     yield made
     made.close()
+
+
+@pytest.fixture
+def bench(
+    ledger: Ledger, pulse: Pulse, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Bench]:
+    """The steps of a job's way, once on each database."""
+    monkeypatch.setenv("REELWORKS_REDIS_URL", redis_url)
+    with steps_on(ledger, pulse, redis_url, tmp_path) as made:
+        yield made

@@ -18,11 +18,12 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from tasks.context import Context
 from tasks.ledger import Ledger, Transaction, reports
 from tasks.ledger.migrate import check
 from workers.cli.exits import FAILED, UNCONFIGURED, Failure
 from workers.folderlock import LOCK_NAME, FolderLock
-from workers.runtime import open_ledger
+from workers.runtime import build, open_ledger
 from workers.settings import Settings, read_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -129,6 +130,17 @@ def opened_ledger(read: Settings) -> Iterator[Ledger]:
         yield ledger
     finally:
         ledger.close()
+
+
+@contextlib.contextmanager
+def opened_context(read: Settings) -> Iterator[Context]:
+    """Everything that tasks work with, for a command that does what tasks do. Raises as `opened_ledger` does."""
+    with opened_ledger(read):
+        ctx = build(read)
+    try:
+        yield ctx
+    finally:
+        ctx.close()
 
 
 def sqlite_path(ledger: Ledger) -> Path | None:

@@ -82,12 +82,15 @@ def _of_dependency(error: Exception) -> Failure | None:
     import redis
 
     from tasks.ledger import LedgerError, SchemaMismatch
+    from tasks.operating import NotPossible
     from workers.settings import SettingsInvalid
     from workers.stackplan import ProviderKeyMissing, StoreNotWritable
     from workers.supervisor import SupervisorError
 
     kind = type(error).__name__
     match error:
+        case NotPossible():
+            return Failure(f"{error}.")
         case SettingsInvalid():
             lines = [f"  {name}: {problem}" for name, problem in error.problems.items()]
             return Failure("\n".join(["settings can't be used; mend them in the environment:", *lines]), UNCONFIGURED)

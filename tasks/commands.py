@@ -1,0 +1,60 @@
+"""What producers ask of their jobs through Redis: cancel and retry. Done as an operator would."""
+
+from __future__ import annotations
+
+import structlog
+
+from tasks.context import Context
+from tasks.ledger.deliverables import put_aside
+from tasks.ledger.jobs import get
+from tasks.operating import NotPossible, cancel, retry
+from tasks.pulse.intake import StreamEntry
+
+log = structlog.get_logger("reelworks.accept")
+
+
+def obey(ctx: Context) -> int:
+    """Do what waits in the stream of commands; gives how many entries were done.
+
+    A command may overtake the request that it is about: one for a job that nobody knows is kept, and given up only
+    after an hour. What cannot be done, or not be read, is put aside with its reason.
+    """
+    done = []
+    for entry in ctx.pulse.intake.commands(ctx.policy.accept_batch):
+        problem = _do(ctx, entry)
+        if problem is _WAITS:
+            continue
+        if problem is not None:
+            log.warning("command_put_aside", entry=entry.id, reason=problem)
+            with ctx.ledger.begin() as tx:
+                job_id = _text(entry, "job")[:64] or None
+                fields = {name: _text(entry, name)[:200] for name in entry.fields}
+                put_aside(tx, f"command:{entry.id}", job_id, problem, fields)
+        done.append(entry.id)
+    ctx.pulse.intake.commands_done(done)
+    return len(done)
+
+
+_WAITS = "waits for its job"
+
+
+def _do(ctx: Context, entry: StreamEntry) -> str | None:
+    job_id, word = _text(entry, "job"), _text(entry, "command")
+    if word not in {"cancel", "retry"} or _text(entry, "v") != "1":
+        return "command: form 1 with the command cancel or retry is needed"
+    with ctx.ledger.read() as tx:
+        known = get(tx, job_id) is not None
+    if not known:
+        return "job: there is none of this id" if ctx.pulse.intake.is_old(entry) else _WAITS
+    try:
+        if word == "cancel":
+            cancel(ctx, job_id)
+        else:
+            retry(ctx, job_id, anew=_text(entry, "anew") == "1")
+    except NotPossible as error:
+        return str(error)
+    return None
+
+
+def _text(entry: StreamEntry, name: str) -> str:
+    return entry.fields.get(name, b"").decode("utf-8", "replace")

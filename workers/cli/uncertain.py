@@ -1,0 +1,126 @@
+"""`uncertain`: jobs of which nobody knows whether the provider has a task, with the evidence, and ways out."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+import click
+from rich.markup import escape
+
+from tasks import operating
+from tasks.context import Context
+from tasks.domain.job import Job
+from tasks.ledger.doubts import UncertainJob, uncertain_jobs
+from workers.cli.common import console, json_option, opened_context, print_json, settings, table, var_option, whole_id
+from workers.cli.formats import instant, usd
+
+_LIMIT: Final = 1000
+
+
+def _amount(ctx: click.Context, param: click.Parameter, value: str | None) -> Decimal | None:
+    if value is None:
+        return None
+    try:
+        amount = Decimal(value.removeprefix("$"))
+    except InvalidOperation:
+        amount = Decimal("nan")
+    if not (amount.is_finite() and 0 <= amount <= 1000 and amount == round(amount, 6)):
+        raise click.BadParameter(f"{value} is not an amount such as 0.28.", ctx, param)
+    return amount
+
+
+@click.group(invoke_without_command=True)
+@var_option
+@json_option()
+@click.pass_context
+def uncertain(context: click.Context, *, as_json: bool) -> None:
+    """List uncertain jobs with the evidence; or resolve one: bind, write-off, anew.
+
+    A create may or may not have been accepted, and no task id is known. Compare with the provider's own list of tasks:
+    one of that key, begun at that second? Then `bind` it. None? Then `write-off --unpaid` or `anew`. The job is never
+    created again unless you ask for it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    read = settings()
+    with opened_context(read) as ctx, ctx.ledger.read() as tx:
+        found = uncertain_jobs(tx, read.policy.uncertain_slot_s, _LIMIT)
+    if as_json:
+        print_json({"jobs": found})
+    elif found:
+        _print(found)
+    else:
+        click.echo("No job is uncertain.")
+
+
+@uncertain.command()
+@click.argument("job_id", metavar="ID")
+@click.argument("provider_task_id", metavar="TASK")
+@var_option
+@json_option()
+def bind(job_id: str, provider_task_id: str, *, as_json: bool) -> None:
+    """Say that the job has this provider task. The provider is asked first."""
+    with opened_context(settings()) as ctx:
+        _say(operating.bind(ctx, _whole(ctx, job_id), provider_task_id), as_json=as_json)
+
+
+@uncertain.command("write-off")
+@click.argument("job_id", metavar="ID")
+@click.option(
+    "--paid", "paid_usd", metavar="USD", callback=_amount, help="Charge so much for it, marked as an estimate."
+)
+@click.option("--unpaid", is_flag=True, help="Nothing was created, so nothing is charged.")
+@var_option
+@json_option()
+def write_off(job_id: str, paid_usd: Decimal | None, *, unpaid: bool, as_json: bool) -> None:
+    """Give the job up: it fails. Say whether it was paid for."""
+    if unpaid == (paid_usd is not None):
+        raise click.UsageError("Say --paid USD or --unpaid: every cent is accounted for.")
+    with opened_context(settings()) as ctx:
+        _say(operating.write_off(ctx, _whole(ctx, job_id), paid_usd), as_json=as_json)
+
+
+@uncertain.command()
+@click.argument("job_id", metavar="ID")
+@var_option
+@json_option()
+def anew(job_id: str, *, as_json: bool) -> None:
+    """Create the job once more. If the first create was accepted after all, both are paid for."""
+    with opened_context(settings()) as ctx:
+        _say(operating.create_anew(ctx, _whole(ctx, job_id)), as_json=as_json)
+
+
+def _whole(ctx: Context, job_id: str) -> str:
+    with ctx.ledger.read() as tx:
+        return whole_id(tx, job_id) or job_id
+
+
+def _say(job: Job, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"job": job.id, "state": job.state, "provider_task_id": job.provider_task_id})
+    else:
+        click.echo(f"Job {job.id} is {job.state}.")
+
+
+def _print(found: list[UncertainJob]) -> None:
+    shown = table(
+        "job", "since", "key", "list price", "slot", "attempt", "begun", "HTTP", "evidence", right=("list price",)
+    )
+    for job in found:
+        lost = f"task {job.provider_task_id} is not known to the provider any more" if job.provider_task_id else ""
+        for number, each in enumerate(job.attempts):
+            first = number == 0
+            shown.add_row(
+                job.job_id if first else "",
+                instant(job.since) if first else "",
+                job.key_alias or "" if first else "",
+                usd(job.estimate_usd) if first else "",
+                ("held" if job.holds_slot else "free") if first else "",
+                str(each.number),
+                instant(each.begun_at),
+                str(each.http_status or "-"),
+                escape(lost or f"{each.outcome or 'never heard of again'}: {each.reason or '-'}"),
+            )
+    console().print(shown)
+    click.echo(f"{len(found)} uncertain. Resolve with `python -m workers uncertain bind|write-off|anew`.")
