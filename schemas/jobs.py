@@ -95,6 +95,11 @@ class JobView:
         return self.state in TERMINAL
 
     @property
+    def created_anew(self) -> int:
+        """How often the job was created once more by choice: each time may have been paid for in vain."""
+        return sum(event.event == "anew" for event in self.events)
+
+    @property
     def seq(self) -> int:
         """How many changes the view knows of: of two views of a job, the one with more is the newer."""
         return self.events[-1].seq if self.events else 0

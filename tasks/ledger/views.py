@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from decimal import Decimal
 
 import sqlalchemy as sa
 
@@ -24,7 +25,12 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
         event = JobEvent(moment.seq, moment.event, State(moment.state), moment.at)
         events.setdefault(moment.job_id, []).append(event)
     stored = outputs_of(tx, job_ids)
-    charged = {row.job_id: row for row in tx.execute(sa.select(charges).where(charges.c.job_id.in_(job_ids)))}
+    charged: dict[str, list[Decimal]] = {}
+    estimated: set[str] = set()
+    for charge in tx.execute(sa.select(charges).where(charges.c.job_id.in_(job_ids))):
+        charged.setdefault(charge.job_id, []).append(charge.amount_usd)
+        if charge.estimated:
+            estimated.add(charge.job_id)
     return [
         JobView(
             job_id=row.id,
@@ -33,8 +39,8 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
             tenant=row.tenant,
             model=row.model,
             outputs=tuple(stored.get(row.id, ())),
-            charged_usd=charged[row.id].amount_usd if row.id in charged else None,
-            charge_estimated=charged[row.id].estimated if row.id in charged else False,
+            charged_usd=sum(charged[row.id], Decimal(0)) if row.id in charged else None,
+            charge_estimated=row.id in estimated,
             error_code=row.error_code,
             error_message=row.error_message,
             error_stage=row.error_stage,

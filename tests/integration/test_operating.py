@@ -1,0 +1,470 @@
+"""What people and policies do with jobs that are in doubt, have failed or are not wanted, on both databases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import keys
+from schemas.jobs import State
+from tasks import answering, operating
+from tasks.create import create
+from tasks.domain.answers import (
+    Accepted,
+    Completed,
+    Failed,
+    LookAgain,
+    NotFound,
+    PollAnswer,
+    Rejected,
+    RemoteOutput,
+    Running,
+    Unknown,
+    Unsent,
+    Usage,
+)
+from tasks.domain.creating import Answer, judge
+from tasks.domain.doubt import DoubtPolicy
+from tasks.domain.polling import PollPolicy
+from tasks.finish import download, record
+from tasks.ledger import tables
+from tasks.operating import NotPossible
+from tasks.policy import Policy
+from tasks.reconciling import reconcile
+from tests.support.bench import DONE, URL, Bench
+
+OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
+FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
+
+
+def uncertain(bench: Bench) -> str:
+    """A job whose create got no answer."""
+    job_id = bench.submit()
+    bench.turn("admit")
+    bench.provider.creates.append(Unknown("ReadTimeout"))
+    create(job_id)
+    assert bench.state(job_id) is State.UNCERTAIN
+    return job_id
+
+
+def downloading(bench: Bench) -> str:
+    job_id = bench.generating()
+    bench.provider.polls.append(FILM)
+    bench.look()
+    assert bench.state(job_id) is State.DOWNLOADING
+    return job_id
+
+
+def failed_download(bench: Bench) -> str:
+    """A job whose output can't be fetched: nobody listens at its address."""
+    job_id = downloading(bench)
+    for _ in range(20):
+        if bench.state(job_id) is State.FAILED:
+            return job_id
+        bench.provider.polls.append(FILM)
+        download(job_id)
+        bench.lapse()
+    raise AssertionError("the download never gave up")
+
+
+def amounts(bench: Bench) -> dict[str, Decimal]:
+    return {row.provider_task_id: row.amount_usd for row in bench.rows(tables.charges)}
+
+
+def with_policy(bench: Bench, **changes: Any) -> Bench:
+    changed: Policy = replace(bench.ctx.policy, **changes)
+    return replace(bench, ctx=replace(bench.ctx, policy=changed))
+
+
+class TestCancel:
+    def test_what_was_never_sent_is_cancelled_at_once_and_free(self, bench: Bench) -> None:
+        queued, admitted = bench.submit(), bench.submit(priority=9)
+        bench = with_policy(bench, open_tasks_per_key=1)
+        bench.turn("admit")
+        for job_id in (queued, admitted):
+            assert operating.cancel(bench.ctx, job_id).state is State.CANCELLED
+        create(admitted)  # its message comes late
+        assert bench.provider.created == []
+        assert amounts(bench) == {}
+
+    def test_a_generating_job_is_followed_to_its_end_charged_and_not_delivered(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        assert operating.cancel(bench.ctx, job_id).state is State.GENERATING
+        bench.look()  # in progress
+        bench.provider.polls.append(FILM)
+        bench.look()
+        assert bench.state(job_id) is State.CANCELLED
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+        assert bench.messages("finish") == 0
+
+    def test_a_cancelled_job_that_fails_at_the_provider_ends_cancelled_and_costs_what_it_says(
+        self, bench: Bench
+    ) -> None:
+        job_id = bench.generating()
+        operating.cancel(bench.ctx, job_id)
+        bench.provider.polls.append(Failed("1027", "no", Usage(Decimal("0.05"))))
+        bench.look()
+        assert bench.state(job_id) is State.CANCELLED
+        assert amounts(bench) == {"task-1": Decimal("0.05")}
+
+    def test_a_finished_film_that_nobody_wants_is_charged_and_left(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        assert operating.cancel(bench.ctx, job_id).state is State.CANCELLED
+        download(job_id)
+        record(job_id)
+        assert bench.state(job_id) is State.CANCELLED
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+        assert bench.rows(tables.outputs) == []
+
+    def test_a_wish_that_comes_while_the_last_look_is_written_still_counts(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(cancel_requested_at=tx.now))
+        download(job_id)
+        assert bench.state(job_id) is State.CANCELLED
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+
+    def test_a_create_that_turns_out_unsent_is_not_queued_again(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        bench.turn("admit")
+
+        class CancelsMeanwhile(list[Any]):
+            def pop(self, *_: Any) -> Any:
+                operating.cancel(bench.ctx, job_id)
+                return Unsent("ConnectionRefused")
+
+        bench.provider.creates = CancelsMeanwhile([None])
+        create(job_id)
+        assert bench.state(job_id) is State.CANCELLED
+
+    def test_what_has_ended_can_not_be_cancelled(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        operating.cancel(bench.ctx, job_id)
+        with pytest.raises(NotPossible, match="ended already"):
+            operating.cancel(bench.ctx, job_id)
+
+
+class TestUncertain:
+    @pytest.mark.parametrize("known", [Running(0.2), FILM, Failed("1027", "no")])
+    def test_a_task_that_the_provider_knows_is_bound_and_goes_on(self, bench: Bench, known: PollAnswer) -> None:
+        job_id = uncertain(bench)
+        bench.provider.polls.append(known)
+        assert operating.bind(bench.ctx, job_id, "found-1").state is State.GENERATING
+        bench.turn("sweep")  # puts it on the timetable
+        bench.provider.polls.append(FILM)
+        bench.look()
+        assert bench.state(job_id) is State.DOWNLOADING
+        assert [row.provider_task_id for row in bench.rows(tables.attempts)] == ["found-1"]
+        assert len(bench.provider.created) == 1
+
+    @pytest.mark.parametrize(
+        ("answer", "sentence"), [(NotFound(), "knows no task"), (LookAgain("HTTP 500"), "did not say")]
+    )
+    def test_a_task_that_the_provider_does_not_confirm_is_not_bound(
+        self, bench: Bench, answer: PollAnswer, sentence: str
+    ) -> None:
+        job_id = uncertain(bench)
+        bench.provider.polls.append(answer)
+        with pytest.raises(NotPossible, match=sentence):
+            operating.bind(bench.ctx, job_id, "found-1")
+        assert bench.state(job_id) is State.UNCERTAIN
+
+    def test_another_jobs_task_is_not_bound(self, bench: Bench) -> None:
+        other = bench.generating()
+        job_id = uncertain(bench)
+        with pytest.raises(NotPossible, match=f"that of job {other}"):
+            operating.bind(bench.ctx, job_id, "task-1")
+
+    def test_written_off_as_paid_it_is_charged_as_an_estimate_and_as_unpaid_not_at_all(self, bench: Bench) -> None:
+        paid, unpaid = uncertain(bench), uncertain(bench)
+        assert operating.write_off(bench.ctx, paid, Decimal("0.30")).state is State.FAILED
+        assert operating.write_off(bench.ctx, unpaid, None).state is State.FAILED
+        (charge,) = bench.rows(tables.charges)
+        assert (charge.job_id, charge.amount_usd, charge.estimated) == (paid, Decimal("0.30"), True)
+
+    def test_an_id_that_comes_after_the_write_off_replaces_the_estimate_by_the_price(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        (attempt,) = bench.rows(tables.attempts)
+        operating.write_off(bench.ctx, job_id, Decimal("0.30"))
+        late = Answer(job_id, attempt.id, "main", judge(Accepted("late-1"), 1, 1))
+        assert answering.commit_answer(bench.ctx, late) is None
+        self._let_strays_fall_due(bench)
+        bench.provider.polls.append(FILM)
+        bench.turn("sweep")
+        assert amounts(bench) == {"late-1": Decimal("0.28")}
+        assert bench.state(job_id) is State.FAILED
+
+    @staticmethod
+    def _let_strays_fall_due(bench: Bench) -> None:
+        with bench.ctx.ledger.begin() as tx:
+            table = tables.attempts
+            past = tx.now - timedelta(seconds=1)
+            tx.execute(sa.update(table).where(table.c.settle_at.is_not(None)).values(settle_at=past))
+
+    def test_created_anew_both_tasks_are_paid_for_when_the_first_turns_up(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        (first,) = bench.rows(tables.attempts)
+        assert operating.create_anew(bench.ctx, job_id).state is State.QUEUED
+        bench.turn("admit")
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+        answering.commit_answer(bench.ctx, Answer(job_id, first.id, "main", judge(Accepted("late-1"), 1, 1)))
+        self._let_strays_fall_due(bench)
+        bench.provider.polls += [Running(0.4)]
+        bench.turn("sweep")
+        assert amounts(bench) == {}
+        self._let_strays_fall_due(bench)
+        bench.provider.polls += [FILM]
+        bench.turn("sweep")
+        assert amounts(bench) == {"late-1": Decimal("0.28")}
+        bench.provider.polls += [FILM]
+        bench.look()
+        operating.cancel(bench.ctx, job_id)
+        assert amounts(bench) == {"late-1": Decimal("0.28"), "task-2": Decimal("0.28")}
+        view = bench.view(job_id)
+        assert view is not None
+        assert view.charged_usd == Decimal("0.56")
+        assert view.created_anew == 1
+
+    def test_an_id_that_comes_before_the_new_create_makes_it_needless(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        (first,) = bench.rows(tables.attempts)
+        operating.create_anew(bench.ctx, job_id)
+        bench.turn("admit")
+        answering.commit_answer(bench.ctx, Answer(job_id, first.id, "main", judge(Accepted("late-1"), 1, 1)))
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+        assert len(bench.provider.created) == 1
+
+    def test_by_default_it_is_held_for_good(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        self._age(bench)
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.UNCERTAIN
+
+    def test_the_policy_that_accepts_to_pay_twice_creates_anew_as_often_as_it_says(self, bench: Bench) -> None:
+        bench = with_policy(bench, uncertain=DoubtPolicy(retry_after_s=60, max_extra=1))
+        job_id = uncertain(bench)
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.UNCERTAIN  # not yet
+        self._age(bench)
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.QUEUED
+        bench.turn("admit")
+        bench.provider.creates.append(Unknown("ReadTimeout"))
+        create(job_id)
+        self._age(bench)
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.UNCERTAIN
+        assert len(bench.provider.created) == 2
+
+    @staticmethod
+    def _age(bench: Bench) -> None:
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(changed_at=tx.now - timedelta(hours=1)))
+
+    @pytest.mark.parametrize(
+        ("late", "state"), [(Unsent("ConnectTimeout"), State.QUEUED), (Rejected("2013", "bad"), State.FAILED)]
+    )
+    def test_a_definite_answer_counts_however_late_it_comes(self, bench: Bench, late: Any, state: State) -> None:
+        job_id = uncertain(bench)
+        (attempt,) = bench.rows(tables.attempts)
+        answering.commit_answer(bench.ctx, Answer(job_id, attempt.id, "main", judge(late, 1, 1)))
+        assert bench.state(job_id) is state
+
+
+class TestLost:
+    def test_a_task_that_is_not_found_for_too_long_parks_the_job_and_keeps_its_id(self, bench: Bench) -> None:
+        bench = with_policy(bench, poll=PollPolicy(first_s=0, interval_s=0.01, lost_after_s=0.0))
+        job_id = bench.generating()
+        bench.provider.polls += [NotFound(), NotFound()]
+        bench.look()
+        assert bench.state(job_id) is State.GENERATING  # the first one only begins the grace
+        bench.look()
+        assert bench.state(job_id) is State.UNCERTAIN
+        (row,) = bench.rows(tables.jobs)
+        assert row.provider_task_id == "task-1"
+
+    def test_a_look_that_finds_the_task_begins_the_grace_anew(self, bench: Bench) -> None:
+        bench = with_policy(bench, poll=PollPolicy(first_s=0, interval_s=0.01, lost_after_s=0.0))
+        job_id = bench.generating()
+        bench.provider.polls += [NotFound(), Running(0.1), NotFound()]
+        for _ in range(3):
+            bench.look()
+        assert bench.state(job_id) is State.GENERATING
+
+    def test_reconcile_finds_it_again(self, bench: Bench) -> None:
+        bench = with_policy(bench, poll=PollPolicy(first_s=0, interval_s=0.01, lost_after_s=0.0))
+        job_id = bench.generating()
+        bench.provider.polls += [NotFound(), NotFound()]
+        bench.look()
+        bench.look()
+        bench.provider.polls += [Running(0.5)]
+        (difference,) = reconcile(bench.ctx).differences
+        assert (difference.job_id, difference.provider) == (job_id, "in progress")
+        bench.provider.polls += [Running(0.5), Running(0.5)]
+        assert reconcile(bench.ctx, mend=True).differences[0].mended
+        assert bench.state(job_id) is State.GENERATING
+
+
+class TestRetry:
+    def test_a_failed_download_is_downloaded_again_and_never_created_or_charged_again(self, bench: Bench) -> None:
+        job_id = failed_download(bench)
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+        assert operating.retry(bench.ctx, job_id).state is State.DOWNLOADING
+        bench.turn("sweep")
+        assert bench.messages("finish") >= 1
+        assert len(bench.provider.created) == 1
+        operating.cancel(bench.ctx, job_id)
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+
+    def test_a_job_that_was_refused_is_queued_again(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        bench.turn("admit")
+        bench.provider.creates.append(Rejected("2013", "bad parameters"))
+        create(job_id)
+        assert operating.retry(bench.ctx, job_id).state is State.QUEUED
+        (row,) = bench.rows(tables.jobs)
+        assert row.error_code is None
+
+    def test_a_job_that_the_provider_failed_is_created_again_only_when_asked_for(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        bench.provider.polls.append(Failed("010004095", "no"))
+        bench.look()
+        with pytest.raises(NotPossible, match="costs again"):
+            operating.retry(bench.ctx, job_id)
+        assert operating.retry(bench.ctx, job_id, anew=True).state is State.QUEUED
+        bench.turn("admit")
+        create(job_id)
+        assert [row.provider_task_id for row in bench.rows(tables.attempts)] == ["task-1", "task-2"]
+
+    def test_what_was_written_off_is_created_again_only_when_asked_for(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        operating.write_off(bench.ctx, job_id, None)
+        with pytest.raises(NotPossible, match="costs again"):
+            operating.retry(bench.ctx, job_id)
+
+    def test_what_has_not_failed_is_not_retried(self, bench: Bench) -> None:
+        with pytest.raises(NotPossible, match="has not failed"):
+            operating.retry(bench.ctx, bench.submit())
+        with pytest.raises(NotPossible, match="there is no job"):
+            operating.retry(bench.ctx, "nobody")
+
+
+class TestPoison:
+    def die(self, bench: Bench, job_id: str, state: State) -> None:
+        """A worker claims the job and is never heard of again."""
+        from tasks.ledger.jobs import claim
+
+        with bench.ctx.ledger.begin() as tx:
+            assert claim(tx, job_id, state, 5) is not None
+        bench.lapse()
+        bench.turn("sweep")
+
+    def test_a_film_that_kills_three_workers_is_parked_and_paid_for(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        for _ in range(3):
+            self.die(bench, job_id, State.DOWNLOADING)
+        download(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.error_code, row.error_stage) == ("failed", "worker_killed", "downloading")
+        assert amounts(bench) == {"task-1": Decimal("0.28")}
+        assert operating.retry(bench.ctx, job_id).deaths == 0
+
+    def test_a_request_that_kills_three_workers_is_parked_unsent(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        bench.turn("admit")
+        for _ in range(3):
+            self.die(bench, job_id, State.ADMITTED)
+        create(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.error_code) == ("failed", "worker_killed")
+        assert bench.provider.created == []
+
+    def test_a_try_that_was_given_back_is_no_death(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        for _ in range(4):
+            download(job_id)  # refused connection: given back
+            bench.lapse()
+        (row,) = bench.rows(tables.jobs)
+        assert (row.deaths, row.tries, row.state) == (0, 4, "downloading")
+
+
+class TestReconcile:
+    def test_an_estimate_is_corrected_once_the_provider_names_the_price(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        operating.cancel(bench.ctx, job_id)
+        bench.provider.polls.append(Completed((), Usage(None)))
+        bench.look()
+        assert [row.estimated for row in bench.rows(tables.charges)] == [True]
+        later = Completed((), Usage(Decimal("0.25"), raw={"cost": "0.25"}))
+        bench.provider.polls.append(later)
+        (difference,) = reconcile(bench.ctx).differences
+        assert difference.missing_usd == Decimal("-0.03")
+        bench.provider.polls.append(later)
+        reconcile(bench.ctx, mend=True)
+        assert [(row.amount_usd, row.estimated) for row in bench.rows(tables.charges)] == [(Decimal("0.25"), False)]
+        assert reconcile(bench.ctx).differences == ()
+
+    def test_a_failure_that_was_charged_after_all_is_found_and_charged(self, bench: Bench) -> None:
+        bench.generating()
+        bench.provider.polls.append(Failed("010004095", "no"))
+        bench.look()
+        assert amounts(bench) == {}
+        bench.provider.polls += [Failed("010004095", "no", Usage(Decimal("0.10")))] * 2
+        assert [each.missing_usd for each in reconcile(bench.ctx).differences] == [Decimal("0.10")]
+        reconcile(bench.ctx, mend=True)
+        assert amounts(bench) == {"task-1": Decimal("0.10")}
+
+    def test_ledger_and_provider_that_agree_have_no_difference(self, bench: Bench) -> None:
+        bench.generating()
+        compared = reconcile(bench.ctx)
+        assert (compared.asked, compared.differences) == (1, ())
+
+
+class TestCommands:
+    def command(self, bench: Bench, **fields: str) -> None:
+        bench.ctx.pulse.redis.xadd(keys.COMMANDS, {"v": "1", **fields})
+
+    def test_a_producers_cancel_is_done_by_the_lane(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        self.command(bench, command="cancel", job=job_id)
+        bench.turn("accept")  # makes the group
+        bench.turn("accept")
+        assert bench.state(job_id) is State.CANCELLED
+        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
+
+    def test_a_command_that_overtook_its_request_waits_for_it(self, bench: Bench) -> None:
+        bench.turn("accept")
+        self.command(bench, command="cancel", job="job-1")
+        bench.turn("accept")
+        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 1
+        bench.enter({"job": "job-1", "request": f'{{"model": "minimax_hailuo_02_i2v", "first_frame_image": "{URL}"}}'})
+        bench.turn("accept")
+        bench.turn("accept")
+        assert bench.state("job-1") is State.CANCELLED
+
+    def test_a_command_that_can_not_be_done_is_put_aside_with_its_reason(self, bench: Bench) -> None:
+        job_id = bench.submit()
+        bench.turn("accept")
+        self.command(bench, command="retry", job=job_id)
+        self.command(bench, command="explode", job=job_id)
+        bench.turn("accept")
+        reasons = sorted(row.reason for row in bench.rows(tables.rejected))
+        assert ["command: form 1" in reasons[0], "has not failed" in reasons[1]] == [True, True]
+        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
+
+
+def test_a_completed_answer_is_what_counts_however_it_is_refreshed(bench: Bench) -> None:
+    job_id = downloading(bench)
+    for _ in range(2):
+        bench.provider.polls.append(Completed((OUTPUT,), Usage(None)))
+        download(job_id)
+        bench.lapse()
+    operating.cancel(bench.ctx, job_id)
+    assert amounts(bench) == {"task-1": DONE.usage.cost_usd}
