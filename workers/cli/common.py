@@ -23,6 +23,7 @@ from tasks.ledger import Ledger, Transaction, reports
 from tasks.ledger.migrate import check
 from workers.cli.exits import FAILED, UNCONFIGURED, Failure
 from workers.folderlock import LOCK_NAME, FolderLock
+from workers.logs import configure_logs
 from workers.runtime import build, open_ledger
 from workers.settings import Settings, read_settings
 
@@ -135,6 +136,7 @@ def opened_ledger(read: Settings) -> Iterator[Ledger]:
 @contextlib.contextmanager
 def opened_context(read: Settings) -> Iterator[Context]:
     """Everything that tasks work with, for a command that does what tasks do. Raises as `opened_ledger` does."""
+    configure_logs("WARNING", "console")  # standard output is the command's own
     with opened_ledger(read):
         ctx = build(read)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -27,7 +28,7 @@ from tasks.domain.answers import (
 )
 from tasks.domain.creating import Verdict, judge
 from tasks.domain.finishing import ExpectedFilm, GiveUp, TryAgain, expected_film, retry_or_give_up
-from tasks.domain.looking import Fail, FinalAnswer, Finish, PollAgain, decide
+from tasks.domain.looking import Fail, FinalAnswer, Finish, Lose, PollAgain, decide
 from tasks.domain.polling import PollPolicy, next_look_s
 from tasks.domain.prices import Price, price_of
 from tasks.domain.transitions import Event
@@ -123,6 +124,23 @@ class TestLooking:
     )
     def test_what_is_not_final_is_looked_at_again(self, answer: PollAnswer, decision: PollAgain) -> None:
         assert decide(answer, POLICY, age_s=20, polls=2, spread=0.5) == decision
+
+    def test_silence_slows_the_looks_down_until_something_is_said(self) -> None:
+        policy = replace(POLICY, interval_s=5, overdue_interval_s=60, jitter=0.0)
+        silence = [decide(LookAgain("HTTP 500"), policy, age_s=20, polls=9, spread=0, misses=n) for n in range(7)]
+        assert [each.delay_s for each in silence if isinstance(each, PollAgain)] == [5, 10, 20, 40, 60, 60, 60]
+        assert [each.misses for each in silence if isinstance(each, PollAgain)] == [1, 2, 3, 4, 5, 6, 7]
+        assert decide(Running(0.5), policy, age_s=20, polls=9, spread=0, misses=6) == PollAgain(5, 0.5)
+
+    def test_that_there_is_no_such_task_is_believed_only_after_the_grace(self) -> None:
+        policy = replace(POLICY, lost_after_s=900)
+        assert isinstance(decide(NotFound(), policy, age_s=5000, polls=9, spread=0, missing_s=None), PollAgain)
+        assert isinstance(decide(NotFound(), policy, age_s=5000, polls=9, spread=0, missing_s=899.0), PollAgain)
+        assert decide(NotFound(), policy, age_s=5000, polls=9, spread=0, missing_s=900.0) == Lose()
+
+    def test_nothing_but_a_404_loses_a_task(self) -> None:
+        answer = decide(LookAgain("HTTP 500"), POLICY, age_s=10**6, polls=9, spread=0, misses=50, missing_s=10**6)
+        assert isinstance(answer, PollAgain)
 
     def test_only_the_providers_own_word_ends_a_job(self) -> None:
         done, failed = Completed(()), Failed("010004095", "no")
