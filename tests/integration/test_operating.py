@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import tasks.create
 from schemas import keys
 from schemas.jobs import State
-from tasks import answering, operating
+from tasks import answering, context, operating
 from tasks.create import create
 from tasks.domain.answers import (
     Accepted,
@@ -78,7 +79,9 @@ def amounts(bench: Bench) -> dict[str, Decimal]:
 
 def with_policy(bench: Bench, **changes: Any) -> Bench:
     changed: Policy = replace(bench.ctx.policy, **changes)
-    return replace(bench, ctx=replace(bench.ctx, policy=changed))
+    ctx = replace(bench.ctx, policy=changed)
+    context.install(lambda: ctx)
+    return replace(bench, ctx=ctx)
 
 
 class TestCancel:
@@ -393,6 +396,84 @@ class TestPoison:
             bench.lapse()
         (row,) = bench.rows(tables.jobs)
         assert (row.deaths, row.tries, row.state) == (0, 4, "downloading")
+
+
+class TestLateAnswers:
+    def admitted(self, bench: Bench) -> str:
+        job_id = bench.submit()
+        bench.turn("admit")
+        return job_id
+
+    def test_a_worker_that_slept_after_its_commit_sends_nothing(self, bench: Bench) -> None:
+        bench = with_policy(bench, create_start_s=-1.0)
+        job_id = self.admitted(bench)
+        create(job_id)
+        assert bench.provider.created == []
+        assert bench.state(job_id) is State.QUEUED
+        assert [row.outcome for row in bench.rows(tables.attempts)] == ["unsent"]
+
+    def test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.admitted(bench)
+        with monkeypatch.context() as broken:
+            broken.setattr(tasks.create, "commit_answer", _away)
+            create(job_id)
+        assert bench.state(job_id) is State.CREATING
+        assert bench.ctx.spool.waiting() == 1
+        assert answering.replay(bench.ctx) == 1
+        assert bench.state(job_id) is State.GENERATING
+        assert (bench.ctx.spool.waiting(), len(bench.provider.created)) == (0, 1)
+
+    def test_a_spooled_answer_counts_after_its_job_was_parked(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = self.admitted(bench)
+        with monkeypatch.context() as broken:
+            broken.setattr(tasks.create, "commit_answer", _away)
+            create(job_id)
+        bench.lapse()
+        bench.turn("sweep")
+        assert bench.state(job_id) is State.UNCERTAIN
+        answering.replay(bench.ctx)
+        assert bench.state(job_id) is State.GENERATING
+        assert [row.outcome for row in bench.rows(tables.attempts)] == ["accepted"]
+
+    def test_the_spool_waits_while_the_ledger_is_away(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        job_id = self.admitted(bench)
+        monkeypatch.setattr(tasks.create, "commit_answer", _away)
+        create(job_id)
+        monkeypatch.setattr(answering, "commit_answer", _away)
+        assert answering.replay(bench.ctx) == 0
+        assert bench.ctx.spool.waiting() == 1
+
+    def test_what_can_never_be_written_is_set_aside_and_holds_nothing_up(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.generating()  # has task-1
+        job_id = self.admitted(bench)
+        with monkeypatch.context() as broken:
+            broken.setattr(tasks.create, "commit_answer", _away)
+            create(job_id)
+        (attempt,) = [row for row in bench.rows(tables.attempts) if row.job_id == job_id]
+        bench.ctx.spool.keep("0", {"form": "of another version"})
+        bench.ctx.spool.keep("1", Answer(job_id, attempt.id, "main", judge(Accepted("task-1"), 1, 1)).to_json())
+        assert answering.replay(bench.ctx) == 1
+        assert bench.ctx.spool.waiting() == 0
+        assert bench.state(job_id) is State.GENERATING
+
+    def test_an_answer_written_twice_changes_nothing_the_second_time(self, bench: Bench) -> None:
+        job_id = self.admitted(bench)
+        create(job_id)
+        (attempt,) = bench.rows(tables.attempts)
+        before = bench.rows(tables.jobs)
+        answering.commit_answer(bench.ctx, Answer(job_id, attempt.id, "main", judge(Accepted("task-1"), 1, 1)))
+        assert bench.rows(tables.jobs) == before
+        assert [row.settle_at for row in bench.rows(tables.attempts)] == [None]
+
+
+def _away(*_: Any) -> Any:
+    raise sa.exc.OperationalError("COMMIT", None, Exception("server closed the connection"))
 
 
 class TestReconcile:
