@@ -1,6 +1,6 @@
-"""A job as its producer holds it: read its state, follow its events, wait for its end.
+"""A job as its producer holds it: read its state, follow its events, wait for its end, ask for something to be done.
 
-Owns the reading of a job's live view. Refuses to change a job: no time-out and no error here cancels anything.
+Owns the reading of a job's live view. Refuses to change a job by itself: no time-out and no error cancels anything.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from . import keys
-from .errors import JobCancelled, JobFailed, Problem, WaitTimeout
+from .errors import JobCancelled, JobFailed, NotSubmitted, Problem, WaitTimeout
 from .jobs import JobEvent, JobView, State, decode_record
 
 if TYPE_CHECKING:
     from redis.client import PubSub
 
+COMMAND_FORM: Final = "1"
+"""The form of a command entry, so that workers of the next release can tell it from theirs."""
 REREAD_S: Final = 2.0
 """A published view can be missed; the record itself is looked at no later than this."""
 OUTAGE_S: Final = 60.0
@@ -101,6 +103,33 @@ class Handle:
             if view.state is State.FAILED:
                 raise JobFailed(self.id, view.error_code or "unknown", view.error_message or "The job failed.")
         raise JobCancelled(self.id)
+
+    def cancel(self) -> None:
+        """Ask for the job to be cancelled: workers do it within seconds, and the end of the job says so.
+
+        What was not sent yet ends at once and is free. What the provider works on is followed to its end: its cost is
+        recorded, its output not delivered. Raises `NotSubmitted`; asking again is safe.
+        """
+        self._command("cancel")
+
+    def retry(self, *, anew: bool = False) -> None:
+        """Ask for a failed job to be tried again from the stage that failed; it is never created a second time.
+
+        With `anew` it is, which costs again. What makes no sense for the job is put aside by the workers, and the job
+        stays as it is. Raises `NotSubmitted`; asking again is safe, but for `anew`.
+        """
+        self._command("retry", anew="1" if anew else "0")
+
+    def _command(self, word: str, **more: str) -> None:
+        fields: dict[Any, Any] = {"v": COMMAND_FORM, "command": word, "job": self.id, **more}
+        try:
+            self._redis.xadd(keys.COMMANDS, fields)
+        except redis.ResponseError as error:
+            reason = str(error).partition(" ")[0]
+            raise NotSubmitted(f"Redis refused to {word} job {self.id} ({reason})", unknown=False) from None
+        except redis.RedisError as error:
+            reason = type(error).__name__
+            raise NotSubmitted(f"Redis did not confirm that job {self.id} is asked to {word} ({reason})") from error
 
     def _views(self, timeout: float | None) -> Iterator[JobView]:
         """The job's views until a terminal one, some of them repeatedly. Raises `WaitTimeout`."""

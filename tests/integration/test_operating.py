@@ -12,7 +12,9 @@ import sqlalchemy as sa
 
 import tasks.create
 from schemas import keys
+from schemas.errors import NotSubmitted
 from schemas.jobs import State
+from schemas.producer import Producer
 from tasks import answering, context, operating
 from tasks.create import create
 from tasks.domain.answers import (
@@ -519,6 +521,24 @@ class TestCommands:
         bench.turn("accept")
         assert bench.state(job_id) is State.CANCELLED
         assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
+
+    def test_a_handle_cancels_and_retries(self, bench: Bench) -> None:
+        bench.turn("accept")  # makes the group
+        job_id = bench.submit()
+        bench.turn("admit")
+        bench.provider.creates.append(Rejected("2013", "bad parameters"))
+        create(job_id)
+        handle = bench.producer.handle(job_id)
+        handle.retry()
+        bench.turn("accept")
+        assert handle.state is State.QUEUED
+        handle.cancel()
+        bench.turn("accept")
+        assert handle.state is State.CANCELLED
+
+    def test_a_command_that_redis_does_not_take_is_told_as_such(self) -> None:
+        with Producer("redis://127.0.0.1:1/0") as producer, pytest.raises(NotSubmitted, match="did not confirm"):
+            producer.handle("job-1").cancel()
 
     def test_a_command_that_overtook_its_request_waits_for_it(self, bench: Bench) -> None:
         bench.turn("accept")
