@@ -14,6 +14,7 @@ import structlog
 from schemas.errors import Problem, RequestInvalid
 from schemas.images import ImageRef
 from schemas.jobs import JobView, State
+from schemas.keys import idempotency
 from schemas.requests import GenerationRequest, parse_request
 from tasks.commands import obey
 from tasks.context import Context
@@ -38,11 +39,15 @@ _CONFLICT: Final = "job: this id belongs to an earlier, different request (the s
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An entry that can't become a job, and why. `reason` names field and rule, never a prompt or an image."""
+    """An entry that can't become a job, and why. `reason` names field and rule, never a prompt or an image.
+
+    `idempotency`: the Redis key of the record that has the producer's next try taken for a repetition.
+    """
 
     entry: StreamEntry
     job_id: str | None
     reason: str
+    idempotency: str | None = None
 
 
 @lane("accept")
@@ -66,7 +71,9 @@ def accept(ctx: Context) -> float:
     # They are in the store by now; an entry still to come that names one of them finds it there.
     ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in _stored_images(job.request)})
     ctx.show([*accepted, *known])
-    ctx.publish([_refused_view(each) for each in refused if each.job_id and each.job_id not in known])
+    unborn = [each for each in refused if each.job_id and each.job_id not in known]
+    ctx.pulse.intake.forget([each.idempotency for each in unborn if each.idempotency])
+    ctx.publish([_refused_view(each) for each in unborn])
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
     log.info("requests_accepted", accepted=len(accepted), known=len(again), put_aside=len(refused))
@@ -104,11 +111,14 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         return Refused(entry, None, "job: up to 64 letters, digits, '-' and '_' are needed")
     if entry.fields.get("v", b"1") != b"1":
         return Refused(entry, job_id, "v: this version reads form 1 only; upgrade the workers")
+    record = None
     try:
-        request, blobs = parse_request(json.loads(entry.fields.get("request", b"")), stored_inputs=True).detached()
+        raw = json.loads(entry.fields.get("request", b""))
+        record = _idempotency_record(raw)
+        request, blobs = parse_request(raw, stored_inputs=True).detached()
         _keep_inputs(ctx, request, blobs)
     except RequestInvalid as error:
-        return Refused(entry, job_id, str(error))
+        return Refused(entry, job_id, str(error), record)
     except (OSError, PulseError):
         raise  # ours, not the entry's: it stays in the stream
     except Exception as error:
@@ -116,6 +126,11 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         log.exception("request_unreadable", entry=entry.id, job_id=job_id)
         return Refused(entry, job_id, f"request: can't be read ({type(error).__name__})")
     return _new_job(job_id, request)
+
+
+def _idempotency_record(raw: Any) -> str | None:
+    key = raw.get("idempotency_key") if isinstance(raw, dict) else None
+    return idempotency(str(raw.get("tenant", "default")), key) if isinstance(key, str) else None
 
 
 def _keep_inputs(ctx: Context, request: GenerationRequest, blobs: Mapping[str, bytes]) -> None:

@@ -81,6 +81,11 @@ class Intake:
         seconds, _ = self._redis.time()
         return float(seconds) - int(entry.id.partition("-")[0]) / 1000 > _OLD_S
 
+    def forget(self, records: Sequence[str]) -> None:
+        """Drop idempotency records of requests that became no job, so that the same key can be submitted again."""
+        if records:
+            self._redis.unlink(*records)
+
     def input(self, sha256: str) -> bytes | None:
         """The bytes of an input image; `None` when Redis does not hold it (any more)."""
         blob = self._redis.get(input_blob(sha256))

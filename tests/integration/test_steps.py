@@ -75,6 +75,18 @@ class TestAccept:
         assert view is not None
         assert (view.state, view.error_code) == (State.FAILED, "request_refused")
 
+    def test_what_was_put_aside_can_be_submitted_again_under_its_key(self, bench: Bench) -> None:
+        request = {"model": MODEL, "first_frame_image": data_url(picture()), "idempotency_key": "order-7"}
+        handle = bench.producer.submit(**request)
+        for blob in bench.ctx.pulse.redis.scan_iter(f"{keys.PREFIX}input:*"):
+            bench.ctx.pulse.redis.delete(blob)  # Redis came back without its last second
+        bench.turn("accept")
+        assert len(bench.rows(tables.rejected)) == 1
+        again = bench.producer.submit(**request)
+        bench.turn("accept")
+        assert again.id == handle.id
+        assert bench.state(again.id) is State.QUEUED
+
     def test_the_same_entry_twice_is_one_job(self, bench: Bench) -> None:
         entry = {"job": "job-1", "request": json.dumps({"model": MODEL, "first_frame_image": URL})}
         for _ in range(2):
