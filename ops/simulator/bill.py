@@ -21,7 +21,8 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Create:
-    """One accepted create. `key` is the alias of the key that pays; `at` is aware, UTC."""
+    """One accepted create. `key` is the alias of the key that pays; `at` is aware, UTC; `fingerprint` is `None` on a
+    bill that was written without."""
 
     task: str
     key: str
@@ -29,6 +30,7 @@ class Create:
     model: str
     resolution: str
     duration_s: int
+    fingerprint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,12 @@ def key_alias(key: str) -> str:
     return "key-" + hashlib.sha256(key.encode()).hexdigest()[:10]
 
 
+def fingerprint_of(params: Mapping[str, Any]) -> str:
+    """By what a create is found again without a look at its prompt: SHA-256 (hex) of its decoded `params`, written as
+    ASCII JSON with sorted keys and no spaces. Creates with the same parameters have the same one."""
+    return hashlib.sha256(json.dumps(params, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def read_bill(path: Path) -> Bill:
     """The bill in a file; an empty one when there is no file. A last line cut short by a crash is passed over: its
     answer was never sent. Raises `ValueError` for any other unreadable line."""
@@ -81,7 +89,8 @@ def read_bill(path: Path) -> Bill:
         task = entry["task"]
         if entry["kind"] == "create":
             at = datetime.fromisoformat(entry["at"])
-            creates.append(Create(task, entry["key"], at, entry["model"], entry["resolution"], entry["duration"]))
+            ordered = (entry["model"], entry["resolution"], entry["duration"])
+            creates.append(Create(task, entry["key"], at, *ordered, entry.get("fingerprint")))
         elif entry["kind"] == "price":
             cost_usd = Decimal(entry["cost_usd"])
             prices.append(Price(task, cost_usd))
@@ -108,10 +117,12 @@ class BillWriter:
         self._written: asyncio.Future[None] | None = None
         self._busy: asyncio.Task[None] | None = None
 
-    async def create(self, *, task: str, key: str, model: str, resolution: str, duration_s: int) -> None:
+    async def create(
+        self, *, task: str, key: str, model: str, resolution: str, duration_s: int, fingerprint: str
+    ) -> None:
         """Writes that a create was accepted. Returns when the line is on disk."""
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        about = {"model": model, "resolution": resolution, "duration": duration_s}
+        about = {"model": model, "resolution": resolution, "duration": duration_s, "fingerprint": fingerprint}
         await self._append({"kind": "create", "task": task, "key": key, "at": at, **about})
 
     async def price(self, task: str, cost_usd: Decimal) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any, Final
@@ -38,6 +38,11 @@ class Reset:
 
 
 @dataclass(frozen=True, slots=True)
+class Hangup:
+    """The connection is closed in good order (FIN): no answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class Silence:
     """No answer, for as long as the client keeps the connection."""
 
@@ -59,7 +64,23 @@ class Drip:
     pause_s: float = 0.5
 
 
-Answer = Reply | Reset | Silence | Truncated | Drip
+@dataclass(frozen=True, slots=True)
+class Endless:
+    """`reply` with a body that starts anew for as long as the client takes it: in chunks, or without any framing."""
+
+    reply: Reply
+    chunked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """A redirect to `location`, or without one back to the very address that was asked."""
+
+    location: str | None = None
+    status: int = 302
+
+
+Answer = Reply | Reset | Hangup | Silence | Truncated | Drip | Endless | Redirect
 
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
@@ -85,6 +106,8 @@ def send_reply(request: HTTPServerRequest, reply: Reply) -> None:
 
 async def send(request: HTTPServerRequest, answer: Answer) -> None:
     """Does what `answer` says. A client that leaves meanwhile is no error."""
+    if isinstance(answer, Redirect):
+        answer = Reply(answer.status, b"", headers={"Location": answer.location or request.uri or "/"})
     if isinstance(answer, Reply):
         send_reply(request, answer)
         return
@@ -95,19 +118,30 @@ async def send(request: HTTPServerRequest, answer: Answer) -> None:
             stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif isinstance(answer, Silence):
             await stream.read_until_close()
-        elif isinstance(answer, Truncated):
-            body = answer.reply.body
-            await stream.write(_raw_head(answer.reply) + body[: int(len(body) * answer.keep)])
-        else:
-            await stream.write(_raw_head(answer.reply))
-            body = answer.reply.body
-            for at in range(0, len(body), answer.step_bytes):
-                await asyncio.sleep(answer.pause_s)
-                await stream.write(body[at : at + answer.step_bytes])
+        elif not isinstance(answer, Hangup):
+            async for piece in _pieces(answer):
+                await stream.write(piece)  # waits until the client has taken it
     except StreamClosedError:
         pass
     finally:
         stream.close()
+
+
+async def _pieces(answer: Truncated | Drip | Endless) -> AsyncIterator[bytes]:
+    """All that goes out, in the pieces and at the pace of this answer."""
+    body = answer.reply.body
+    if isinstance(answer, Truncated):
+        yield _raw_head(answer.reply) + body[: int(len(body) * answer.keep)]
+    elif isinstance(answer, Drip):
+        yield _raw_head(answer.reply)
+        for at in range(0, len(body), answer.step_bytes):
+            await asyncio.sleep(answer.pause_s)
+            yield body[at : at + answer.step_bytes]
+    else:
+        yield _raw_head(answer.reply, "Transfer-Encoding: chunked\r\n" if answer.chunked else "")
+        piece = body or b"\0"
+        while True:
+            yield b"%x\r\n%b\r\n" % (len(piece), piece) if answer.chunked else piece
 
 
 def connection_of(request: HTTPServerRequest) -> HTTP1Connection:
@@ -122,7 +156,9 @@ def _phrase(status: int) -> str:
     return responses.get(status, "Unknown")  # gateways also send numbers that no standard names
 
 
-def _raw_head(reply: Reply) -> bytes:
+def _raw_head(reply: Reply, framing: str | None = None) -> bytes:
+    if framing is None:
+        framing = f"Content-Length: {len(reply.body)}\r\n"
     lines = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}", f"Content-Type: {reply.content_type}"]
-    lines += [f"Content-Length: {len(reply.body)}", *(f"{name}: {value}" for name, value in reply.headers.items())]
-    return ("\r\n".join(lines) + "\r\nConnection: close\r\n\r\n").encode("latin-1")
+    lines += [f"{name}: {value}" for name, value in reply.headers.items()]
+    return ("\r\n".join(lines) + f"\r\n{framing}Connection: close\r\n\r\n").encode("latin-1")

@@ -6,13 +6,16 @@ holds the whole file finds it there. Refuses links that are wrong or expired.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from dataclasses import dataclass, replace
+from email.utils import formatdate
 from typing import Final
 
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
 
-from .exchange import Reply, connection_of, json_reply, send, write_head
+from .exchange import Redirect, Reply, connection_of, json_reply, send, write_head
 from .faults import FAULTS
 from .provider import Provider
 from .tasks import OutputFile, Task
@@ -34,41 +37,85 @@ async def serve(provider: Provider, request: HTTPServerRequest) -> None:
     if task is None or index is None or not files[index].path.exists():
         raise Refused("NoSuchKey", status=404)
     provider.counts["downloads"] += 1
-    fault = task.plan.output.fault
-    if fault and task.output_faults < task.plan.output.fault_times:
-        task.output_faults += 1
+    part = _part(request, files[index], task.plan.output.ranges == "served")
+    fault = task.next_output_fault() if request.method == "GET" else None
+    if fault is not None:
         provider.counts[f"fault.{fault}"] += 1
-        whole = Reply(200, files[index].path.read_bytes(), files[index].content_type)
-        await send(request, FAULTS[fault].bend(whole))
+        answer = FAULTS[fault].bend(part.reply(await asyncio.to_thread(part.read)))
+        if isinstance(answer, Redirect) and task.plan.output.redirect_to:
+            answer = replace(answer, location=task.plan.output.redirect_to)
+        await send(request, answer)
         return
     try:
-        await _send_file(provider, request, task, index, files[index])
+        await _send_file(provider, request, task, index, part)
     except StreamClosedError:
         provider.counts["downloads_broken_off"] += 1
 
 
-async def _send_file(provider: Provider, request: HTTPServerRequest, task: Task, index: int, file: OutputFile) -> None:
-    size_bytes = file.path.stat().st_size
-    headers = {"Accept-Ranges": "bytes"}
-    span = _span(request.headers.get("Range"), size_bytes)
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What of a file an answer holds: the bytes from `start` up to `stop`."""
+
+    file: OutputFile
+    size_bytes: int
+    status: int
+    start: int
+    stop: int
+    headers: dict[str, str]
+
+    @property
+    def whole(self) -> bool:
+        return self.stop - self.start == self.size_bytes
+
+    def reply(self, body: bytes = b"") -> Reply:
+        return Reply(self.status, body, self.file.content_type, self.headers)
+
+    def read(self) -> bytes:
+        with self.file.path.open("rb") as source:
+            source.seek(self.start)
+            return source.read(self.stop - self.start)
+
+
+def _part(request: HTTPServerRequest, file: OutputFile, ranges: bool) -> _Part:
+    """What a request is to get. A range of a file that has changed since is the whole of it (`If-Range`, RFC 9110)."""
+    about = file.path.stat()
+    size_bytes = about.st_size
+    # A file is named by all that its film is made of, so that its name, kind and size tell one content from another.
+    headers = {
+        "ETag": f'"{file.path.stem[:32]}{file.path.suffix}-{size_bytes:x}"',
+        "Last-Modified": formatdate(about.st_mtime, usegmt=True),
+    }
+    if not ranges:
+        return _Part(file, size_bytes, 200, 0, size_bytes, headers)
+    headers["Accept-Ranges"] = "bytes"
+    asked, condition = request.headers.get("Range"), request.headers.get("If-Range")
+    if condition is not None and condition.strip() not in (headers["ETag"], headers["Last-Modified"]):
+        asked = None
+    span = _span(asked, size_bytes)
     if span is None:
-        await send(request, json_reply(416, {"message": "InvalidRange"}, {"Content-Range": f"bytes */{size_bytes}"}))
-        return
+        return _Part(file, size_bytes, 416, 0, 0, {"Content-Range": f"bytes */{size_bytes}"})
     start, stop = span
-    status = 200
-    if request.headers.get("Range") and stop - start < size_bytes:
-        status, headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size_bytes}"
+    if stop - start == size_bytes:
+        return _Part(file, size_bytes, 200, 0, size_bytes, headers)
+    headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size_bytes}"
+    return _Part(file, size_bytes, 206, start, stop, headers)
+
+
+async def _send_file(provider: Provider, request: HTTPServerRequest, task: Task, index: int, part: _Part) -> None:
+    if part.status == 416:
+        await send(request, json_reply(416, {"message": "InvalidRange"}, part.headers))
+        return
     connection = connection_of(request)
-    write_head(request, Reply(status, b"", file.content_type, headers), stop - start)
+    write_head(request, part.reply(), part.stop - part.start)
     if request.method != "HEAD":
-        with file.path.open("rb") as source:
-            source.seek(start)
-            left = stop - start
+        with part.file.path.open("rb") as source:
+            source.seek(part.start)
+            left = part.stop - part.start
             while left:
                 piece = source.read(min(PIECE_BYTES, left))
                 left -= len(piece)
-                if left == 0 and stop - start == size_bytes:
-                    await provider.bill.delivery(task.id, index, size_bytes)
+                if left == 0 and part.whole:
+                    await provider.bill.delivery(task.id, index, part.size_bytes)
                     provider.counts["deliveries"] += 1
                 await connection.write(piece)
     connection.finish()

@@ -51,13 +51,13 @@ class Outside:
             raise NotFetched(f"{name} could not be fetched or used ({type(error).__name__})") from error
         return response.body
 
-    async def post(self, url: str, body: dict[str, Any]) -> Any:
+    async def post(self, url: str, body: bytes) -> Any:
         """POSTs JSON to a callback URL: the decoded answer, or `None` when it is not a 2xx with JSON in time."""
         try:
             response = await self._client.fetch(
                 url,
                 method="POST",
-                body=json.dumps(body),
+                body=body,
                 headers={"Content-Type": "application/json"},
                 request_timeout=CALLBACK_TIMEOUT_S,
                 follow_redirects=False,

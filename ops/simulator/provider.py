@@ -18,7 +18,8 @@ from typing import Any, Final
 
 from . import wire
 from .access import Access
-from .bill import Bill, BillWriter
+from .bill import Bill, BillWriter, fingerprint_of
+from .callbacks import Callbacks
 from .exchange import Answer, Reply
 from .faults import FAULTS
 from .films import Film, Films, FilmSpec, RenderStopped
@@ -69,6 +70,7 @@ class Provider:
         self.counts: Counter[str] = Counter()
         self._outside = Outside()
         self._ids = TaskIds()
+        self.callbacks = Callbacks(self._outside, self.links, self.counts, self._ids.next)
         self._accepted = 0
         self._priced: set[str] = set()
         self._running: set[asyncio.Task[None]] = set()
@@ -92,7 +94,7 @@ class Provider:
             if not task.plan.poll.never:
                 self._start(self._live(task, time.monotonic() - task.begun_s))
             if task.order.callback_url and not task.plan.callback.silent:
-                self._start(self._announce_end(task, task.order.callback_url))
+                self._start(self.callbacks.end(task, task.order.callback_url))
 
     async def create(self, key: str, raw: bytes, host: str) -> Answer:
         """Answers a create of `key` (alias). Raises `Refused` or `Throttled`: nothing was created then."""
@@ -104,15 +106,16 @@ class Provider:
         order = read_order(body)
         plan = self.scenario.plan(Call(order.prompt, key, order.model, order.resolution))
         if plan.create.status is not None:
+            self.counts[f"refused.{plan.create.status}"] += 1
             return _scripted_refusal(plan)
         fault = FAULTS[plan.create.fault] if plan.create.fault else None
         if fault:
             self.counts[f"fault.{plan.create.fault}"] += 1
             if not fault.accepts:
                 return fault.bend(Reply(200, b""))
-        if order.callback_url and plan.callback.strict and not await self._challenge(order.callback_url):
+        if order.callback_url and plan.callback.strict and not await self.callbacks.challenge(order.callback_url):
             return wire.refusal(400, "callback challenge failed", plan.create.body)
-        task = await self._accept(key, order, plan, host)
+        task = await self._accept(key, order, plan, host, fingerprint_of(body["input"][0]["params"]))
         if plan.create.finished:
             await task.ended.wait()
             reply = self.poll(task, host)
@@ -120,14 +123,14 @@ class Provider:
             reply = wire.created(task)
         return fault.bend(reply) if fault else reply
 
-    async def _accept(self, key: str, order: Order, plan: Plan, host: str) -> Task:
+    async def _accept(self, key: str, order: Order, plan: Plan, host: str, fingerprint: str) -> Task:
         self._accepted += 1
         latency = plan.poll.latency_s
         if latency is None:
             latency = latency_s(order.resolution, order.duration_s, self.options.seed, self._accepted)
         if plan.create.finished:
             latency = 0.0
-        task = Task(self._ids.next(), key, order, plan, latency, host, time.time(), time.monotonic())
+        task = Task(self._ids.next(), key, order, plan, latency, host, time.time(), time.monotonic(), fingerprint)
         wire.prepare_poll(task)
         # Counted open before the first await, so that no two creates share the last free place.
         self.access.opened(key)
@@ -136,22 +139,33 @@ class Provider:
         # Only the bill makes it an accepted one: a record without its line is passed over at the next start.
         await self.records.keep(task, task.status)
         await self.bill.create(
-            task=task.id, key=key, model=order.model, resolution=order.resolution, duration_s=order.duration_s
+            task=task.id,
+            key=key,
+            model=order.model,
+            resolution=order.resolution,
+            duration_s=order.duration_s,
+            fingerprint=fingerprint,
         )
+        other_id = next(reversed(self.tasks), None)
         self.tasks[task.id] = task
         self.counts["accepted"] += 1
         if not plan.poll.never:
             self._start(self._live(task))
-        if order.callback_url and not plan.callback.silent:
-            self._start(self._announce(task, order.callback_url))
+        url = order.callback_url
+        if url and not plan.callback.silent:
+            if plan.callback.early:
+                await self.callbacks.begin(task, url, other_id)
+                self._start(self.callbacks.end(task, url))
+            else:
+                self._start(self._announce(task, url, other_id))
         return task
 
     def poll(self, task: Task, host: str) -> Reply:
         """The answer to a poll by a client that knows this server as `host`, as it would be without a fault."""
-        if task.status == "in_progress":
+        if task.status == "in_progress" or task.steps_back():
             return Reply(200, wire.running(task, task.progress(time.monotonic(), self.options.speed)))
         body = wire.ended(task, lambda file: self.links.make(host, task.id, file.name))
-        return Reply(200, json.dumps(body).encode())
+        return Reply(200, wire.encoded(body))
 
     async def _live(self, task: Task, lived_s: float = 0.0) -> None:
         """Brings a task to its end: when its time has come, of which `lived_s` real seconds are over, and not before
@@ -205,26 +219,9 @@ class Provider:
         self.counts[status] += 1
         task.ended.set()
 
-    async def _challenge(self, url: str) -> bool:
-        challenge = self._ids.next()
-        answer = await self._outside.post(url, {"challenge": challenge})
-        return isinstance(answer, dict) and answer.get("challenge") == challenge
-
-    async def _announce(self, task: Task, url: str) -> None:
-        if not task.plan.callback.strict:  # a strict one was asked before the task came to be
-            await self._challenge(url)
-        await self._call_back(task, url, "in_progress")
-        await self._announce_end(task, url)
-
-    async def _announce_end(self, task: Task, url: str) -> None:
-        await task.ended.wait()
-        await self._call_back(task, url, task.status)
-
-    async def _call_back(self, task: Task, url: str, status: str) -> None:
-        body = wire.callback(task, status, lambda file: self.links.make(task.host, task.id, file.name))
-        for _ in range(task.plan.callback.copies):
-            await self._outside.post(url, body)
-            self.counts["callbacks"] += 1
+    async def _announce(self, task: Task, url: str, other_id: str | None) -> None:
+        await self.callbacks.begin(task, url, other_id)
+        await self.callbacks.end(task, url)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         running = asyncio.create_task(work)

@@ -49,8 +49,9 @@ class PollPlan:
     metadata: str = "plain"
     words: Mapping[str, str] = field(default_factory=dict)
     progress: str = "fraction"
+    goes_back: int = 0
     fault: str | None = None
-    fault_times: int = 1
+    fault_times: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,11 @@ class OutputPlan:
     duration_s: int | None = None
     resolution: str | None = None
     say_duration: bool = False
+    url: str | None = None
+    ranges: str = "served"
+    redirect_to: str | None = None
     fault: str | None = None
-    fault_times: int = 1
+    fault_times: int | None = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +79,20 @@ class CallbackPlan:
     form: str = "upstream"
     silent: bool = False
     copies: int = 1
+    early: bool = False
+    forged: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that a scenario says about one create. Without a matching rule: all defaults."""
+    """All that a scenario says about one create. Without a matching rule: all defaults. `rules`: those that decided it,
+    by name or place."""
 
     create: CreatePlan = CreatePlan()
     poll: PollPlan = PollPlan()
     output: OutputPlan = OutputPlan()
     callback: CallbackPlan = CallbackPlan()
+    rules: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +110,16 @@ _MATCHES: Final = {"nth": int, "every": int, "prompt_contains": str, "key": str,
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "outcome": ("completed", "failed"),
     "error_form": ("error_message", "message", "string"),
-    "cost_form": ("string", "number", "empty", "null", "missing", "garbage"),
+    "cost_form": (
+        *("string", "number", "empty", "null", "missing", "garbage"),
+        *("negative", "negative_number", "nan", "nan_number", "huge", "huge_number"),
+    ),
     "usage": ("by_outcome", "present", "missing"),
     "metadata": ("plain", "full", "missing"),
     "progress": ("fraction", "missing"),
     "form": ("upstream", "task"),
+    "ranges": ("served", "ignored"),
+    "forged": ("none", "unknown_id", "other_id", "status"),
     "resolution": ("512P", "768P", "1080P"),
 }
 _BOUNDS: Final = {"duration_s": (1, 60), "status": (400, 599)}
@@ -131,13 +144,15 @@ class Scenario:
         """How to treat this create. Counts the use of the rules that decide something."""
         self._calls += 1
         chosen: dict[str, Any] = {}
+        deciding: list[str] = []
         for n, rule in enumerate(self._rules):
             die = random.Random(f"{self._seed}:{n}:{self._calls}")  # noqa: S311 - a repeatable die, not a secret
             if rule.used_up or not (rule.groups.keys() - chosen.keys()) or not rule.matches(call, self._calls, die):
                 continue
             rule.used += 1
             chosen = {**rule.groups, **chosen}
-        return Plan(**chosen)
+            deciding.append(rule.name)
+        return Plan(**chosen, rules=tuple(deciding))
 
     def as_json(self) -> dict[str, Any]:
         """The rules as given (keys as aliases), each with its number of uses under `used`."""
@@ -146,6 +161,7 @@ class Scenario:
 
 @dataclass(slots=True)
 class _Rule:
+    name: str
     raw: dict[str, Any]
     match: dict[str, Any]
     groups: dict[str, Any]
@@ -157,15 +173,18 @@ class _Rule:
         allowed = {"name", "match", "times", "used", *_GROUPS}
         if not isinstance(raw, dict) or raw.keys() - allowed:
             raise ScenarioError(f"{where}: a rule is an object of {', '.join(sorted(allowed))}")
+        name = raw.get("name", where)
+        if not isinstance(name, str):
+            raise ScenarioError(f"{where}.name: a string is needed")
         match = _read_match(raw.get("match", {}), f"{where}.match")
         times = raw.get("times")
         if times is not None and not (_is(times, int) and times >= 0):
             raise ScenarioError(f"{where}.times: a whole number is needed")
         groups: dict[str, Any] = {}
-        for name, kind in _GROUPS.items():
-            if name in raw:
-                groups[name] = _read_group(kind, raw[name], f"{where}.{name}")
-        return cls({**raw, "match": match}, match, groups, times)
+        for group, kind in _GROUPS.items():
+            if group in raw:
+                groups[group] = _read_group(kind, raw[group], f"{where}.{group}")
+        return cls(name, {**raw, "match": match}, match, groups, times)
 
     @property
     def used_up(self) -> bool:
@@ -185,10 +204,11 @@ class _Rule:
 
 
 def read_plan(raw: Any) -> Plan:
-    """The plan in decoded JSON, an object of all its groups. Raises `ScenarioError`."""
-    if not isinstance(raw, dict) or raw.keys() != _GROUPS.keys():
+    """The plan in decoded JSON, an object of all its groups and maybe its rules. Raises `ScenarioError`."""
+    if not isinstance(raw, dict) or raw.keys() - {"rules"} != _GROUPS.keys():
         raise ScenarioError(f"a plan is an object of {', '.join(_GROUPS)}")
-    return Plan(**{name: _read_group(kind, raw[name], f"plan.{name}") for name, kind in _GROUPS.items()})
+    groups: dict[str, Any] = {name: _read_group(kind, raw[name], f"plan.{name}") for name, kind in _GROUPS.items()}
+    return Plan(**groups, rules=tuple(str(name) for name in raw.get("rules", ())))
 
 
 def _read_match(raw: Any, where: str) -> dict[str, Any]:
@@ -217,6 +237,8 @@ def _read_group(kind: type[_Group], raw: Any, where: str) -> _Group:
         if name not in known:
             raise ScenarioError(f"{where}: unknown word {name!r}; known: {', '.join(sorted(known))}")
         _check_value(name, value, known[name].type, where)
+    if raw.get("redirect_to") is not None and raw.get("fault") != "redirect":
+        raise ScenarioError(f"{where}.redirect_to: the fault 'redirect' is needed with it")
     return kind(**raw)
 
 

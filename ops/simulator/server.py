@@ -18,7 +18,7 @@ from tornado.iostream import StreamClosedError
 
 from . import outputs, wire
 from .access import Throttled
-from .bill import read_bill
+from .bill import Bill, read_bill
 from .exchange import Reply, connection_of, json_reply, send, send_reply
 from .faults import FAULTS
 from .provider import Provider
@@ -67,9 +67,8 @@ class Face:
         if task is None or task.key != key:
             return wire.refusal(404, "task not found")
         reply = provider.poll(task, request.host)
-        fault = task.plan.poll.fault
-        if fault and task.poll_faults < task.plan.poll.fault_times:
-            task.poll_faults += 1
+        fault = task.next_poll_fault()
+        if fault is not None:
             provider.counts[f"fault.{fault}"] += 1
             self._start(request, send(request, FAULTS[fault].bend(reply)))
             return None
@@ -120,10 +119,29 @@ class Face:
         if name == "state":
             return json_reply(200, self._state())
         if name == "bill":
-            bill = await asyncio.get_running_loop().run_in_executor(None, read_bill, provider.options.bill)
+            bill = await self._bill()
             totals = {"creates": len(bill.creates), "prices": len(bill.prices), "deliveries": len(bill.deliveries)}
             return json_reply(200, {**totals, "billed_usd": str(bill.billed_usd)})
-        return json_reply(404, {"message": "known: /admin/scenario, /admin/state, /admin/bill"})
+        if name == "tasks":
+            return json_reply(200, {"tasks": self._tasks(await self._bill())})
+        return json_reply(404, {"message": "known: /admin/scenario, /admin/state, /admin/tasks, /admin/bill"})
+
+    async def _bill(self) -> Bill:
+        return await asyncio.get_running_loop().run_in_executor(None, read_bill, self._provider.options.bill)
+
+    def _tasks(self, bill: Bill) -> list[dict[str, object]]:
+        shown: list[dict[str, object]] = []
+        for line in bill.creates:
+            task, cost_usd = self._provider.tasks.get(line.task), bill.usd_by_task.get(line.task)
+            about = {"id": line.task, "key": line.key, "created_at": line.at.isoformat(timespec="milliseconds")}
+            known = {
+                "status": None if task is None else task.status,
+                "rules": None if task is None else task.plan.rules,
+                "fault": None if task is None else task.plan.create.fault,
+            }
+            paid = {"cost_usd": None if cost_usd is None else str(cost_usd), "fingerprint": line.fingerprint}
+            shown.append({**about, **known, **paid})
+        return shown
 
     def _state(self) -> dict[str, object]:
         provider = self._provider

@@ -73,7 +73,8 @@ class OutputFile:
 @dataclass(slots=True, eq=False)
 class Task:
     """One accepted create. `created_s` and `ended_s` are epoch seconds, `begun_s` is monotonic; `host` is the address
-    under which the creator knows this server, `film` the name of the film that it ended with."""
+    under which the creator knows this server, `film` the name of the film that it ended with, `fingerprint` that of its
+    create. `ended_polls` counts those that were to show its end."""
 
     id: str
     key: str
@@ -83,12 +84,14 @@ class Task:
     host: str
     created_s: float
     begun_s: float
+    fingerprint: str = ""
     status: str = "in_progress"
     ended_s: float | None = None
     cost_usd: Decimal | None = None
     error: tuple[object, str] | None = None
     film: str | None = None
     outputs: list[list[OutputFile]] = field(default_factory=list)
+    ended_polls: int = 0
     poll_faults: int = 0
     output_faults: int = 0
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,10 +102,29 @@ class Task:
         """Lets go of the input pictures, megabytes each: tasks are kept, pictures need not be."""
         self.order = replace(self.order, first=Picture(), last=None)
 
+    def next_poll_fault(self) -> str | None:
+        """The fault that the poll at hand meets. Counts it."""
+        plan = self.plan.poll
+        if plan.fault is None or (plan.fault_times is not None and self.poll_faults >= plan.fault_times):
+            return None
+        self.poll_faults += 1
+        return plan.fault
+
+    def next_output_fault(self) -> str | None:
+        """The fault that the download at hand meets. Counts it."""
+        plan = self.plan.output
+        if plan.fault is None or (plan.fault_times is not None and self.output_faults >= plan.fault_times):
+            return None
+        self.output_faults += 1
+        return plan.fault
+
+    def steps_back(self) -> bool:
+        """Whether the poll at hand shows this ended task as in progress again. Counts it."""
+        self.ended_polls += 1
+        return 1 < self.ended_polls <= 1 + self.plan.poll.goes_back
+
     def progress(self, now_s: float, speed: float) -> float:
-        """0..1 at a monotonic instant: rises with time, 1 only when completed."""
-        if self.status == "completed":
-            return 1.0
+        """0..1 at a monotonic instant, as a task in progress shows it: rises with time and never gets to 1."""
         if self.plan.poll.never:
             return PROGRESS_CAP * (1 - math.exp(-(now_s - self.begun_s) * speed / self.latency_s))
         return min(PROGRESS_CAP, (now_s - self.begun_s) * speed / max(self.latency_s, 1e-6))

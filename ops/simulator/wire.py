@@ -15,7 +15,16 @@ from .exchange import Reply, json_reply
 from .scenario import PollPlan
 from .tasks import OutputFile, Task
 
+_BEYOND_FLOATS: Final = "\0beyond floats"
+"""Stands for a number in a body until it is JSON text: no Python number is written as 1e400."""
+_BEYOND_FLOATS_TEXT: Final = json.dumps(_BEYOND_FLOATS)
+
 _UPSTREAM_CODE: Final = {400: 2013, 401: 2049, 403: 1008, 404: 2013, 429: 1002, 500: 1033}
+
+
+def encoded(body: Any) -> bytes:
+    """A body as JSON, with numbers that are none where a plan asks for them: `NaN`, `1e400`."""
+    return json.dumps(body).replace(_BEYOND_FLOATS_TEXT, "1e400").encode()
 
 
 def refusal(status: int, message: str, form: Any = "error_object", headers: Mapping[str, str] | None = None) -> Reply:
@@ -78,7 +87,7 @@ def _identity(task: Task) -> dict[str, Any]:
 
 
 def _content(task: Task, file: OutputFile, link: Callable[[OutputFile], str]) -> dict[str, Any]:
-    content: dict[str, Any] = {"type": file.type, "url": link(file)}
+    content: dict[str, Any] = {"type": file.type, "url": task.plan.output.url or link(file)}
     if task.plan.output.say_duration and file.duration_s is not None:
         content |= {"duration": file.duration_s, "jobId": f"{task.id}-{file.name.partition('.')[0]}"}
     return content
@@ -92,6 +101,12 @@ def _cost(plan: PollPlan, cost_usd: Decimal | None) -> dict[str, Any]:
         "empty": "",
         "null": None,
         "garbage": "n/a",
+        "negative": str(-(cost_usd or Decimal("0.01"))),
+        "negative_number": -float(cost_usd or Decimal("0.01")),
+        "nan": "NaN",
+        "nan_number": float("nan"),
+        "huge": "1e400",
+        "huge_number": _BEYOND_FLOATS,
     }
     return {} if plan.cost_form == "missing" else {"cost": forms[plan.cost_form]}
 
@@ -114,14 +129,19 @@ def _metadata(task: Task) -> dict[str, Any]:
 
 def callback(task: Task, status: str, link: Callable[[OutputFile], str]) -> dict[str, Any]:
     """The body of a status callback: the upstream's own form, or the gateway's task object. `status`: as in a poll."""
-    if task.plan.callback.form == "task":
-        if status == "in_progress":
-            return {**_identity(task), "status": status, "model": task.order.model}
+    if task.plan.callback.form == "task" and status != "in_progress":
         return ended(task, link)
+    return claim(task, task.id, status)
+
+
+def claim(task: Task, task_id: str, status: str) -> dict[str, Any]:
+    """What a callback in the form of `task`'s says of any task and status, true or not."""
+    if task.plan.callback.form == "task":
+        return {**_identity(task), "id": task_id, "status": status, "model": task.order.model}
     word = {"in_progress": "processing", "completed": "success", "failed": "failed"}[status]
     ok = status != "failed"
     return {
-        "task_id": task.id,
+        "task_id": task_id,
         "status": word,
         "base_resp": {"status_code": 0 if ok else 1033, "status_msg": "success" if ok else "system error"},
     }

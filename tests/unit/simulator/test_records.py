@@ -23,13 +23,14 @@ PLAN = Plan(
     poll=PollPlan(cost_form="garbage", latency_s=9.5, words={"completed": "done"}, usage_extra={"quantity": 1}),
     output=OutputPlan(count=None, cover=True, fault="not_a_video", fault_times=2),
     callback=CallbackPlan(form="task", copies=2),
+    rules=("lost", "rules[2]"),
 )
 
 
 def task(task_id: str = "one", plan: Plan = PLAN, prompt: str = "") -> Task:
     first, last = Picture(data=b"\xff\xd8 bytes"), Picture(url="http://localhost/last.png")
     order = Order("m", first, last, prompt, 10, "768P", "http://localhost/told", watermark=True)
-    return Task(task_id, "key-1", order, plan, 9.5, "here:1", NOW_S, 50.0)
+    return Task(task_id, "key-1", order, plan, 9.5, "here:1", NOW_S, 50.0, "f0")
 
 
 def through_json(kept: Task, status: str) -> Task:
@@ -40,8 +41,16 @@ def test_a_running_task_comes_back_as_it_was() -> None:
     kept = task()
     back = through_json(kept, "in_progress")
     assert (back.order, back.plan) == (kept.order, kept.plan)
-    for name in ("id", "key", "latency_s", "host", "created_s", "status", "ended_s", "cost_usd", "error", "film"):
+    names = ("id", "key", "latency_s", "host", "created_s", "status", "ended_s", "cost_usd", "error", "film")
+    for name in (*names, "fingerprint"):
         assert getattr(back, name) == getattr(kept, name), name
+
+
+def test_a_record_written_before_fingerprints_rules_and_newer_words_is_read() -> None:
+    record = json.loads(json.dumps(to_record(task(), "in_progress")))
+    del record["fingerprint"], record["plan"]["rules"], record["plan"]["poll"]["goes_back"]
+    back = from_record("one", record)
+    assert (back.fingerprint, back.plan.rules, back.plan.poll) == ("", (), PLAN.poll)
 
 
 def test_an_ended_task_comes_back_with_its_end() -> None:

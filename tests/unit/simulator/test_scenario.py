@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import pytest
 
@@ -65,6 +66,33 @@ def test_the_first_matching_rule_decides_a_group_and_leaves_the_others() -> None
     assert plan.poll.never is True
 
 
+def test_a_plan_says_which_rules_decided_it() -> None:
+    rules = [
+        {"name": "lost", "match": {"nth": 1}, "create": {"fault": "no_id"}},
+        {"match": {"nth": 1}, "create": {"fault": "html"}},
+        {"poll": {"latency_s": 0}},
+    ]
+    scenario = Scenario(rules)
+    assert [scenario.plan(Call(prompt="", key="key-1")).rules for _ in range(2)] == [
+        ("lost", "rules[2]"),
+        ("rules[2]",),
+    ]
+
+
+def test_a_mix_of_chances_is_repeatable_and_its_shares_add_up() -> None:
+    faults = ("accept_then_reset", "accept_then_close", "http_504_after_accept", "no_id", "cut_json")
+    mix = [{"match": {"chance": 0.01}, "create": {"fault": fault}} for fault in faults]
+
+    def met(seed: int) -> list[str | None]:
+        scenario = Scenario(mix, seed=seed)
+        return [scenario.plan(Call(prompt="", key="key-1")).create.fault for _ in range(4000)]
+
+    assert met(3) == met(3) != met(4)
+    shares = Counter(met(3))
+    assert shares.keys() == {None, *faults}
+    assert 150 < 4000 - shares[None] < 250, "of 4,000 creates about 5 %"
+
+
 def test_no_rule_means_the_plain_provider() -> None:
     assert Scenario().plan(Call(prompt="", key="key-1")) == Plan()
 
@@ -101,6 +129,17 @@ def test_rules_are_shown_without_keys_and_can_be_set_again() -> None:
         [{"poll": {"never": "yes"}}],
         [{"output": {"resolution": "720P"}}],
         [{"output": {"duration_s": 0}}],
+        [{"name": 7}],
+        [{"create": {"fault": "endless"}}],
+        [{"output": {"fault": "accept_then_close"}}],
+        [{"poll": {"goes_back": -1}}],
+        [{"poll": {"cost_form": "minus"}}],
+        [{"poll": {"fault": "http_404", "fault_times": "always"}}],
+        [{"output": {"ranges": "odd"}}],
+        [{"output": {"redirect_to": "http://10.0.0.1/"}}],
+        [{"output": {"fault": "reset", "redirect_to": "http://10.0.0.1/"}}],
+        [{"callback": {"forged": "id"}}],
+        [{"callback": {"early": 1}}],
     ],
 )
 def test_a_misspelt_scenario_is_refused(rules: object) -> None:

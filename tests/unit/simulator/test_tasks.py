@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import statistics
+from dataclasses import replace
 
 import pytest
 
-from ops.simulator.scenario import Plan, PollPlan
+from ops.simulator.scenario import OutputPlan, Plan, PollPlan
 from ops.simulator.tasks import MEDIAN_LATENCY_S, PRICE_USD, Task, TaskIds, latency_s
 from ops.simulator.validation import Order, Picture
 
@@ -42,12 +43,26 @@ def task(**poll: object) -> Task:
     return Task("id", "key-1", order, Plan(poll=PollPlan(**poll)), 100.0, "h", 0.0, 50.0)  # type: ignore[arg-type]
 
 
-def test_progress_rises_with_time_and_is_one_only_when_completed() -> None:
+def test_progress_rises_with_time_and_is_never_one() -> None:
     shown = task()
     assert [shown.progress(50.0 + s, speed=10.0) for s in (0, 5, 9)] == [0.0, 0.5, 0.9]
     assert shown.progress(1e6, speed=10.0) == 0.99
-    shown.status = "completed"
-    assert shown.progress(50.0, speed=10.0) == 1.0
+    shown.status = "completed"  # and shown as in progress all the same
+    assert shown.progress(1e6, speed=10.0) == 0.99
+
+
+@pytest.mark.parametrize(("times", "met"), [(0, 0), (2, 2), (None, 5)])
+def test_a_fault_is_met_as_often_as_it_says_or_always(times: int | None, met: int) -> None:
+    shown = task(fault="http_404", fault_times=times)
+    shown.plan = replace(shown.plan, output=OutputPlan(fault="reset", fault_times=times))
+    assert [shown.next_poll_fault() for _ in range(5)] == ["http_404"] * met + [None] * (5 - met)
+    assert [shown.next_output_fault() for _ in range(5)] == ["reset"] * met + [None] * (5 - met)
+
+
+def test_a_task_steps_back_after_its_end_was_shown_once() -> None:
+    shown = task(goes_back=2)
+    assert [shown.steps_back() for _ in range(5)] == [False, True, True, False, False]
+    assert not any(task().steps_back() for _ in range(3))
 
 
 def test_a_task_that_never_ends_still_shows_rising_progress() -> None:
