@@ -142,6 +142,7 @@ async def _pieces(answer: Truncated | Drip | Endless) -> AsyncIterator[bytes]:
         piece = body or b"\0"
         while True:
             yield b"%x\r\n%b\r\n" % (len(piece), piece) if answer.chunked else piece
+            await asyncio.sleep(0)  # a client that takes all at once is not to keep the loop from others
 
 
 def connection_of(request: HTTPServerRequest) -> HTTP1Connection:

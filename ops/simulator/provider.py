@@ -130,7 +130,7 @@ class Provider:
             latency = latency_s(order.resolution, order.duration_s, self.options.seed, self._accepted)
         if plan.create.finished:
             latency = 0.0
-        task = Task(self._ids.next(), key, order, plan, latency, host, time.time(), time.monotonic(), fingerprint)
+        task = Task(self._ids.next(), key, order, plan, latency, host, time.time(), time.monotonic())
         wire.prepare_poll(task)
         # Counted open before the first await, so that no two creates share the last free place.
         self.access.opened(key)

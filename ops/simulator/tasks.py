@@ -73,8 +73,8 @@ class OutputFile:
 @dataclass(slots=True, eq=False)
 class Task:
     """One accepted create. `created_s` and `ended_s` are epoch seconds, `begun_s` is monotonic; `host` is the address
-    under which the creator knows this server, `film` the name of the film that it ended with, `fingerprint` that of its
-    create. `ended_polls` counts those that were to show its end."""
+    under which the creator knows this server, `film` the name of the film that it ended with. `ended_polls` counts
+    the polls that were to show its end."""
 
     id: str
     key: str
@@ -84,7 +84,6 @@ class Task:
     host: str
     created_s: float
     begun_s: float
-    fingerprint: str = ""
     status: str = "in_progress"
     ended_s: float | None = None
     cost_usd: Decimal | None = None

@@ -30,7 +30,7 @@ PLAN = Plan(
 def task(task_id: str = "one", plan: Plan = PLAN, prompt: str = "") -> Task:
     first, last = Picture(data=b"\xff\xd8 bytes"), Picture(url="http://localhost/last.png")
     order = Order("m", first, last, prompt, 10, "768P", "http://localhost/told", watermark=True)
-    return Task(task_id, "key-1", order, plan, 9.5, "here:1", NOW_S, 50.0, "f0")
+    return Task(task_id, "key-1", order, plan, 9.5, "here:1", NOW_S, 50.0)
 
 
 def through_json(kept: Task, status: str) -> Task:
@@ -41,16 +41,15 @@ def test_a_running_task_comes_back_as_it_was() -> None:
     kept = task()
     back = through_json(kept, "in_progress")
     assert (back.order, back.plan) == (kept.order, kept.plan)
-    names = ("id", "key", "latency_s", "host", "created_s", "status", "ended_s", "cost_usd", "error", "film")
-    for name in (*names, "fingerprint"):
+    for name in ("id", "key", "latency_s", "host", "created_s", "status", "ended_s", "cost_usd", "error", "film"):
         assert getattr(back, name) == getattr(kept, name), name
 
 
-def test_a_record_written_before_fingerprints_rules_and_newer_words_is_read() -> None:
+def test_a_record_written_before_rules_and_newer_words_is_read() -> None:
     record = json.loads(json.dumps(to_record(task(), "in_progress")))
-    del record["fingerprint"], record["plan"]["rules"], record["plan"]["poll"]["goes_back"]
+    del record["plan"]["rules"], record["plan"]["poll"]["goes_back"]
     back = from_record("one", record)
-    assert (back.fingerprint, back.plan.rules, back.plan.poll) == ("", (), PLAN.poll)
+    assert (back.plan.rules, back.plan.poll) == ((), PLAN.poll)
 
 
 def test_an_ended_task_comes_back_with_its_end() -> None:
