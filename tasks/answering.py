@@ -15,7 +15,7 @@ from tasks.domain.transitions import Event
 from tasks.ledger import LedgerConflict, LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, move
-from tasks.ledger.money import end_attempt, latest_attempt, settle_later
+from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle_later
 
 log = structlog.get_logger("reelworks.create")
 
@@ -25,10 +25,12 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
 
     A late answer still counts where its attempt is the job's last one, so a job that was parked meanwhile gets its
     provider task after all. A provider task that its job no longer asks for is paid for all the same: it is settled by
-    itself. Raises `LedgerError`: then nothing is written.
+    itself. Raises `LedgerError`: then nothing is written; `LedgerConflict` for a provider task that is another job's.
     """
     verdict = answer.verdict
     with ctx.ledger.begin("create.outcome") as tx:
+        if verdict.provider_task_id is not None:
+            only_task_of(tx, answer.job_id, verdict.provider_task_id)
         end_attempt(
             tx,
             answer.attempt_id,

@@ -27,6 +27,7 @@ from tasks.domain.transitions import Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE
 from tasks.inputs import sent_form
+from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
 from tasks.ledger.jobs import claim, move
 from tasks.ledger.money import begin_attempt
@@ -46,9 +47,9 @@ def create(job: str) -> None:
     prepared = _prepare(ctx, job)
     if prepared is None:
         return
-    provider, body = prepared
+    claimed, provider, body = prepared
     send_by = time.monotonic() + ctx.policy.create_start_s
-    with ctx.ledger.begin("create.begin") as tx:
+    with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
         begun = move(tx, job, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
         attempt_id = None if begun is None else begin_attempt(tx, begun)
     if begun is None or attempt_id is None:
@@ -58,7 +59,7 @@ def create(job: str) -> None:
     _follow(ctx, begun, answer, _commit(ctx, begun, answer))
 
 
-def _prepare(ctx: Context, job_id: str) -> tuple[VtrixClient, Mapping[str, Any]] | None:
+def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, Any]] | None:
     """Whom to ask and what to send, made before the attempt begins: whatever fails here has provably sent nothing."""
     with ctx.ledger.begin("create.claim") as tx:
         job = claim(tx, job_id, State.ADMITTED, ctx.policy.handover_s)
@@ -80,7 +81,7 @@ def _prepare(ctx: Context, job_id: str) -> tuple[VtrixClient, Mapping[str, Any]]
     except (RequestInvalid, InputUnavailable) as error:
         _refuse(ctx, job, "request_unusable", str(error))
         return None
-    return provider, create_body(request, first_frame=first, last_frame=last)
+    return job, provider, create_body(request, first_frame=first, last_frame=last)
 
 
 def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import structlog
-from celery import shared_task
+from celery import Task, shared_task
 
 from schemas.jobs import Output, State
 from tasks import context
@@ -17,7 +18,7 @@ from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
 from tasks.hints import DOWNLOAD, RECORD
-from tasks.keeping import kept
+from tasks.keeping import given_back, kept
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import claim, extend, get, move, refresh_answer, release
@@ -26,33 +27,40 @@ from tasks.media.errors import FetchExpired, FetchRefused, MediaError
 log = structlog.get_logger("reelworks.finish")
 
 
-@shared_task(name=DOWNLOAD, ignore_result=True)
-def download(job: str) -> None:
+@shared_task(bind=True, name=DOWNLOAD, ignore_result=True)
+def download(self: Task[..., Any], job: str) -> None:
     """Fetch, check and store all outputs of a job."""
     ctx = context.current()
     with ctx.ledger.begin("download.claim") as tx:
         claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
-    if claimed is None:
-        return
-    if claimed.cancel_requested_at is not None:
-        _drop(ctx, claimed)
-        return
-    if claimed.deaths >= ctx.policy.deaths_most:
-        _give_up(ctx, claimed, "worker_killed", f"{claimed.deaths} workers did not come back from downloading it")
-        return
-    with kept(lambda: _still_mine(ctx, claimed), ctx.policy.work_lease_s):
+    if claimed is None or not _download(ctx, claimed):
+        # There is nothing to record. Sent all the same, each message that comes twice would make another.
+        self.request.chain = None
+
+
+def _download(ctx: Context, job: Job) -> bool:
+    """Whether the outputs of this claimed job are stored now."""
+    if job.cancel_requested_at is not None:
+        _drop(ctx, job)
+        return False
+    if job.deaths >= ctx.policy.deaths_most:
+        _give_up(ctx, job, "worker_killed", f"{job.deaths} workers did not come back from downloading it")
+        return False
+    with kept(lambda: _still_mine(ctx, job), ctx.policy.work_lease_s), given_back(ctx, job):
         try:
-            stored = _fetch_all(ctx, claimed)
+            stored = _fetch_all(ctx, job)
         except (MediaError, OSError) as error:
-            _not_stored(ctx, claimed, error)
-            return
-    with ctx.ledger.begin("download.stored") as tx:
-        moved = move(tx, job, Event.STORED, lease_s=ctx.policy.handover_s)
-        if moved is not None:  # else it was cancelled meanwhile, or another worker was first
-            store_outputs(tx, job, stored)
-    if moved is not None:
-        log.info("outputs_stored", job_id=job, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
-        ctx.show([job])
+            _not_stored(ctx, job, error)
+            return False
+        with ctx.ledger.begin("download.stored") as tx:
+            moved = move(tx, job.id, Event.STORED, lease_s=ctx.policy.handover_s)
+            if moved is not None:  # else it was cancelled meanwhile, or another worker was first
+                store_outputs(tx, job.id, stored)
+    if moved is None:
+        return False
+    log.info("outputs_stored", job_id=job.id, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
+    ctx.show([job.id])
+    return True
 
 
 @shared_task(name=RECORD, ignore_result=True)
@@ -145,8 +153,9 @@ def _give_up(ctx: Context, job: Job, code: str, message: str) -> None:
             return  # somebody else has the job by now, and may have had more luck
         failure = {"error_code": code, "error_message": message, "error_stage": job.state}
         detail = {"tries": job.tries, "code": code}
-        if move(tx, job.id, Event.UNSTORABLE, lease_s=ctx.policy.handover_s, detail=detail, **failure):
-            _charge(tx, job)  # the provider made it, and bills it, whether or not we could keep it
+        moved = move(tx, job.id, Event.UNSTORABLE, lease_s=ctx.policy.handover_s, detail=detail, **failure)
+        if moved is not None:
+            _charge(tx, moved)  # the provider made it, and bills it, whether or not we could keep it
     ctx.show([job.id])
 
 

@@ -22,6 +22,11 @@ CREATE: Final = "reelworks.create"
 DOWNLOAD: Final = "reelworks.download"
 RECORD: Final = "reelworks.record"
 
+CREATE_QUEUE: Final = "create"
+FINISH_QUEUE: Final = "finish"
+QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: FINISH_QUEUE}
+"""Task -> the queue that its messages wait in."""
+
 
 def hint_create(job: Job) -> None:
     """Have the job's provider task created."""

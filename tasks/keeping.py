@@ -1,14 +1,17 @@
-"""Keeps a lease while a long piece of work goes on: renews it now and then, in a thread of its own."""
+"""Keeps a claim while the work goes on, by renewing its lease, and gives it back when the ledger fails in between."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
+from tasks.context import Context
+from tasks.domain.job import Job
 from tasks.ledger import LedgerError
+from tasks.ledger.jobs import release
 from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.tasks")
@@ -29,6 +32,18 @@ def kept(renew: Callable[[], bool], lease_s: float) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+@contextmanager
+def given_back(ctx: Context, job: Job) -> Iterator[None]:
+    """Give a claim back when the ledger fails while the block runs: that is no death of the worker, and not the job's
+    fault. Should that fail too, the lease runs out."""
+    try:
+        yield
+    except LedgerError:
+        with suppress(LedgerError), ctx.ledger.begin() as tx:
+            release(tx, job, ctx.policy.handover_s)
+        raise
 
 
 def _keep(renew: Callable[[], bool], every_s: float, ended: threading.Event) -> None:

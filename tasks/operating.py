@@ -74,11 +74,11 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False) -> Job:
         if job.state is not State.FAILED:
             raise NotPossible(f"job {job_id} has not failed: it is {job.state}")
         if anew:
-            moved = _create_anew(tx, job)
+            moved = _create_anew(tx, job, "operator")
         elif job.error_stage == State.DOWNLOADING and job.answer is not None:
-            moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, **_NO_ERROR)
+            moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, **_WANTED)
         elif job.provider_task_id is None and job.error_code != _WRITTEN_OFF:
-            moved = move(tx, job_id, Event.REQUEUE, key_alias=None, deadline_at=None, **_NO_ERROR)
+            moved = move(tx, job_id, Event.REQUEUE, key_alias=None, deadline_at=None, **_WANTED)
         else:
             raise NotPossible(
                 f"job {job_id} failed at the provider: only another create could help, which costs again (--anew)"
@@ -97,6 +97,10 @@ def bind(ctx: Context, job_id: str, provider_task_id: str) -> Job:
     with ctx.ledger.read() as tx:
         job = _uncertain(tx, job_id)
         owner = owner_of_task(tx, provider_task_id)
+    if job.provider_task_id not in (None, provider_task_id):
+        raise NotPossible(
+            f"job {job_id} has task {job.provider_task_id}: bind that one, write it off or create it anew"
+        )
     if owner is not None and owner != job_id:
         raise NotPossible(f"provider task {provider_task_id} is that of job {owner}")
     match ask(ctx, job.key_alias or "", provider_task_id):
@@ -144,28 +148,34 @@ def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:
     return after
 
 
-def create_anew(ctx: Context, job_id: str) -> Job:
+def create_anew(ctx: Context, job_id: str, *, by: str = "operator") -> Job:
     """Create an uncertain job once more, knowing that the first may have been accepted too: it can cost twice."""
     with ctx.ledger.begin("operate") as tx:
         job = _uncertain(tx, job_id)
         if job.cancel_requested_at is not None:
             raise NotPossible(f"job {job_id} was cancelled: nobody wants another create; write it off or bind its task")
-        after = _moved(_create_anew(tx, job), job)
-    log.warning("job_created_anew", job_id=job_id, by="operator")
+        after = _moved(_create_anew(tx, job, by), job)
+    log.warning("job_created_anew", job_id=job_id, by=by)
     ctx.show([job_id])
     return after
 
 
 _WRITTEN_OFF: Final = "written_off"
-_NO_ERROR: Final[dict[str, Any]] = {"error_code": None, "error_message": None, "error_stage": None}
+# Whoever has a job tried again wants its output, whatever was said before.
+_WANTED: Final[dict[str, Any]] = {
+    "error_code": None,
+    "error_message": None,
+    "error_stage": None,
+    "cancel_requested_at": None,
+}
 
 
-def _create_anew(tx: Transaction, job: Job) -> Job | None:
+def _create_anew(tx: Transaction, job: Job, by: str) -> Job | None:
     # What its first task cost, or will have cost, stands with the attempt that made it.
     if job.provider_task_id is not None and (attempt_id := latest_attempt(tx, job.id)) is not None:
         name_task(tx, attempt_id, job.provider_task_id, settle_at=tx.now + timedelta(seconds=_AT_ONCE_S))
     fresh = {"key_alias": None, "provider_task_id": None, "generating_at": None, "answer": None, "deadline_at": None}
-    return move(tx, job.id, Event.ANEW, detail={"by": "operator"}, **fresh, **_NO_ERROR)
+    return move(tx, job.id, Event.ANEW, detail={"by": by}, **fresh, **_WANTED)
 
 
 def _existing(tx: Transaction, job_id: str) -> Job:

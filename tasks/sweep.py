@@ -11,11 +11,12 @@ from schemas.jobs import TERMINAL, State
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.domain.transitions import Event
-from tasks.hints import hint_create, hint_finish, hint_record
+from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
-from tasks.ledger.jobs import confirm, doubtful, lapsed, move, renew_lapsed, watched
+from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, move, renew_lapsed, watched
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.views import views_of
+from tasks.operating import NotPossible, create_anew
 from tasks.schedule import timetable_entry
 from tasks.settling import settle_strays
 
@@ -41,9 +42,7 @@ def sweep(ctx: Context) -> float:
         left = lapsed(tx, ctx.policy.sweep_batch)
         ctx.store.sweep_parts(_PART_LEFT_S, tx.now)
     _confirm(ctx, [job for job in left if job.state in _AT_REST])
-    for job in left:
-        if job.state not in _AT_REST:
-            _rescue(ctx, job)
+    _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
     settle_strays(ctx, ctx.policy.sweep_batch)
     return 0.0 if len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
@@ -69,19 +68,29 @@ def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
         log.warning("jobs_put_on_timetable", jobs=added)
 
 
-def _rescue(ctx: Context, job: Job) -> None:
-    if job.state is State.CREATING:
-        _park(ctx, job)
-        return
-    with ctx.ledger.begin("sweep.rescue") as tx:
-        # A message may simply be waiting in a long queue: the longer the job has waited, the later the next message.
-        waited_s = (tx.now - job.changed_at).total_seconds()
-        lease_s = max(ctx.policy.handover_s, min(waited_s, _LONGEST_HANDOVER_S))
-        mine = renew_lapsed(tx, job, lease_s)
-    if mine:
-        hint = {State.ADMITTED: hint_create, State.DOWNLOADING: hint_finish, State.RECORDING: hint_record}[job.state]
-        hint(job)
-        log.warning("job_rescued", job_id=job.id, state=job.state, tries=job.tries)
+def _rescue(ctx: Context, jobs: Sequence[Job]) -> None:
+    """Hand out again what nobody came to work on: its message, or whoever had it, is gone."""
+    for job in jobs:
+        if job.state is State.CREATING:
+            _park(ctx, job)
+    stranded = [job for job in jobs if job.state is not State.CREATING]
+    crowded = {queue: ctx.pulse.backlog.waiting(queue) > 0 for queue in {_QUEUE[job.state] for job in stranded}}
+    for job in stranded:
+        with ctx.ledger.begin("sweep.rescue") as tx:
+            lease_s = ctx.policy.handover_s
+            if crowded[_QUEUE[job.state]]:
+                # Its message may simply be waiting in a long queue: the longer the job has waited, the later the next
+                # one, or the queue would grow by its own messages.
+                waited_s = (tx.now - job.changed_at).total_seconds()
+                lease_s = max(lease_s, min(waited_s, _LONGEST_HANDOVER_S))
+            mine = renew_lapsed(tx, job, lease_s)
+        if mine:
+            _HINT[job.state](job)
+            log.warning("job_rescued", job_id=job.id, state=job.state, tries=job.tries, deaths=job.deaths)
+
+
+_HINT: Final = {State.ADMITTED: hint_create, State.DOWNLOADING: hint_finish, State.RECORDING: hint_record}
+_QUEUE: Final = {State.ADMITTED: CREATE_QUEUE, State.DOWNLOADING: FINISH_QUEUE, State.RECORDING: FINISH_QUEUE}
 
 
 def _park(ctx: Context, job: Job) -> None:
@@ -116,16 +125,17 @@ def _resolve(ctx: Context) -> None:
             )
         ]
     for job in found:
-        with ctx.ledger.begin("operate") as tx:
-            moved = move(tx, job.id, Event.ANEW, detail={"by": "policy"}, key_alias=None)
-        if moved is not None:
-            log.warning("job_created_anew", job_id=job.id, by="policy")
-            ctx.show([job.id])
+        try:
+            create_anew(ctx, job.id, by="policy")
+        except NotPossible:  # it has moved on, or is not wanted any more
+            continue
 
 
 def _refill(ctx: Context) -> None:
     """Put every generating job back on the timetable and every view back that somebody may wait for, page by page."""
     token = ctx.pulse.timetable.begin_refill()
+    with ctx.ledger.begin() as tx:
+        end_handovers(tx)  # their messages went with what was in Redis
     after_id, jobs, views = "", 0, 0
     while True:
         with ctx.ledger.read() as tx:

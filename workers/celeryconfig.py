@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from tasks.hints import QUEUES
 from workers.settings import Settings
 
 LANES_QUEUE: Final = "lanes"
-CREATE_QUEUE: Final = "create"
-FINISH_QUEUE: Final = "finish"
 
-ROUTES: Final = {
-    "reelworks.create": {"queue": CREATE_QUEUE},
-    "reelworks.download": {"queue": FINISH_QUEUE},
-    "reelworks.record": {"queue": FINISH_QUEUE},
-}
+ROUTES: Final = {task: {"queue": queue} for task, queue in QUEUES.items()}
 """Task -> queue; every other task is a lane's."""
 
 

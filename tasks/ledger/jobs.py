@@ -239,6 +239,13 @@ def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:
     return tx.execute(sa.update(jobs).where(same).values(values)).rowcount == 1
 
 
+def end_handovers(tx: Transaction) -> None:
+    """Let the leases of all jobs run out for which only a message was on its way: the messages are known to be gone."""
+    on_its_way = jobs.c.state.in_([State.ADMITTED, State.DOWNLOADING, State.RECORDING]) & sa.not_(jobs.c.claimed)
+    due = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
+    tx.execute(sa.update(jobs).where(on_its_way, due, jobs.c.lease_until > tx.now).values(lease_until=tx.now))
+
+
 def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, float]) -> None:
     """What had to follow these jobs' changes has followed: the sweep forgets them, or looks `again_s` seconds later."""
     for job in sorted(confirmed, key=lambda each: each.id):

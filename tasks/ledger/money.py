@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from tasks.domain.job import Job
 from tasks.domain.prices import MICRO_USD, Price
 
-from .database import Transaction
+from .database import LedgerConflict, Transaction
 from .tables import attempts, charges, jobs
 
 
@@ -97,6 +97,13 @@ def owner_of_task(tx: Transaction, provider_task_id: str) -> str | None:
     bound = sa.select(jobs.c.id).where(jobs.c.provider_task_id == provider_task_id)
     made = sa.select(attempts.c.job_id).where(attempts.c.provider_task_id == provider_task_id)
     return tx.execute(bound).scalar() or tx.execute(made.limit(1)).scalar()
+
+
+def only_task_of(tx: Transaction, job_id: str, provider_task_id: str) -> None:
+    """Raise `LedgerConflict` when a provider task is, or once was, another job's."""
+    owner = owner_of_task(tx, provider_task_id)
+    if owner not in (None, job_id):
+        raise LedgerConflict("a provider task of two jobs", None, ValueError(f"job {owner} has it"))
 
 
 def strays(tx: Transaction, limit: int) -> list[Stray]:

@@ -88,6 +88,7 @@ attempts = Table(
     Column("settle_at", Instant),
     UniqueConstraint("job_id", "number"),  # two workers can't begin the same attempt
     Index("ix_attempts_settle_at", "settle_at"),
+    Index("ix_attempts_provider_task_id", "provider_task_id"),
 )
 
 # One charge a provider task, whatever is repeated.

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import redis
 
+from .backlog import Backlog
 from .intake import Intake
 from .keypause import KeyPause
 from .lanes import LaneBeats
@@ -36,6 +37,10 @@ class Pulse:
     @cached_property
     def intake(self) -> Intake:
         return Intake(self.redis)
+
+    @cached_property
+    def backlog(self) -> Backlog:
+        return Backlog(self.redis)
 
     @cached_property
     def timetable(self) -> Timetable:

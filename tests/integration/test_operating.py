@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.create
+import tasks.finish
 from schemas import keys
 from schemas.errors import NotSubmitted
 from schemas.jobs import State
@@ -36,6 +37,7 @@ from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
+from tasks.ledger.jobs import claim
 from tasks.operating import NotPossible
 from tasks.policy import Policy
 from tasks.reconciling import reconcile
@@ -364,8 +366,6 @@ class TestRetry:
 class TestPoison:
     def die(self, bench: Bench, job_id: str, state: State) -> None:
         """A worker claims the job and is never heard of again."""
-        from tasks.ledger.jobs import claim
-
         with bench.ctx.ledger.begin() as tx:
             assert claim(tx, job_id, state, 5) is not None
         bench.lapse()
@@ -569,3 +569,86 @@ def test_a_completed_answer_is_what_counts_however_it_is_refreshed(bench: Bench)
         bench.lapse()
     operating.cancel(bench.ctx, job_id)
     assert amounts(bench) == {"task-1": DONE.usage.cost_usd}
+
+
+class TestStranded:
+    def test_after_a_wipe_nothing_waits_for_a_message_that_went_with_it(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        bench.ctx.pulse.redis.flushall()
+        bench.turn("sweep")
+        assert bench.messages("finish") == 1
+        assert bench.state(job_id) is State.DOWNLOADING
+
+    def test_a_claimed_job_is_left_to_its_worker_over_a_wipe(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        with bench.ctx.ledger.begin() as tx:
+            assert claim(tx, job_id, State.DOWNLOADING, 30) is not None
+        bench.ctx.pulse.redis.flushall()
+        bench.turn("sweep")
+        assert bench.messages("finish") == 0
+
+    @pytest.mark.parametrize(("messages_before", "longer"), [(0, False), (1, True)])
+    def test_the_next_message_comes_late_only_where_the_first_may_still_wait(
+        self, bench: Bench, messages_before: int, *, longer: bool
+    ) -> None:
+        downloading(bench)
+        if messages_before == 0:
+            bench.ctx.pulse.redis.delete("finish")
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(changed_at=tx.now - timedelta(seconds=500)))
+        bench.lapse()
+        bench.turn("sweep")
+        (row,) = bench.rows(tables.jobs)
+        with bench.ctx.ledger.read() as tx:
+            left_s = (row.lease_until - tx.now).total_seconds()
+        assert (left_s > bench.ctx.policy.handover_s + 60) is longer
+
+    def test_a_database_that_fails_in_the_middle_is_no_death_of_a_worker(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = downloading(bench)
+        monkeypatch.setattr(tasks.finish, "_fetch_all", _away)
+        with pytest.raises(sa.exc.OperationalError):
+            download(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.deaths, row.claimed, row.tries) == (0, False, 1)
+
+
+class TestWhatWasMeant:
+    def test_a_retry_takes_an_earlier_wish_to_cancel_back(self, bench: Bench) -> None:
+        job_id = uncertain(bench)
+        operating.cancel(bench.ctx, job_id)
+        operating.write_off(bench.ctx, job_id, None)
+        assert operating.retry(bench.ctx, job_id, anew=True).cancel_requested_at is None
+
+    def test_a_lost_jobs_own_task_is_not_forgotten_for_another(self, bench: Bench) -> None:
+        bench = with_policy(bench, poll=PollPolicy(first_s=0, interval_s=0.01, lost_after_s=0.0))
+        job_id = bench.generating()
+        bench.provider.polls += [NotFound(), NotFound()]
+        bench.look()
+        bench.look()
+        with pytest.raises(NotPossible, match="has task task-1"):
+            operating.bind(bench.ctx, job_id, "another-1")
+
+    def test_an_id_that_once_was_another_jobs_is_not_believed(self, bench: Bench) -> None:
+        first = bench.generating()
+        bench.provider.polls.append(Failed("010004095", "no"))
+        bench.look()
+        operating.retry(bench.ctx, first, anew=True)  # task-1 stands with its attempt alone now
+        second = bench.submit(priority=5)
+        bench.turn("admit")
+        bench.provider.creates.append(Accepted("task-1"))
+        create(second)
+        assert bench.state(second) is State.UNCERTAIN
+
+    def test_a_price_that_came_with_a_refreshed_answer_is_what_a_failed_download_is_charged(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        bench.provider.polls.append(Completed((OUTPUT,), Usage(None)))
+        bench.look()
+        bench = with_policy(bench, download_tries=2)
+        for _ in range(2):
+            bench.provider.polls.append(FILM)
+            download(job_id)
+            bench.lapse()
+        assert bench.state(job_id) is State.FAILED
+        assert [(row.amount_usd, row.estimated) for row in bench.rows(tables.charges)] == [(Decimal("0.28"), False)]

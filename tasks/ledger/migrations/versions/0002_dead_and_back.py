@@ -17,9 +17,11 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("cancel_requested_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("attempts", sa.Column("settle_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_attempts_settle_at", "attempts", ["settle_at"])
+    op.create_index("ix_attempts_provider_task_id", "attempts", ["provider_task_id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_attempts_provider_task_id", "attempts")
     op.drop_index("ix_attempts_settle_at", "attempts")
     op.drop_column("attempts", "settle_at")
     op.drop_column("jobs", "cancel_requested_at")
