@@ -115,7 +115,8 @@ def _plain(code: object) -> str:
             return ""
         case int():
             return str(code) if abs(code) < 10**18 else ""
-        case Decimal() if code.is_finite() and abs(code) < 10**18 and code == code.to_integral_value():
+        # Compared, not computed with: `abs` of a number with an immense exponent raises.
+        case Decimal() if code.is_finite() and -(10**18) < code < 10**18 and code == code.to_integral_value():
             return str(int(code))
         case str():
             return code.strip()
