@@ -23,6 +23,8 @@ MAX_COST_USD: Final = Decimal(1_000_000)
 
 _MAX_DIGITS: Final = 40
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
+_TWO_IDS: Final = ("two", "ids")
+"""Stands in the place of an id that an answer gives twice; like any list, it reads as something that can be no id."""
 _ID: Final = re.compile(r"(?!\.{1,2}\Z)[\x21-\x7e]{1,200}")
 _MAX_DURATION_S: Final = 86_400
 
@@ -113,9 +115,24 @@ def plain(value: object, _depth: int = 0) -> Any:
 
 def _load(body: bytes) -> Any:
     try:
-        return json.loads(body, parse_float=_json_number, parse_int=_json_number, parse_constant=Decimal)
+        return json.loads(
+            body,
+            parse_float=_json_number,
+            parse_int=_json_number,
+            parse_constant=Decimal,
+            object_pairs_hook=_members_of,
+        )
     except (ValueError, RecursionError):
         return None
+
+
+def _members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these pairs. Of a name that comes twice the last counts, but two ids that differ are none."""
+    members = dict(pairs)
+    twice = len(members) < len(pairs)
+    if twice and any(name in {"id", "data"} and value != members[name] for name, value in pairs):
+        members["id"] = _TWO_IDS
+    return members
 
 
 def _json_number(text: str) -> int | Decimal:
@@ -147,11 +164,11 @@ def _text(value: object) -> str | None:
 
 
 def _id(value: object) -> str | None:
-    """The id, `None` when there is none, `""` when something stands there that can be no id."""
+    """The id, `None` when there is none, `""` when something stands there that can be no id: zero, for one."""
     if value is None or value == "":
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value) if abs(value) < 10**30 else ""
+        value = str(value) if 0 < value < 10**30 else ""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 

@@ -147,10 +147,27 @@ def test_kept_values_are_bounded_in_size_and_depth():
         ("..", None, True),
         ("x" * 201, None, True),
         (["a"], None, True),
+        (0, None, True),
+        (-3, None, True),
     ],
 )
 def test_task_id_is_plain_text_or_absent_or_unreadable(given_id, task_id, unreadable):
     answer = read_answer(json.dumps({"id": given_id}).encode())
+    assert (answer.task_id, answer.id_unreadable) == (task_id, unreadable)
+
+
+@pytest.mark.parametrize(
+    ("body", "task_id", "unreadable"),
+    [
+        (b'{"id": "a1", "id": "a1"}', "a1", False),
+        (b'{"id": "a1", "id": "a2"}', None, True),
+        (b'{"id": "a1", "error": "no", "id": null}', None, True),
+        (b'{"data": {"id": "a1"}, "error": "no", "data": null}', None, True),
+        (b'{"data": {"id": "a1", "id": "a2"}}', None, True),
+    ],
+)
+def test_task_id_that_is_given_twice_in_two_ways_is_unreadable(body, task_id, unreadable):
+    answer = read_answer(body)
     assert (answer.task_id, answer.id_unreadable) == (task_id, unreadable)
 
 
