@@ -25,7 +25,7 @@ from tasks.domain.answers import (
 )
 from tasks.vtrix.errors import CODES, UNKNOWN_CODE, Reaction, describe, reaction_to
 from tasks.vtrix.redact import readable
-from tasks.vtrix.wire import TaskAnswer, WireError, read_answer
+from tasks.vtrix.wire import TaskAnswer, WireError, may_hold_id, read_answer
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """What the provider asks to wait is believed up to this."""
@@ -61,8 +61,10 @@ def create_outcome(reply: Reply, *, now: datetime, hide: Iterable[str] = ()) -> 
     answer = read_answer(reply.body)
     retry_after_s = retry_after(reply.retry_after, now)
     envelope = answer.http_code if answer and answer.http_code and answer.http_code >= 400 else None
-    if reply.status >= 400 and answer is not None and (answer.task_id or answer.id_unreadable):
+    if reply.status >= 400 and (_has_id(answer) if answer else may_hold_id(reply.body)):
         return Unknown(f"HTTP {reply.status} with a task id", reply.status)
+    if answer and not _has_id(answer) and answer.status in _RUNNING | _COMPLETED:
+        return Unknown("answer of a task at work, without its id", reply.status)
     if reply.status >= 400:
         # A plain 400 is made precise by its envelope; any other status is precise enough.
         meant = envelope if envelope and envelope < 500 and reply.status == 400 else reply.status
@@ -75,8 +77,6 @@ def create_outcome(reply: Reply, *, now: datetime, hide: Iterable[str] = ()) -> 
         return Unknown("unreadable task id", reply.status)
     if envelope and envelope >= 500:
         return Unknown(f"HTTP {reply.status} around {envelope}", reply.status)
-    if answer.status in _RUNNING | _COMPLETED:
-        return Unknown("answer of a task at work, without its id", reply.status)
     error = answer.error or _listed(answer.bare_error)
     if error is None and envelope is None:
         return Unknown("answer without task id and without error", reply.status)
@@ -123,6 +123,10 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 def _seconds_until(http_date: str, now: datetime) -> float:
     at = parsedate_to_datetime(http_date)
     return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
+
+
+def _has_id(answer: TaskAnswer) -> bool:
+    return answer.task_id is not None or answer.id_unreadable
 
 
 def _error_of(answer: TaskAnswer | None) -> WireError | None:

@@ -26,6 +26,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[
 _TWO_IDS: Final = ("two", "ids")
 """Stands in the place of an id that an answer gives twice; like any list, it reads as something that can be no id."""
 _ID: Final = re.compile(r"(?!\.{1,2}\Z)[\x21-\x7e]{1,200}")
+_ID_IN_TEXT: Final = re.compile(rb"""["']id["']\s*:\s*(?:["'][^"']|[1-9])""")
 _MAX_DURATION_S: Final = 86_400
 
 
@@ -72,6 +73,11 @@ def read_answer(body: bytes) -> TaskAnswer | None:
     except ValidationError:  # the fields below refuse nothing; should marshmallow ever, the answer is unreadable
         return None
     return answer
+
+
+def may_hold_id(body: bytes) -> bool:
+    """Whether bytes that are no JSON object, because they were cut off perhaps, look as if they named a task."""
+    return _ID_IN_TEXT.search(body) is not None
 
 
 def money(value: object) -> Decimal | None:

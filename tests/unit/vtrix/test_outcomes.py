@@ -64,6 +64,9 @@ CREATES = [
     # 4xx that say no
     (400, {"error": {"code": 2013, "message": "bad"}}, Rejected),
     (400, b"not json", Rejected),
+    (400, b'<p id="a1">', Rejected),
+    (400, b'{"id": "", "error": "no', Rejected),
+    (400, b'{"id": null, "error": "no', Rejected),
     (404, {}, Rejected),
     (405, {}, Rejected),
     (410, {}, Rejected),
@@ -105,6 +108,11 @@ CREATES = [
         (429, {"id": "a1", "error": "too many"}),
         (400, {"id": "a1", "error": {"code": 2013}}),
         (403, {"id": "a1"}),
+        (403, b'{"id": "a1", "error": {"co'),
+        (429, b'{"error": "too many"}{"id": 7}'),
+        (400, [{"id": "a1"}]),
+        (400, {"status": "in_progress", "error": {"code": 2013}}),
+        (429, {"data": {"status": "completed"}}),
     ],
 )
 def test_a_no_that_tells_of_a_task_is_unknown(status, body):
