@@ -104,7 +104,7 @@ def poll_answer(reply: Reply, provider_task_id: str, *, now: datetime, hide: Ite
         return Completed(answer.outputs, answer.usage, answer.metadata)
     if answer.status in _FAILED:
         error = _error_of(answer) or WireError(UNKNOWN_CODE, "")
-        return Failed(error.code, _sentence(error, hide), answer.usage, answer.metadata)
+        return Failed(_code(error, hide), _sentence(error, hide), answer.usage, answer.metadata)
     return Running(answer.progress, status_known=answer.status in _RUNNING)
 
 
@@ -150,7 +150,8 @@ def _refusal(
     reaction = reaction_to(error.code, message)
     if meant_status == 429 or reaction is Reaction.SLOW_DOWN:
         return Throttled(retry_after_s)
-    code = error.code if error.code != UNKNOWN_CODE or meant_status < 400 else f"http_{meant_status}"
+    shown = _code(error, hide)
+    code = shown if shown != UNKNOWN_CODE or meant_status < 400 else f"http_{meant_status}"
     # A code that blames the request outweighs a 403: one bad request must not pause the key for all.
     if reaction is Reaction.PAUSE_KEY or (meant_status in _KEY_STATUSES and reaction is not Reaction.FAIL_REQUEST):
         return KeyRefused(code, message, http_status)
@@ -165,6 +166,11 @@ def _no_look(status: int, error: WireError | None, retry_after_s: float | None) 
     key_refused = status in _KEY_STATUSES or (reaction is Reaction.PAUSE_KEY and status < 500)
     what = f"HTTP {status}" if status >= 300 else "answer without status"
     return LookAgain(what, retry_after_s, key_refused)
+
+
+def _code(error: WireError, hide: Iterable[str]) -> str:
+    """The provider's code, unless it is no code of the table and would repeat what is hidden."""
+    return error.code if error.code in _TABLE_CODES or readable(error.code, hide) == error.code else UNKNOWN_CODE
 
 
 def _sentence(error: WireError, hide: Iterable[str]) -> str:

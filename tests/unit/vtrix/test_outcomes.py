@@ -146,6 +146,13 @@ def test_message_of_a_refusal_does_not_repeat_what_is_hidden():
     assert outcome.message == "sensitive: …"
 
 
+def test_code_of_a_refusal_does_not_repeat_what_is_hidden():
+    body = {"error": {"code": "a-key-of-ours", "message": "bad key"}}
+    assert create_outcome(reply(401, body), now=NOW, hide=("a-key-of-ours",)).code == "http_401"
+    failed = poll_answer(reply(200, {"status": "failed", **body}), "a1", now=NOW, hide=("a-key-of-ours",))
+    assert failed.code == "unknown"
+
+
 @pytest.mark.parametrize(
     ("header", "wait_s"),
     [
