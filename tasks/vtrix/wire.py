@@ -44,7 +44,8 @@ class TaskAnswer:
 
     `task_id` is `None` when there is none, and `id_unreadable` tells that there is something else in its place.
     `status` is the status word in lower case. `http_code` is the HTTP-like code of an enveloped answer.
-    `bare_error` is a code or message outside of any `error`: an error only where something else says so.
+    `bare_error` is a code or message outside of any `error`, or in an envelope without such a code: an error only where
+    something else says so.
     """
 
     task_id: str | None = None
@@ -290,8 +291,8 @@ class _AnswerSchema(Schema):
             outputs=data["output"],
             usage=data["usage"],
             metadata=data["metadata"],
-            error=data["error"] or envelope_error,
-            bare_error=data["bare_error"],
+            error=data["error"] or (envelope_error if http_code else None),
+            bare_error=data["bare_error"] or envelope_error,
         )
 
 
