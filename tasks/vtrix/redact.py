@@ -12,6 +12,8 @@ _READ_LIMIT: Final = 4_000
 _RAW_LIMIT: Final = 20_000
 _SHORTEST_HIDDEN: Final = 4
 """Text to hide that is shorter than this would tear holes into innocent words."""
+_LONGEST_HIDDEN: Final = 2_100
+"""No text to hide is longer: prompts have 2000 characters at most, URLs 2048."""
 
 _DATA_URL: Final = re.compile(r"data:[\w.+-]*/?[\w.+;=-]{0,100},[^\s\"'<>]*", re.IGNORECASE)
 _URL: Final = re.compile(
@@ -38,7 +40,7 @@ def readable(text: str, hide: Iterable[str] = ()) -> str:
     `hide` names what must not appear literally: the key, the prompt. Beside that, queries and user parts of URLs, data
     URLs, bearer tokens, keys, and long quotations (prompts, most likely) are removed.
     """
-    line = one_line(text[:_RAW_LIMIT])
+    line = beginning(text, _RAW_LIMIT)
     for secret in sorted((one_line(s) for s in hide), key=len, reverse=True):
         if len(secret) >= _SHORTEST_HIDDEN:
             line = line.replace(secret, "…")
@@ -52,6 +54,13 @@ def readable(text: str, hide: Iterable[str] = ()) -> str:
     line = _QUOTED.sub("“…”", line)
     line = _AFTER_PROMPT.sub(r"\1…", line)
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
+
+
+def beginning(text: str, limit: int) -> str:
+    """One line of the first `limit` characters. A text that has more loses the end of that line as well: half a secret
+    could stand there, which is as bad as a whole one and which no comparison finds."""
+    line = one_line(text[:limit])
+    return line if len(text) <= limit else line[:-_LONGEST_HIDDEN]
 
 
 def one_line(text: str) -> str:

@@ -16,7 +16,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, missing, post_
 
 from tasks.domain.answers import RemoteOutput, Usage
 from tasks.vtrix.errors import UNKNOWN_CODE, normalise
-from tasks.vtrix.redact import one_line
+from tasks.vtrix.redact import beginning, one_line
 
 MAX_COST_USD: Final = Decimal(1_000_000)
 """A cost above this is no cost of a generation, so it is unreadable."""
@@ -166,7 +166,7 @@ def _decimal(value: object) -> Decimal | None:
 
 
 def _text(value: object) -> str | None:
-    text = one_line(value[:8000]) if isinstance(value, str) else ""
+    text = beginning(value, 8000) if isinstance(value, str) else ""
     return text or None
 
 

@@ -149,6 +149,13 @@ def test_message_of_a_refusal_does_not_repeat_what_is_hidden():
     assert outcome.message == "sensitive: …"
 
 
+@pytest.mark.parametrize("padding", [" " * 7_990, "\u200b" * 7_990, " " * 19_990])
+def test_message_of_a_refusal_does_not_end_with_half_of_what_is_hidden(padding):
+    body = {"error": {"code": 1026, "message": f"{padding}a red fox on a roof"}}
+    outcome = create_outcome(reply(400, body), now=NOW, hide=("a red fox on a roof",))
+    assert "a red" not in outcome.message
+
+
 def test_code_of_a_refusal_does_not_repeat_what_is_hidden():
     body = {"error": {"code": "a-key-of-ours", "message": "bad key"}}
     assert create_outcome(reply(401, body), now=NOW, hide=("a-key-of-ours",)).code == "http_401"
