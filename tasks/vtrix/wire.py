@@ -136,9 +136,10 @@ def _load(body: bytes) -> Any:
 def _members_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of these pairs. Of a name that comes twice the last counts, but two ids that differ are none."""
     members = dict(pairs)
-    twice = len(members) < len(pairs)
-    if twice and any(name in {"id", "data"} and value != members[name] for name, value in pairs):
-        members["id"] = _TWO_IDS
+    if len(members) < len(pairs):
+        told = [(members[name], value) for name, value in pairs if name in {"id", "data"}]
+        if any(last is not value and last != value for last, value in told):  # NaN differs from itself
+            members["id"] = _TWO_IDS
     return members
 
 

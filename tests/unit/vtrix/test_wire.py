@@ -161,6 +161,7 @@ def test_task_id_is_plain_text_or_absent_or_unreadable(given_id, task_id, unread
     [
         (b'{"id": "a1", "id": "a1"}', "a1", False),
         (b'{"id": "a1", "id": "a2"}', None, True),
+        (b'{"id": "a1", "data": NaN, "model": 1, "model": 2}', "a1", False),
         (b'{"id": "a1", "error": "no", "id": null}', None, True),
         (b'{"data": {"id": "a1"}, "error": "no", "data": null}', None, True),
         (b'{"data": {"id": "a1", "id": "a2"}}', None, True),
