@@ -26,7 +26,7 @@ _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[
 _TWO_IDS: Final = ("two", "ids")
 """Stands in the place of an id that an answer gives twice; like any list, it reads as something that can be no id."""
 _ID: Final = re.compile(r"(?!\.{1,2}\Z)[\x21-\x7e]{1,200}")
-_ID_IN_TEXT: Final = re.compile(rb"""["']id["']\s*:\s*(?:["'][^"']|[1-9])""")
+_ID_IN_TEXT: Final = re.compile(rb"""["']id["']\s*:\s*(?:"[^"]|'[^']|[1-9])""")
 _MAX_DURATION_S: Final = 86_400
 
 

@@ -113,6 +113,7 @@ CREATES = [
         (403, {"id": "a1"}),
         (403, b'{"id": "a1", "error": {"co'),
         (429, b'{"error": "too many"}{"id": 7}'),
+        (400, b'{"id": "\'a1", "error": {"co'),
         (400, [{"id": "a1"}]),
         (400, {"status": "in_progress", "error": {"code": 2013}}),
         (429, {"data": {"status": "completed"}}),
