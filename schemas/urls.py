@@ -16,6 +16,7 @@ MAX_CHARS: Final = 2048
 
 _HOST_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NOT_PUBLIC: Final = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa")
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 _SHOWN_CHARS: Final = 60
 
 
@@ -44,9 +45,9 @@ def _host_problem(host: str) -> Problem | None:
     name = host.lower().removesuffix(".")
     address = _address(name)
     if address is not None:
-        # `is_global` alone lets multicast through; a mapped address is judged by what it maps to.
-        mapped = getattr(address, "ipv4_mapped", None) or address
-        public = mapped.is_global and not mapped.is_multicast
+        # `is_global` alone lets multicast through.
+        reached = _reached(address)
+        public = reached.is_global and not reached.is_multicast
     else:
         public = "." in name and not name.endswith(_NOT_PUBLIC)
         if public and not _HOST_NAME.fullmatch(name):
@@ -62,6 +63,17 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return ipaddress.ip_address(name.partition("%")[0])
     except ValueError:
         return None
+
+
+def _reached(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """The address that packets end at: of an IPv4 address in a mapped or translated (NAT64) form that address."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(address.packed[-4:])
+    return address.ipv4_mapped or address
 
 
 def _shown(host: str) -> str:

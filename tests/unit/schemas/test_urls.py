@@ -18,6 +18,7 @@ from schemas.urls import MAX_CHARS, url_problem
         "https://pictures.example./cat.jpg",
         "https://8.8.8.8/cat.jpg",
         "https://[2606:4700:4700::1111]/cat.jpg",
+        "https://[64:ff9b::8.8.8.8]/cat.jpg",
     ],
 )
 def test_public_http_urls_are_accepted(url: str) -> None:
@@ -51,6 +52,8 @@ def test_public_http_urls_are_accepted(url: str) -> None:
         ("http://metadata.google.internal/", "url_not_public"),
         ("http://intranet/", "url_not_public"),
         ("http://127.0.0.1/", "url_not_public"),
+        ("http://[64:ff9b::10.0.0.1]/", "url_not_public"),
+        ("http://[64:ff9b::7f00:1]/", "url_not_public"),
         ("http://127.8.9.10:80/", "url_not_public"),
         ("http://0.0.0.0/", "url_not_public"),
         ("http://10.1.2.3/", "url_not_public"),
