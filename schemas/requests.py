@@ -26,6 +26,8 @@ from .images import Image, ImageBytes
 
 PRIORITY_LIMIT: Final = 100
 DEADLINE_MAX_S: Final = 7 * 24 * 3600
+MAX_PROBLEMS: Final = 50
+"""Problems that a refusal lists: each unknown name costs a comparison with all known ones, and the whole is stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +183,11 @@ _STORED: Final = _StoredRequestSchema()
 
 def _problems(messages: Mapping[Any, Any]) -> list[Problem]:
     """The problems in marshmallow's messages, known fields first and in their order."""
-    found = []
+    found: list[Problem] = []
     for name in sorted(messages, key=lambda name: (_NAMES.index(name) if name in _NAMES else len(_NAMES), _name(name))):
+        if len(found) >= MAX_PROBLEMS:
+            found[MAX_PROBLEMS:] = [Problem("request", "too_many_problems", "and more; mend these first")]
+            break
         if name not in _NAMES:
             sentence = f"there is no such field; {_nearest(_name(name), _NAMES)}"
             found.append(Problem(shown(name).strip("'"), "unknown_field", sentence))

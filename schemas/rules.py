@@ -7,6 +7,7 @@ of them can be said at once.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, Final
 
 from . import camera
@@ -14,6 +15,9 @@ from .errors import Problem
 from .fields import shown, shown_int
 from .images import ImageBytes, ImageRef
 from .models import Model, any_model
+
+_MAX_UNKNOWN_WORDS: Final = 20
+"""Wrong camera instructions that are named at once: to find the nearest known one takes time."""
 
 MODEL_FIELDS: Final = tuple(sorted(any_model().fields))
 """The fields whose presence depends on the model; all others are the envelope, and every request may have them."""
@@ -79,7 +83,7 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
         return
     known = model.camera_instructions
     unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
-    for word in unknown:
+    for word in islice(unknown, _MAX_UNKNOWN_WORDS):
         sentence = (
             f"[{word if len(word) <= 40 else word[:37] + '...'}] is not a camera instruction; "
             f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.errors import Problem, RequestInvalid
 from schemas.images import ImageBytes, ImageRef, ImageUrl
-from schemas.requests import DEADLINE_MAX_S, GenerationRequest, parse_request
+from schemas.requests import DEADLINE_MAX_S, MAX_PROBLEMS, GenerationRequest, parse_request
 
 from .pictures import MODEL, URL, as_data_url, picture, raw
 
@@ -201,6 +201,14 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_name(name: str, near
     [problem] = problems(raw(**{name: None}))
     assert (problem.field, problem.code) == (name, "unknown_field")
     assert problem.message.endswith(f"the nearest known name is {nearest}")
+
+
+def test_a_refusal_lists_no_more_problems_than_anybody_reads() -> None:
+    found = problems(raw(priority=1000, **{f"field_{number}": number for number in range(5_000)}))
+    assert (found[0].field, len(found)) == ("priority", MAX_PROBLEMS + 1)
+    assert (found[-1].field, found[-1].code) == ("request", "too_many_problems")
+    words = "".join(f"[zoom {first}{second}]" for first in "abcdefgh" for second in "abcdefgh")
+    assert codes(raw(prompt=words)) == [("prompt", "camera_unknown")] * 20
 
 
 def test_warnings_cannot_be_given() -> None:
