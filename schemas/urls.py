@@ -16,7 +16,7 @@ MAX_CHARS: Final = 2048
 
 _HOST_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NOT_PUBLIC: Final = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa")
-_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+_HOLD_AN_IPV4_ADDRESS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 _SHOWN_CHARS: Final = 60
 
 
@@ -68,10 +68,10 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _reached(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address that packets end at: of an IPv4 address in a mapped or translated (NAT64) form that address."""
+    """The address that packets end at: of an IPv4 address in an IPv6 form (mapped, NAT64, compatible) that address."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
-    if address in _NAT64:
+    if any(address in network for network in _HOLD_AN_IPV4_ADDRESS):
         return ipaddress.IPv4Address(address.packed[-4:])
     return address.ipv4_mapped or address
 

@@ -54,6 +54,7 @@ def test_public_http_urls_are_accepted(url: str) -> None:
         ("http://127.0.0.1/", "url_not_public"),
         ("http://[64:ff9b::10.0.0.1]/", "url_not_public"),
         ("http://[64:ff9b::7f00:1]/", "url_not_public"),
+        ("http://[::127.0.0.1]/", "url_not_public"),
         ("http://127.8.9.10:80/", "url_not_public"),
         ("http://0.0.0.0/", "url_not_public"),
         ("http://10.1.2.3/", "url_not_public"),
