@@ -84,8 +84,10 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
     known = model.camera_instructions
     unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
     for word in islice(unknown, _MAX_UNKNOWN_WORDS):
+        # What is invisible in a prompt would be in the message too; an escape sequence would act in a terminal.
+        seen = "".join(char if char.isprintable() else "\ufffd" for char in word)
         sentence = (
-            f"[{word if len(word) <= 40 else word[:37] + '...'}] is not a camera instruction; "
+            f"[{seen if len(seen) <= 40 else seen[:37] + '...'}] is not a camera instruction; "
             f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"
         )
         yield Problem("prompt", "camera_unknown", sentence)

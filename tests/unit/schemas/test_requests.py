@@ -203,6 +203,11 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_name(name: str, near
     assert problem.message.endswith(f"the nearest known name is {nearest}")
 
 
+def test_what_is_invisible_in_a_camera_word_is_marked_in_the_message() -> None:
+    (problem,) = problems(raw(prompt="[pan left, \x1b\u200bwobble]"))
+    assert "[\ufffd\ufffdwobble] is not a camera instruction" in problem.message
+
+
 def test_a_refusal_lists_no_more_problems_than_anybody_reads() -> None:
     found = problems(raw(priority=1000, **{f"field_{number}": number for number in range(5_000)}))
     assert (found[0].field, len(found)) == ("priority", MAX_PROBLEMS + 1)
