@@ -68,12 +68,12 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 def _reached(
     address: ipaddress.IPv4Address | ipaddress.IPv6Address,
 ) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """The address that packets end at: of an IPv4 address in an IPv6 form (mapped, NAT64, compatible) that address."""
+    """Where packets end: of an IPv4 address in an IPv6 form (mapped, NAT64, 6to4, compatible) at that address."""
     if isinstance(address, ipaddress.IPv4Address):
         return address
     if any(address in network for network in _HOLD_AN_IPV4_ADDRESS):
         return ipaddress.IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address
+    return address.ipv4_mapped or address.sixtofour or address
 
 
 def _shown(host: str) -> str:

@@ -19,6 +19,7 @@ from schemas.urls import MAX_CHARS, url_problem
         "https://8.8.8.8/cat.jpg",
         "https://[2606:4700:4700::1111]/cat.jpg",
         "https://[64:ff9b::8.8.8.8]/cat.jpg",
+        "https://[2002:808:808::]/cat.jpg",
     ],
 )
 def test_public_http_urls_are_accepted(url: str) -> None:
@@ -55,6 +56,7 @@ def test_public_http_urls_are_accepted(url: str) -> None:
         ("http://[64:ff9b::10.0.0.1]/", "url_not_public"),
         ("http://[64:ff9b::7f00:1]/", "url_not_public"),
         ("http://[::127.0.0.1]/", "url_not_public"),
+        ("http://[2002:7f00:1::]/", "url_not_public"),
         ("http://127.8.9.10:80/", "url_not_public"),
         ("http://0.0.0.0/", "url_not_public"),
         ("http://10.1.2.3/", "url_not_public"),
