@@ -40,6 +40,11 @@ def shown(value: object) -> str:
         return kind(value)
 
 
+def visible(text: str) -> str:
+    """A text for a message, with a mark for what is invisible: a line break or an escape sequence would act there."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+
+
 def shown_int(value: int) -> str:
     """An integer for a message. Thousands of digits help nobody, and Python itself refuses to write more of them."""
     if abs(value) <= _MAX_INT:
@@ -184,7 +189,8 @@ def _check_json(root: object) -> None:
             pairs = value.items() if isinstance(value, dict) else ((str(at), item) for at, item in enumerate(value))
             for key, item in pairs:
                 _check_key(path, key)
-                waiting.append((_short(f"{path}.{key}" if path else key), item, depth + 1))
+                name = visible(key)
+                waiting.append((_short(f"{path}.{name}" if path else name), item, depth + 1))
         else:
             _check_scalar(path, value)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from . import camera
 from .errors import Problem
-from .fields import shown, shown_int
+from .fields import shown, shown_int, visible
 from .images import ImageBytes, ImageRef
 from .models import Model, any_model
 
@@ -84,8 +84,7 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
     known = model.camera_instructions
     unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
     for word in islice(unknown, _MAX_UNKNOWN_WORDS):
-        # What is invisible in a prompt would be in the message too; an escape sequence would act in a terminal.
-        seen = "".join(char if char.isprintable() else "\ufffd" for char in word)
+        seen = visible(word)
         sentence = (
             f"[{seen if len(seen) <= 40 else seen[:37] + '...'}] is not a camera instruction; "
             f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"

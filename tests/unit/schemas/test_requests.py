@@ -208,6 +208,11 @@ def test_what_is_invisible_in_a_camera_word_is_marked_in_the_message() -> None:
     assert "[\ufffd\ufffdwobble] is not a camera instruction" in problem.message
 
 
+def test_what_is_invisible_in_a_key_of_metadata_is_marked_in_the_field() -> None:
+    (problem,) = problems(raw(metadata={"a\r\nb": {"c": float("inf")}}))
+    assert problem.field == "metadata.a\ufffd\ufffdb.c"
+
+
 def test_a_refusal_lists_no_more_problems_than_anybody_reads() -> None:
     found = problems(raw(priority=1000, **{f"field_{number}": number for number in range(5_000)}))
     assert (found[0].field, len(found)) == ("priority", MAX_PROBLEMS + 1)
