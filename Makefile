@@ -9,14 +9,15 @@ STAMP := $(VENV)/.installed
 JOBS ?= 3
 SPEED ?= 30
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
+FUZZ := ANSWERS REQUESTS SEED
 
 # What is given for the demo reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
-$(foreach name,$(DEMO),$(eval override $(name) := $$(value $(name))))
-export $(DEMO)
+$(foreach name,$(DEMO) $(FUZZ),$(eval override $(name) := $$(value $(name))))
+export $(DEMO) $(FUZZ)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint types imports lock clean
+.PHONY: help demo up test fuzz lint types imports lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -33,6 +34,10 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 
 test: lint types imports ## everything that has to hold: lint, types, import rules, all tests
 	@exec $(BIN)/python -m pytest
+
+fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
+	@exec $(BIN)/python -m tests.fuzz \
+	  $${ANSWERS:+"--answers=$$ANSWERS"} $${REQUESTS:+"--requests=$$REQUESTS"} $${SEED:+"--seed=$$SEED"}
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

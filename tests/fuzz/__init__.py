@@ -1,0 +1,1 @@
+"""Random input, much of it wrong on purpose, for what reads the provider's answers and the producers' requests."""
