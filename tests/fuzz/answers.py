@@ -20,7 +20,7 @@ SIGNED = "https://files.example/v/1.mp4?Expires=1760003600&Signature=u5XhBf9MaKe
 
 SAMPLES = Path(__file__).parents[1] / "contract" / "samples" / "vtrix"
 
-STATUSES = (*[200] * 8, *(201, 202, 204, 206, 299), *(400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 451))
+STATUSES = (*[200] * 20, *(201, 202, 204, 206, 299), *(400, 401, 402, 403, 404, 408, 409, 410, 413, 422, 425, 429, 451))
 STATUSES += (*(499, 500, 502, 503, 504, 520, 599), *(100, 102, 300, 301, 302, 304, 307), *(0, -1, 600, 999))
 
 RETRY_AFTER = ("0", "7", "120", "3600", "3601", "-5", "1e400", "9" * 400, "nan", "inf", "1_0", " 5 ", "5, 6", "٣", "")
@@ -85,7 +85,7 @@ SENTENCES = (
     ),
     *(f'{{"api_key":"{KEY}"}}', f"{KEY[:9]}\u200b{KEY[9:]}", f"{KEY[:9]}\x00{KEY[9:]}", f"{PROMPT.replace(' ', '  ')}"),
 )
-CUTS = (400, 490, 3_990, 7_990, 19_990)
+CUTS = (500, 4_000, 8_000, 8_000, 20_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class AnswerCase:
 
 def answer_case(rng: Random) -> AnswerCase:
     """The next reply by this source of chance."""
-    sample = rng.choice(_samples())
+    sample = rng.choice(_charged() if rng.random() < 0.25 else _samples())
     if "text" in sample or rng.random() < 0.02:
         body = sample.get("text", "").encode()
     else:
@@ -143,6 +143,11 @@ def answer_case(rng: Random) -> AnswerCase:
 @cache
 def _samples() -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted(SAMPLES.glob("*.json"))]
+
+
+@cache
+def _charged() -> list[dict[str, Any]]:
+    return [sample for sample in _samples() if "usage" in sample.get("json", {})]
 
 
 def _made_up(rng: Random) -> dict[str, Any]:
@@ -191,10 +196,11 @@ def _error(rng: Random) -> dict[str, Any] | Pairs:
 
 
 def _sentence(rng: Random) -> str:
-    sentence = rng.choice(SENTENCES)
     roll = rng.random()
     if roll < 0.85:
-        return sentence
+        return rng.choice(SENTENCES)
+    padding, cut = rng.choice((" ", "\u200b", "x ", "words ")), rng.choice(CUTS)
+    if roll < 0.9:
+        return (padding * cut)[:cut] + rng.choice(SENTENCES)
     # A secret across the place where a text is cut must not survive as its first half.
-    padding = rng.choice((" ", "x ", "\u200b", "words "))
-    return (padding * rng.choice(CUTS))[: rng.choice(CUTS) - rng.randrange(30)] + sentence
+    return (padding * cut)[: cut - rng.randrange(10, 19)] + rng.choice((KEY, PROMPT))

@@ -20,7 +20,8 @@ from PIL import Image as Pillow
 from schemas import requests
 from schemas.errors import Problem, RequestInvalid
 from tests.fuzz.broken import Broken, require
-from tests.fuzz.requests import CANARY, INSTRUCTIONS, MODEL, RequestCase
+from tests.fuzz.images import CANARY
+from tests.fuzz.requests import INSTRUCTIONS, MODEL, RequestCase
 
 OFFER = {
     (False, 6): {"512P", "768P", "1080P"},
@@ -66,6 +67,7 @@ def check_request(case: RequestCase) -> list[str]:
         return ["request refused", *{f"code {problem.code}" for problem in error.problems}]
     _check_rules(raw, request)
     _check_problems(request.warnings, raw)
+    _check_from_a_producer(raw, request)
     _check_forms(request)
     return ["request accepted", *{f"code {problem.code}" for problem in request.warnings}]
 
@@ -226,6 +228,17 @@ def _is_global(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
 
 
 # --- forms ----------------------------------------------------------------------------------------------------------
+
+
+def _check_from_a_producer(raw: Any, request: requests.GenerationRequest) -> None:
+    """A producer may say the same as the stream, but for references, which are made of what it gave."""
+    referred = any(str(raw.get(name)).startswith("input:") for name in ("first_frame_image", "last_frame_image"))
+    try:
+        direct = requests.parse_request(raw)
+    except RequestInvalid as error:
+        require(referred and {p.code for p in error.problems} == {"image_form"}, "wrong_outcome", "doors agree")
+    else:
+        require(not referred and direct == request, "wrong_outcome", "a producer can't name what is stored")
 
 
 def _check_forms(request: requests.GenerationRequest) -> None:
