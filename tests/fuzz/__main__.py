@@ -37,7 +37,9 @@ def main(answers: int, requests: int, seed: int | None, save: Path, saved: Path 
     missed = [name for subject, result in runs.items() for name in _missed(subject, result)]
     if missed:
         click.echo(f"  never seen: {', '.join(missed)}")
-    click.echo(f"{summary(*runs.values(), seed)} took_s={time.monotonic() - begun_s:.0f}")
+    click.echo(
+        f"{summary(*runs.values(), seed)} took_s={time.monotonic() - begun_s:.0f} cpu_s={time.process_time():.0f}"
+    )
     sys.exit(1 if missed or any(result.broken for result in runs.values()) else 0)
 
 
