@@ -55,3 +55,5 @@ class Policy:
     download_retry_s: float = 5.0
     """Before the second try; doubled for each further one, at most five minutes."""
     output_max_bytes: int = 1_000_000_000
+    disk_low_bytes: int = 1_000_000_000
+    """What stays free where outputs are kept: a download that would go below stops, and none is claimed."""

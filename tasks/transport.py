@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
 import socket
 import time
 from collections.abc import Iterator
@@ -59,14 +60,25 @@ def deadline(total_timeout_s: float) -> Iterator[None]:
 
 def new_session(pool_size: int) -> requests.Session:
     """A session that keeps up to `pool_size` connections and takes nothing from the environment or from cookies."""
+    adapter = DeadlineAdapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
+    return session_of(https=adapter, http=adapter)
+
+
+def session_of(*, https: DeadlineAdapter, http: DeadlineAdapter) -> requests.Session:
+    """A session like that of `new_session` with these adapters."""
     session = _Session()
     session.trust_env = False
     session.headers.clear()
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
+    session.mount("https://", https)
+    session.mount("http://", http)
     return session
+
+
+def left_s() -> float:
+    """Seconds until the deadline that this thread works under; infinite without one. Past it, `TimeoutError`."""
+    until = _deadline.get()
+    return math.inf if until is None else _left_s(until)
 
 
 def _left_s(until: float) -> float:
@@ -142,7 +154,9 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-class _Adapter(requests.adapters.HTTPAdapter):
+class DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """Its connections keep the deadline; see `deadline`."""
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}

@@ -26,7 +26,7 @@ def build(read: Settings) -> Context:
     """The context for these settings. Raises `SchemaMismatch` when the database needs migrating."""
     ledger = open_ledger(read)
     check(ledger)
-    store = FolderStore(read.store)
+    store = FolderStore(read.store, low_bytes=read.policy.disk_low_bytes)
     return Context(
         policy=read.policy,
         ledger=ledger,
@@ -37,6 +37,7 @@ def build(read: Settings) -> Context:
             store,
             max_bytes=read.policy.output_max_bytes,
             within=Deadlines(read.http.connect_s, read.http.download_read_s, read.http.download_total_s),
+            reach=read.output_reach,
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),

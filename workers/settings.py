@@ -20,13 +20,14 @@ from marshmallow import ValidationError, validate
 from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
+from tasks.outward import Reach
 from tasks.policy import Policy
 
 _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
 _LONGEST_IDLE_S: Final = 2.0
-_MAY_BE_ZERO: Final = {"jitter", "first_s"}
+_MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes"}
 _at_least_one = validate.Range(min=1)
 
 
@@ -75,6 +76,8 @@ class Settings:
     provider_url: str
     provider_keys: Mapping[str, Secret]
     """Provider API keys by alias; the alias is what the ledger, logs and Flower know."""
+    output_reach: Reach
+    """Where outputs may be fetched from."""
     policy: Policy
     http: HttpLimits
     lanes_concurrency: int
@@ -119,6 +122,7 @@ def read_settings() -> Settings:
             poll=_numbers(env, PollPolicy, prefix="POLL_"),
             uncertain=_doubt_policy(env),
         ),
+        output_reach=_reach(env, "OUTPUT_"),
         http=_numbers(env, HttpLimits, prefix="HTTP_"),
         lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
         create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
@@ -157,6 +161,30 @@ def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any
             rule = _not_negative if each.name in _MAY_BE_ZERO else _positive
             values[each.name] = read(prefix + each.name.upper(), default, validate=rule)
     return kind(**values, **given)
+
+
+def _reach(env: environs.Env, prefix: str) -> Reach:
+    """Lists, each entry by itself; what is wrong is reported with all the others."""
+    host = r"[a-z0-9_-]+(\.[a-z0-9_-]+)*"
+    place = rf"({host}|\[[0-9a-f:.]+\])(:[0-9]{{1,5}})?"
+    ports = _listed(env, f"{prefix}PORTS", "443", r"[1-9][0-9]{0,4}", "ports, such as 443,8443")
+    return Reach(
+        hosts=_listed(env, f"{prefix}HOSTS", "", host, "names of hosts, such as cdn.example.com,example.org"),
+        ports=frozenset(int(port) for port in ports),
+        private=_listed(env, f"{prefix}PRIVATE", "", place, "host or host:port, such as 127.0.0.1:8900"),
+    )
+
+
+def _listed(env: environs.Env, name: str, default: str, form: str, meant: str) -> frozenset[str]:
+    def check(text: str) -> None:
+        if not all(re.fullmatch(form, entry) for entry in _entries(text)):
+            raise ValidationError(f"must be a list of {meant}")
+
+    return frozenset(_entries(env.str(name, default, validate=check) or default))
+
+
+def _entries(text: str) -> list[str]:
+    return [entry.strip().lower() for entry in text.split(",") if entry.strip()]
 
 
 def _doubt_policy(env: environs.Env) -> DoubtPolicy:

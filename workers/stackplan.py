@@ -182,6 +182,9 @@ class StackPlan:
         self.bill = folder / "bill.jsonl"
         self._share("REELWORKS_PROVIDER_KEYS", lambda: SIMULATOR_KEYS)
         url = f"http://{HOST}:{port}"
+        # Its films are on loopback, without https: nothing else there may be reached for an output.
+        places = [self._options.env.get("REELWORKS_OUTPUT_PRIVATE", ""), f"{HOST}:{port}"]
+        self.shared["REELWORKS_OUTPUT_PRIVATE"] = ",".join(place for place in places if place.strip())
         argv = simulator_command(host=HOST, port=port, folder=folder, speed=options.speed, seed=options.seed)
         if options.scenario is not None:
             argv += ["--scenario", str(options.scenario.absolute())]

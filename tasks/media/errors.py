@@ -20,11 +20,15 @@ class FetchExpired(FetchError):
 
 
 class FetchRefused(FetchError):
-    """What the URL gives is not wanted: too big, a web page, endless redirects. Fetching again gives the same."""
+    """What the URL gives, or the place it leads to, is not wanted: too big, a web page, not public. It stays so."""
 
 
 class FetchInterrupted(FetchError):
     """The transfer broke off, ran out of time, or met a busy server. Fetch again."""
+
+
+class NoRoom(FetchError):
+    """The disk would have been filled below its low-water mark. Fetch again when there is room."""
 
 
 class NotPlayable(MediaError):

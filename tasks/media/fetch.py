@@ -1,4 +1,4 @@
-"""One output fetched to a `.part` file, hashed on the way. Refuses what is too big, too slow, cut short or a web page.
+"""One output fetched to a `.part` file, resumed where it breaks off. Refuses what is too big, too slow or a web page.
 
 No URL appears in an exception or a log: they are signed.
 """
@@ -6,8 +6,8 @@ No URL appears in an exception or a log: they are signed.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,10 +16,14 @@ from urllib.parse import urljoin, urlsplit
 import requests
 
 from tasks.media.errors import FetchError, FetchExpired, FetchInterrupted, FetchRefused
-from tasks.media.sniff import HEAD_BYTES, is_web_page
-from tasks.transport import TRANSPORT_ERRORS, Deadlines, deadline, new_session
+from tasks.media.partial import Partial
+from tasks.media.resume import Whole, declared_bytes
+from tasks.media.sniff import is_web_page
+from tasks.outward import PUBLIC, AddressRefused, Reach, guarded_session
+from tasks.transport import TRANSPORT_ERRORS, Deadlines, deadline, left_s
 
 MAX_REDIRECTS: Final = 3
+MAX_RESUMES: Final = 5
 
 _CHUNK_BYTES: Final = 512 * 1024
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
@@ -49,20 +53,31 @@ for _name in ("urllib3.connectionpool", "urllib3.connection", "urllib3.response"
     logging.getLogger(_name).addFilter(_NO_URLS)
 
 
-def fetch(url: str, part_path: Path, *, max_bytes: int, within: Deadlines) -> Fetched:
-    """Stream `url` to `part_path`, following at most three redirects.
+def fetch(
+    url: str,
+    part_path: Path,
+    *,
+    max_bytes: int,
+    within: Deadlines,
+    reach: Reach = PUBLIC,
+    has_room: Callable[[int], bool] = lambda _more_bytes: True,
+) -> Fetched:
+    """Stream `url` to `part_path`, following at most three redirects within `reach`.
 
-    `within` bounds the whole, redirects included. On any failure `part_path` is removed.
-    Raises `FetchExpired`, `FetchRefused` or `FetchInterrupted`; an `OSError` is the local disk's.
+    `within` bounds the whole: redirects, and the resumes of a transfer that breaks off. `has_room` says whether so many
+    more bytes may be written. On any failure `part_path` is removed.
+    Raises `FetchExpired`, `FetchRefused`, `FetchInterrupted` or `NoRoom`; an `OSError` is the local disk's.
     """
     try:
         with (
-            contextlib.closing(new_session(1)) as session,
+            contextlib.closing(guarded_session(reach)) as session,
             deadline(within.total_s),
-            _open(session, url, within.timeouts_s) as response,
+            part_path.open("wb", buffering=_CHUNK_BYTES) as file,
         ):
-            _check_status(response.status_code)
-            return _save(response, part_path, max_bytes)
+            partial = Partial(file, max_bytes, has_room)
+            content_type = _transfer(session, url, within, partial)
+        _check_file(content_type, partial)
+        return Fetched(partial.size_bytes, partial.sha256, content_type)
     except BaseException as error:
         part_path.unlink(missing_ok=True)
         if isinstance(error, FetchError):
@@ -70,14 +85,68 @@ def fetch(url: str, part_path: Path, *, max_bytes: int, within: Deadlines) -> Fe
         raise
 
 
-def _open(session: requests.Session, url: str, timeouts_s: tuple[float, float]) -> requests.Response:
+def _transfer(session: requests.Session, url: str, within: Deadlines, partial: Partial) -> str | None:
+    """Write all of the file; returns its claimed media type. Resumes what broke off, if more of it came each time."""
+    whole: Whole | None = None
+    for resumes_left in range(MAX_RESUMES, -1, -1):
+        asked = None if whole is None else whole.range_from(partial.size_bytes)
+        with _open(session, url, within, asked or {}) as response:
+            continued = whole if asked else None
+            whole = _continues(response, continued, partial) or _begins(response, continued, partial)
+            if whole is None:
+                continue
+            before_bytes = partial.size_bytes
+            try:
+                _receive(response, partial, whole.size_bytes)
+            except FetchInterrupted:
+                resumable = whole.range_from(partial.size_bytes) is not None
+                if not (resumable and resumes_left and partial.size_bytes > before_bytes):
+                    raise
+            else:
+                return whole.content_type
+    raise FetchInterrupted(f"broke off after {MAX_RESUMES} resumes")
+
+
+def _continues(response: requests.Response, continued: Whole | None, partial: Partial) -> Whole | None:
+    """The file that goes on in this response where `partial` ends; `None` if it does not."""
+    rest_bytes = None if continued is None else continued.rest_in(response, partial.size_bytes)
+    if rest_bytes is None:
+        return None
+    partial.expect(rest_bytes)
+    return continued
+
+
+def _begins(response: requests.Response, continued: Whole | None, partial: Partial) -> Whole | None:
+    """The file that this response sends from its beginning; `None` if it has to be asked for without a range."""
+    partial.start_over()
+    if continued is not None and response.status_code in {206, 416}:
+        return None
+    _check_status(response.status_code)
+    whole = Whole.of(response)
+    partial.expect(declared_bytes(response) or 0)
+    return whole
+
+
+def _receive(response: requests.Response, partial: Partial, whole_bytes: int | None) -> None:
+    while chunk := _next_chunk(response):
+        partial.write(chunk)
+    if whole_bytes not in {None, partial.size_bytes}:
+        raise FetchInterrupted("not as long as declared")
+
+
+def _open(session: requests.Session, url: str, within: Deadlines, more_headers: Mapping[str, str]) -> requests.Response:
     """The response at the end of the redirects, its body not yet read."""
     allowed = {"https"} if _scheme(url) == "https" else {"http", "https"}
+    headers = {**_HEADERS, **more_headers}
     for _ in range(MAX_REDIRECTS + 1):
         if _scheme(url) not in allowed:
             raise FetchRefused("the address is not http(s), or leaves https")
         try:
-            response = session.get(url, headers=_HEADERS, timeout=timeouts_s, allow_redirects=False, stream=True)
+            connect_s, read_s = within.timeouts_s
+            timeouts_s = (min(connect_s, left_s()), read_s)
+            response = session.get(url, headers=headers, timeout=timeouts_s, allow_redirects=False, stream=True)
+        except AddressRefused as error:
+            raise FetchRefused(str(error)) from None
         except ValueError:
             raise FetchRefused("the address is unusable") from None
         except TRANSPORT_ERRORS as error:
@@ -100,28 +169,6 @@ def _check_status(status: int) -> None:
     raise FetchRefused(reason, status)
 
 
-def _save(response: requests.Response, part_path: Path, max_bytes: int) -> Fetched:
-    declared = response.headers.get("Content-Length", "")
-    if declared.isdigit() and len(declared) < 20 and int(declared) > max_bytes:
-        raise FetchRefused(f"{declared} bytes, more than the {max_bytes} allowed")
-    content_type = response.headers.get("Content-Type")
-    digest, size_bytes, head = hashlib.sha256(), 0, b""
-    with part_path.open("wb", buffering=_CHUNK_BYTES) as file:
-        while chunk := _next_chunk(response):
-            size_bytes += len(chunk)
-            if size_bytes > max_bytes:
-                raise FetchRefused(f"more than the {max_bytes} bytes allowed")
-            if len(head) < HEAD_BYTES:
-                head = (head + chunk)[:HEAD_BYTES]
-            digest.update(chunk)
-            file.write(chunk)
-    if size_bytes == 0:
-        raise FetchInterrupted("no bytes came")
-    if is_web_page(content_type, head):
-        raise FetchRefused("a web page, not a file")
-    return Fetched(size_bytes, digest.hexdigest(), content_type)
-
-
 def _next_chunk(response: requests.Response) -> bytes:
     """What has come, up to a chunk; empty at the end. A body shorter than declared is an error of urllib3's."""
     try:
@@ -129,6 +176,13 @@ def _next_chunk(response: requests.Response) -> bytes:
     except TRANSPORT_ERRORS as error:
         raise FetchInterrupted(type(error).__name__) from None
     return chunk
+
+
+def _check_file(content_type: str | None, partial: Partial) -> None:
+    if partial.size_bytes == 0:
+        raise FetchInterrupted("no bytes came")
+    if is_web_page(content_type, partial.head):
+        raise FetchRefused("a web page, not a file")
 
 
 def _join(url: str, location: str) -> str:

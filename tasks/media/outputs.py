@@ -13,6 +13,7 @@ from tasks.media.fetch import Fetched, fetch
 from tasks.media.probe import Film, check, probe
 from tasks.media.sniff import HEAD_BYTES, extension_for
 from tasks.media.store import Store
+from tasks.outward import PUBLIC, Reach
 from tasks.transport import Deadlines
 
 # What the bytes are outweighs what the provider calls them.
@@ -21,11 +22,12 @@ _KIND_OF: Final = {"mp4": "video", "png": "image", "jpg": "image", "webp": "imag
 
 @dataclass(frozen=True, slots=True)
 class OutputFetcher:
-    """Fetches outputs into a store within limits: `max_bytes` and `within` for each file."""
+    """Fetches outputs into a store within limits: `max_bytes` and `within` for each file, `reach` for its address."""
 
     store: Store
     max_bytes: int
     within: Deadlines
+    reach: Reach = PUBLIC
 
     def keep(self, remote: RemoteOutput, name: str, index: int, expected: ExpectedFilm) -> Output:
         """Store one output under `name` (`{tenant}/{job_id}/{index}`, without extension) and say what it is.
@@ -35,7 +37,14 @@ class OutputFetcher:
         """
         part = self.store.part(f"{name}.part")
         try:
-            fetched = fetch(remote.url, part, max_bytes=self.max_bytes, within=self.within)
+            fetched = fetch(
+                remote.url,
+                part,
+                max_bytes=self.max_bytes,
+                within=self.within,
+                reach=self.reach,
+                has_room=self.store.has_room,
+            )
             extension = extension_for(remote.type, fetched.content_type, _head(part))
             kind = _KIND_OF.get(extension, remote.type)
             film = probe(part, kind)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
@@ -45,6 +46,12 @@ class Store(Protocol):
     def sweep_parts(self, older_than_s: float, now: datetime) -> int:
         """Remove parts not written to for `older_than_s` seconds before `now` (aware); returns how many."""
 
+    def free_bytes(self) -> int:
+        """How many bytes can still be written."""
+
+    def has_room(self, for_bytes: int = 0) -> bool:
+        """Whether `for_bytes` more leave the disk above its low-water mark. Ask before claiming what will be kept."""
+
     def open(self, relative: str) -> BinaryIO:
         """An output opened for reading. Raises `FileNotFoundError`."""
 
@@ -62,10 +69,14 @@ class Store(Protocol):
 
 
 class FolderStore:
-    """A `Store` in a folder, which must be on one file system: renames within it are atomic."""
+    """A `Store` in a folder, which must be on one file system: renames within it are atomic.
 
-    def __init__(self, root: Path | str) -> None:
+    `low_bytes`: what has to stay free there, for all else that writes to the disk.
+    """
+
+    def __init__(self, root: Path | str, low_bytes: int = 0) -> None:
         self.root = Path(root).absolute()
+        self.low_bytes = low_bytes
 
     def __repr__(self) -> str:
         return f"FolderStore({str(self.root)!r})"
@@ -97,6 +108,13 @@ class FolderStore:
             except FileNotFoundError:  # committed or discarded meanwhile
                 continue
         return removed
+
+    def free_bytes(self) -> int:
+        # The folder is made when the first file comes: until then, what counts is where it will be made.
+        return shutil.disk_usage(next(path for path in (self.root, *self.root.parents) if path.exists())).free
+
+    def has_room(self, for_bytes: int = 0) -> bool:
+        return self.free_bytes() - for_bytes >= self.low_bytes
 
     def open(self, relative: str) -> BinaryIO:
         return self._output_path(relative).open("rb")

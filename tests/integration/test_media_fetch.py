@@ -14,6 +14,7 @@ from tasks.media.fetch import fetch
 from tasks.media.probe import probe
 from tasks.media.sniff import extension_for
 from tasks.media.store import FolderStore
+from tasks.outward import Reach
 from tasks.transport import Deadlines
 from tests.integration.test_vtrix_client import RawServer, answer, drip, read_request
 from tests.unit.media.films import film
@@ -24,12 +25,16 @@ DATA = b"\0\0\0\x20ftypisom" + bytes(range(256)) * 4000
 OK = "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n"
 
 
-def _fetch(url, part, *, max_bytes=10_000_000, total_timeout_s=5.0):
+HERE = Reach(private=frozenset({"127.0.0.1"}))
+
+
+def _fetch(url, part, *, max_bytes=10_000_000, total_timeout_s=5.0, **more):
     return fetch(
         url + "/v.mp4?Signature=canary",
         part,
         max_bytes=max_bytes,
         within=Deadlines(1, 0.5, total_timeout_s),
+        **{"reach": HERE, **more},
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import redis
 import requests
@@ -19,6 +20,7 @@ from celery import Celery
 from kombu.exceptions import KombuError
 
 from tasks.ledger import LedgerError, SchemaMismatch
+from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from workers import pools
 from workers.cli.common import join_running_stack, opened_ledger
@@ -29,7 +31,6 @@ from workers.settings import Settings, SettingsInvalid, read_settings
 _PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", "alembic", "av", "pillow", "flower")
 _PYTHON: Final = (3, 11)
 _REDIS: Final = (6, 2)
-_LOW_DISK_BYTES: Final = 1_000_000_000
 _TIMEOUT_S: Final = 3.0
 
 
@@ -80,8 +81,9 @@ def checks() -> Iterator[Check]:
         yield from found
         reachable = found[0].verdict is Verdict.OK
         yield _database(read)
-        yield from _store(read.store)
+        yield from _store(read.store, read.policy.disk_low_bytes)
         yield _provider(read.provider_url)
+        yield _outputs(read, joined=joined)
         yield _keys(read, pulse if reachable else None, joined=joined)
         if reachable:
             yield from _workers(read)
@@ -154,7 +156,7 @@ def _database(read: Settings) -> Check:
     return _ok("database", f"{backend}, schema is this version's")
 
 
-def _store(folder: Path) -> Iterator[Check]:
+def _store(folder: Path, low_bytes: int) -> Iterator[Check]:
     # The store is made when the first output comes: what counts until then is the folder it will be made in.
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -165,10 +167,10 @@ def _store(folder: Path) -> Iterator[Check]:
         yield _broken("store", f"{there} can't be written to ({error.strerror})", todo)
         return
     yield _ok("store", f"{folder} can be written to")
-    free_bytes = shutil.disk_usage(there).free
-    found = f"{free_bytes / 1e9:.1f} GB free"
-    if free_bytes < _LOW_DISK_BYTES:
-        yield _warning("disk", found, "make room: a film takes up to some tens of megabytes")
+    found = f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
+    if not FolderStore(folder, low_bytes).has_room():
+        todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is downloaded"
+        yield _warning("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
     else:
         yield _ok("disk", found)
 
@@ -186,6 +188,19 @@ def _provider(url: str) -> Check:
     if status >= 500:
         return _warning("provider", f"answers with HTTP {status}", "it may be out of order: look again later")
     return _ok("provider", f"answers (HTTP {status} without a key)")
+
+
+def _outputs(read: Settings, *, joined: bool) -> Check:
+    private = sorted(read.output_reach.private)
+    if not private and joined:
+        return _ok("output addresses", "none that is private in this environment; the running stack has its own")
+    if not private:
+        return _ok("output addresses", "https and public alone")
+    found = f"private ones may be reached: {', '.join(private)}"
+    if urlsplit(read.provider_url).scheme == "https":
+        todo = "empty REELWORKS_OUTPUT_PRIVATE: it is for a simulator, and whoever names outputs can reach these"
+        return _warning("output addresses", found, todo)
+    return _ok("output addresses", found)
 
 
 def _keys(read: Settings, pulse: Pulse | None, *, joined: bool) -> Check:
