@@ -88,7 +88,7 @@ def fetch(
 def _transfer(session: requests.Session, url: str, within: Deadlines, partial: Partial) -> str | None:
     """Write all of the file; returns its claimed media type. Resumes what broke off, if more of it came each time."""
     whole: Whole | None = None
-    for resumes_left in range(MAX_RESUMES, -1, -1):
+    for _ in range(1 + MAX_RESUMES):
         asked = None if whole is None else whole.range_from(partial.size_bytes)
         with _open(session, url, within, asked or {}) as response:
             continued = whole if asked else None
@@ -100,11 +100,11 @@ def _transfer(session: requests.Session, url: str, within: Deadlines, partial: P
                 _receive(response, partial, whole.size_bytes)
             except FetchInterrupted:
                 resumable = whole.range_from(partial.size_bytes) is not None
-                if not (resumable and resumes_left and partial.size_bytes > before_bytes):
+                if not (resumable and partial.size_bytes > before_bytes):
                     raise
             else:
                 return whole.content_type
-    raise FetchInterrupted(f"broke off after {MAX_RESUMES} resumes")
+    raise FetchInterrupted(f"broke off {1 + MAX_RESUMES} times")
 
 
 def _continues(response: requests.Response, continued: Whole | None, partial: Partial) -> Whole | None:

@@ -347,6 +347,30 @@ def test_doctor_shows_keys_by_alias_and_says_when_one_is_paused(
     assert "sk-canary" not in shown
 
 
+@pytest.mark.parametrize(
+    ("provider", "private", "verdict"),
+    [
+        ("https://127.0.0.1:1", "", "ok"),
+        ("https://127.0.0.1:1", "127.0.0.1:8900", "warning"),
+        ("http://127.0.0.1:1", "127.0.0.1:8900", "ok"),
+    ],
+)
+def test_doctor_warns_of_private_outputs_beside_a_real_provider(
+    small_books: Ledger, monkeypatch: pytest.MonkeyPatch, provider: str, private: str, verdict: str
+) -> None:
+    monkeypatch.setenv("REELWORKS_PROVIDER_URL", provider)
+    monkeypatch.setenv("REELWORKS_OUTPUT_PRIVATE", private)
+    checks = {each["name"]: each for each in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert checks["output addresses"]["verdict"] == verdict
+    assert private in checks["output addresses"]["found"]
+
+
+def test_doctor_warns_of_a_disk_below_the_mark(small_books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELWORKS_DISK_LOW_BYTES", str(10**18))
+    checks = {each["name"]: each for each in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert checks["disk"]["verdict"] == "warning"
+
+
 def test_doctor_goes_on_without_redis_and_without_a_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELWORKS_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
     result = run("doctor")

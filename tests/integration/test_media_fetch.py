@@ -72,6 +72,13 @@ def test_whole_file_is_on_disk_and_described(tmp_path, how):
     assert fetched.content_type == "video/mp4"
 
 
+def test_size_cap_is_exact(tmp_path):
+    with RawServer(_sending((OK + "\r\n").encode(), DATA)) as server:
+        assert _fetch(server.url, tmp_path / "a.part", max_bytes=len(DATA)).size_bytes == len(DATA)
+        with pytest.raises(FetchRefused):
+            _fetch(server.url, tmp_path / "a.part", max_bytes=len(DATA) - 1)
+
+
 def _endless(connection, server):
     read_request(connection)
     connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -74,6 +74,23 @@ def test_the_real_provider_gets_the_key_and_no_simulator(tmp_path: Path) -> None
     assert parts["create"].env["VTRIX_API_KEY"] == "sk-canary"
 
 
+def test_outputs_may_come_from_the_simulators_private_address_and_no_other(tmp_path: Path) -> None:
+    plan, parts = planned(tmp_path)
+    place = plan.shared["REELWORKS_PROVIDER_URL"].removeprefix("http://")
+    assert parts["finish"].env["REELWORKS_OUTPUT_PRIVATE"] == place
+
+
+def test_private_places_of_the_environment_are_kept_beside_the_simulators(tmp_path: Path) -> None:
+    plan, parts = planned(tmp_path, {"REELWORKS_OUTPUT_PRIVATE": "elsewhere:80"})
+    place = plan.shared["REELWORKS_PROVIDER_URL"].removeprefix("http://")
+    assert parts["finish"].env["REELWORKS_OUTPUT_PRIVATE"] == f"elsewhere:80,{place}"
+
+
+def test_with_the_real_provider_no_private_address_is_opened(tmp_path: Path) -> None:
+    _, parts = planned(tmp_path, {"VTRIX_API_KEY": "sk-canary"}, provider="vtrix")
+    assert "REELWORKS_OUTPUT_PRIVATE" not in parts["finish"].env
+
+
 def test_a_real_key_reaches_no_part_of_a_rehearsal(tmp_path: Path) -> None:
     _, parts = planned(tmp_path, {"VTRIX_API_KEY": "sk-canary"})
     assert [part.name for part in parts.values() if "sk-canary" in part.env.values()] == []

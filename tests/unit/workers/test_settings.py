@@ -8,6 +8,7 @@ from pathlib import Path
 import environs
 import pytest
 
+from tasks.outward import PUBLIC, Reach
 from workers.settings import Secret, SettingsInvalid, read_settings
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
@@ -62,6 +63,9 @@ def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.Monkey
         "REELWORKS_SWEEP_BATCH": "0",
         "REELWORKS_PROVIDER_KEYS": "sk-canary-without-alias",
         "REELWORKS_LOG_LEVEL": "LOUD",
+        "REELWORKS_OUTPUT_PORTS": "443,https",
+        "REELWORKS_OUTPUT_HOSTS": "https://cdn.example.com",
+        "REELWORKS_OUTPUT_PRIVATE": "127.0.0.1:8900,10.0.0.0/8",
     }
     for name, value in wrong.items():
         monkeypatch.setenv(name, value)
@@ -97,6 +101,18 @@ def test_keys_are_known_by_alias_and_do_not_print(monkeypatch: pytest.MonkeyPatc
     }
     assert "canary" not in repr(read)
     assert "canary" not in str(read)
+
+
+def test_where_outputs_may_be_fetched_from_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().output_reach == PUBLIC
+    monkeypatch.setenv("REELWORKS_OUTPUT_PORTS", "443, 8443")
+    monkeypatch.setenv("REELWORKS_OUTPUT_HOSTS", "CDN.example.com,example.org,")
+    monkeypatch.setenv("REELWORKS_OUTPUT_PRIVATE", "127.0.0.1:8900, simulator, [::1]:80")
+    assert read_settings().output_reach == Reach(
+        hosts=frozenset({"cdn.example.com", "example.org"}),
+        ports=frozenset({443, 8443}),
+        private=frozenset({"127.0.0.1:8900", "simulator", "[::1]:80"}),
+    )
 
 
 def test_the_providers_own_variable_is_the_default_key(monkeypatch: pytest.MonkeyPatch) -> None:
