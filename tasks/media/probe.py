@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +18,16 @@ DURATION_TOLERANCE_S: Final = 0.5
 FRAME_TOLERANCE: Final = 0.05
 MAX_PIXELS: Final = 64_000_000
 """A frame or picture above this is refused unopened."""
+MAX_STREAMS: Final = 16
+MAX_PACKETS: Final = 200_000
+"""Of the picture stream: more than the longest film has at 240 frames a second."""
+MAX_DURATION_S: Final = 600.0
+MAX_PROBE_S: Final = 30.0
+"""How long a film may take to be measured: one of ten seconds takes some milliseconds."""
 
 # Playlists and the like make FFmpeg open other files and addresses; only self-contained films may be opened.
 _DEMUXERS: Final = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
+_TOO_LONG: Final = "it takes too long to read"
 _PICTURES: Final = ("PNG", "JPEG", "WEBP")
 _PICTURE_ERRORS: Final = (
     UnidentifiedImageError,
@@ -44,7 +53,8 @@ class Film:
 def probe(path: Path, media_type: str = "video") -> Film | None:
     """Measure the file. A `video` has its first frame decoded, an `image` its header read; other types give `None`.
 
-    A film's duration is that of the frames in the file, not what its header claims. Raises `NotPlayable`.
+    A film's duration is that of the frames in the file, not what its header claims. Raises `NotPlayable`, also for a
+    file that keeps the decoder busy beyond the limits above; what crashes the decoder ends this process.
     """
     if media_type == "video":
         return _probe_video(path)
@@ -86,36 +96,52 @@ def _near(value: float, expected: float) -> bool:
 
 def _probe_video(path: Path) -> Film:
     try:
-        with av.open(str(path), options=dict(_DEMUXERS)) as container:
+        until = time.monotonic() + MAX_PROBE_S
+        with av.open(str(path), options=dict(_DEMUXERS), timeout=MAX_PROBE_S) as container:
+            if len(container.streams) > MAX_STREAMS:
+                raise NotPlayable("there are too many streams")
             if not container.streams.video:
                 raise NotPlayable("there is no video stream")
-            return _measure(container)
+            return _measure(container, until)
+    except av.error.ExitError:
+        raise NotPlayable(_TOO_LONG) from None
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         raise NotPlayable(f"not a film that can be opened ({type(error).__name__})") from None
 
 
-def _measure(container: av.container.InputContainer) -> Film:
+def _measure(container: av.container.InputContainer, until: float) -> Film:
     stream = container.streams.video[0]
-    if not 0 < stream.width * stream.height <= MAX_PIXELS:
-        raise NotPlayable("the frame size is impossible")
-    first, starts, ends = None, [], []
-    for packet in container.demux(stream):
+    _check_frame(stream.width, stream.height)
+    first, start, end = None, math.inf, -math.inf
+    for number, packet in enumerate(container.demux(stream), start=1):
+        if number > MAX_PACKETS:
+            raise NotPlayable("there are too many frames")
+        if time.monotonic() > until:
+            raise NotPlayable(_TOO_LONG)
         if first is None:
             first = next(iter(packet.decode()), None)
         if packet.pts is not None and packet.size:
-            starts.append(packet.pts)
-            ends.append(packet.pts + (packet.duration or 0))
-    if first is None or not starts or stream.time_base is None:
+            start, end = min(start, packet.pts), max(end, packet.pts + (packet.duration or 0))
+    if first is None or start > end or stream.time_base is None:
         raise NotPlayable("there is no frame")
+    _check_frame(first.width, first.height)
+    duration_s = float((end - start) * stream.time_base)
+    if duration_s > MAX_DURATION_S:
+        raise NotPlayable("it lasts longer than a film can")
     rate = stream.average_rate
     width, height = (first.height, first.width) if abs(first.rotation) == 90 else (first.width, first.height)
     return Film(
         width=width,
         height=height,
-        duration_s=float((max(ends) - min(starts)) * stream.time_base),
+        duration_s=duration_s,
         codec=stream.codec_context.name,
         fps=float(rate) if rate else None,
     )
+
+
+def _check_frame(width: int, height: int) -> None:
+    if not 0 < width * height <= MAX_PIXELS:
+        raise NotPlayable("the frame size is impossible")
 
 
 def _probe_image(path: Path) -> Film:
@@ -124,6 +150,5 @@ def _probe_image(path: Path) -> Film:
             (width, height), codec = picture.size, (picture.format or "").lower()
     except _PICTURE_ERRORS as error:
         raise NotPlayable(f"not a picture that can be opened ({type(error).__name__})") from None
-    if not 0 < width * height <= MAX_PIXELS:
-        raise NotPlayable("the frame size is impossible")
+    _check_frame(width, height)
     return Film(width=width, height=height, duration_s=None, codec=codec)

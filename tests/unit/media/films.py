@@ -22,6 +22,31 @@ def film(path, width=64, height=48, seconds=1.0, fps=10, codec="mpeg4", options=
     return path
 
 
+def long_film(path, seconds):
+    """Write an MP4 of two frames that are `seconds` apart to `path`."""
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for pts in (0, seconds):
+            frame = av.VideoFrame.from_image(Image.new("RGB", (64, 48)))
+            frame.pts, frame.time_base = pts, Fraction(1, 1)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def many_streams(path, number):
+    """Write an MP4 with so many picture streams to `path`."""
+    with av.open(str(path), "w", format="mp4") as container:
+        streams = [container.add_stream("mpeg4", rate=10) for _ in range(number)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stream in streams:
+            container.mux(stream.encode(av.VideoFrame.from_image(Image.new("RGB", (64, 48)))))
+            container.mux(stream.encode())
+    return path
+
+
 def sound(path, seconds=0.2):
     """Write an MP4 with sound and no picture to `path`."""
     with av.open(str(path), "w", format="mp4") as container:

@@ -1,5 +1,8 @@
 """One output on its way into the store, with the fetch replaced by bytes that are there already."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tasks.domain.answers import RemoteOutput
@@ -9,6 +12,7 @@ from tasks.media.errors import NotPlayable
 from tasks.media.fetch import Fetched
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
+from tasks.outward import Reach
 from tasks.transport import Deadlines
 from tests.unit.media.films import film, picture
 
@@ -73,6 +77,47 @@ def test_what_can_not_be_played_leaves_nothing(keep):
     with pytest.raises(NotPlayable):
         keep(b"not a film at all", "video")
     assert [path for path in keep.store.root.rglob("*") if path.is_file()] == []
+
+
+def test_output_that_two_workers_keep_at_once_is_one_file(tmp_path, monkeypatch, clip):
+    both = threading.Barrier(2, timeout=10)
+    parts = []
+
+    def fetch(_url, part, **_):
+        parts.append(part)
+        part.write_bytes(clip[:100])
+        both.wait()
+        part.write_bytes(clip)
+        both.wait()
+        return Fetched(len(clip), "0" * 64, None)
+
+    monkeypatch.setattr(outputs, "fetch", fetch)
+    store = FolderStore(tmp_path / "store")
+    fetcher = OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1))
+    remote = RemoteOutput("video", "https://x.example/a")
+    with ThreadPoolExecutor(2) as threads:
+        kept = [threads.submit(fetcher.keep, remote, "tenant/job/0", 0, EXPECTED) for _ in range(2)]
+        first, second = (each.result(30) for each in kept)
+    assert first == second
+    assert len(set(parts)) == 2
+    assert [path for path in store.root.rglob("*") if path.is_file()] == [store.root / "tenant/job/0.mp4"]
+    assert (store.root / "tenant/job/0.mp4").read_bytes() == clip
+
+
+def test_limits_of_the_fetcher_reach_the_fetch(tmp_path, monkeypatch, clip):
+    given = {}
+
+    def fetch(_url, part, **limits):
+        given.update(limits)
+        part.write_bytes(clip)
+        return Fetched(len(clip), "0" * 64, None)
+
+    monkeypatch.setattr(outputs, "fetch", fetch)
+    reach, within = Reach(private=frozenset({"127.0.0.1"})), Deadlines(1, 2, 3)
+    store = FolderStore(tmp_path / "store", low_bytes=10**18)
+    OutputFetcher(store, 123, within, reach).keep(RemoteOutput("video", "x"), "tenant/job/0", 0, EXPECTED)
+    assert (given["max_bytes"], given["within"], given["reach"]) == (123, within, reach)
+    assert given["has_room"](0) is False
 
 
 def test_what_is_neither_is_kept_as_it_is(keep):

@@ -1,13 +1,16 @@
 """Measuring and comparing films and pictures."""
 
+import itertools
 import struct
 import zlib
+from types import SimpleNamespace
 
 import pytest
 
+from tasks.media import probe as measuring
 from tasks.media.errors import NotPlayable
-from tasks.media.probe import Film, check, probe
-from tests.unit.media.films import film, picture, sound
+from tasks.media.probe import MAX_PROBE_S, MAX_STREAMS, Film, check, probe
+from tests.unit.media.films import film, long_film, many_streams, picture, sound
 
 FASTSTART = {"movflags": "faststart"}
 
@@ -46,6 +49,37 @@ def test_what_is_no_film_is_not_playable(tmp_path, make):
     make(path)
     with pytest.raises(NotPlayable):
         probe(path, "video")
+
+
+def test_film_of_many_streams_is_not_playable(tmp_path):
+    assert probe(many_streams(tmp_path / "a.mp4", MAX_STREAMS)).width == 64
+    with pytest.raises(NotPlayable, match="too many streams"):
+        probe(many_streams(tmp_path / "b.mp4", MAX_STREAMS + 1))
+
+
+def test_film_that_lasts_beyond_all_measure_is_not_playable(tmp_path):
+    assert probe(long_film(tmp_path / "a.mp4", 590)).duration_s > 580
+    with pytest.raises(NotPlayable, match="lasts longer"):
+        probe(long_film(tmp_path / "b.mp4", 700))
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "words"),
+    [("MAX_PACKETS", 5, "too many frames"), ("MAX_PROBE_S", 1e-9, "too long"), ("MAX_PIXELS", 64 * 47, "frame size")],
+)
+def test_film_beyond_a_limit_is_not_playable(tmp_path, monkeypatch, limit, value, words):
+    path = film(tmp_path / "a.mp4")
+    monkeypatch.setattr(measuring, limit, value)
+    with pytest.raises(NotPlayable, match=words):
+        probe(path)
+
+
+def test_film_whose_packets_take_too_long_is_not_playable(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4")
+    clock = itertools.count(step=MAX_PROBE_S / 3)
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(NotPlayable, match="too long"):
+        probe(path)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])

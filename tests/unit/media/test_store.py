@@ -4,6 +4,7 @@ import hashlib
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -73,6 +74,21 @@ def test_file_is_synced_before_the_rename_and_its_folder_after(store, monkeypatc
         ("rename", str(final)),
         ("fsync", str(final.parent)),
     ]
+
+
+def test_room_is_what_is_free_above_the_mark(tmp_path, monkeypatch):
+    asked = []
+
+    def usage(path):
+        asked.append(path)
+        return SimpleNamespace(free=1000)
+
+    monkeypatch.setattr("tasks.media.store.shutil.disk_usage", usage)
+    store = FolderStore(tmp_path / "not" / "there", low_bytes=400)
+    assert store.free_bytes() == 1000
+    assert [store.has_room(), store.has_room(600), store.has_room(601)] == [True, True, False]
+    assert [FolderStore(tmp_path, low_bytes=low).has_room() for low in (1000, 1001)] == [True, False]
+    assert asked[0] == tmp_path
 
 
 @pytest.mark.parametrize("broken", ["fsync", "replace"])
