@@ -97,7 +97,9 @@ def _near(value: float, expected: float) -> bool:
 def _probe_video(path: Path) -> Film:
     try:
         until = time.monotonic() + MAX_PROBE_S
-        with av.open(str(path), options=dict(_DEMUXERS), timeout=MAX_PROBE_S) as container:
+        # FFmpeg decodes some frames while it opens, and has its own say in how many pixels these may have.
+        options = {**_DEMUXERS, **_decoder_limits()}
+        with av.open(str(path), options=options, timeout=MAX_PROBE_S) as container:
             if len(container.streams) > MAX_STREAMS:
                 raise NotPlayable("there are too many streams")
             if not container.streams.video:
@@ -112,6 +114,7 @@ def _probe_video(path: Path) -> Film:
 def _measure(container: av.container.InputContainer, until: float) -> Film:
     stream = container.streams.video[0]
     _check_frame(stream.width, stream.height)
+    stream.codec_context.options = _decoder_limits()
     first, start, end = None, math.inf, -math.inf
     for number, packet in enumerate(container.demux(stream), start=1):
         if number > MAX_PACKETS:
@@ -124,7 +127,6 @@ def _measure(container: av.container.InputContainer, until: float) -> Film:
             start, end = min(start, packet.pts), max(end, packet.pts + (packet.duration or 0))
     if first is None or start > end or stream.time_base is None:
         raise NotPlayable("there is no frame")
-    _check_frame(first.width, first.height)
     duration_s = float((end - start) * stream.time_base)
     if duration_s > MAX_DURATION_S:
         raise NotPlayable("it lasts longer than a film can")
@@ -137,6 +139,10 @@ def _measure(container: av.container.InputContainer, until: float) -> Film:
         codec=stream.codec_context.name,
         fps=float(rate) if rate else None,
     )
+
+
+def _decoder_limits() -> dict[str, str]:
+    return {"max_pixels": str(MAX_PIXELS)}
 
 
 def _check_frame(width: int, height: int) -> None:

@@ -65,12 +65,38 @@ def test_film_that_lasts_beyond_all_measure_is_not_playable(tmp_path):
 
 @pytest.mark.parametrize(
     ("limit", "value", "words"),
-    [("MAX_PACKETS", 5, "too many frames"), ("MAX_PROBE_S", 1e-9, "too long"), ("MAX_PIXELS", 64 * 47, "frame size")],
+    [("MAX_PACKETS", 5, "too many frames"), ("MAX_PIXELS", 64 * 47, "frame size")],
 )
 def test_film_beyond_a_limit_is_not_playable(tmp_path, monkeypatch, limit, value, words):
     path = film(tmp_path / "a.mp4")
     monkeypatch.setattr(measuring, limit, value)
     with pytest.raises(NotPlayable, match=words):
+        probe(path)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
+def test_frame_that_is_larger_than_it_was_declared_is_not_decoded(tmp_path, monkeypatch, codec):
+    path = film(tmp_path / "a.mp4", codec=codec)
+    monkeypatch.setattr(measuring, "MAX_PIXELS", 64 * 47)
+    monkeypatch.setattr(measuring, "_check_frame", lambda _width, _height: None)
+    with pytest.raises(NotPlayable):
+        probe(path)
+
+
+def test_frame_beyond_the_limit_is_not_decoded_while_the_film_is_opened(tmp_path, monkeypatch):
+    path, seen = film(tmp_path / "a.mp4", codec="mpeg4"), []  # whose frame size FFmpeg takes from the first frame
+    monkeypatch.setattr(measuring, "MAX_PIXELS", 64 * 47)
+    monkeypatch.setattr(measuring, "_check_frame", lambda width, height: seen.append((width, height)))
+    with pytest.raises(NotPlayable):
+        probe(path)
+    assert seen == [(0, 0)]
+
+
+def test_film_that_is_never_open_is_not_playable(tmp_path, monkeypatch):
+    path = film(tmp_path / "a.mp4")
+    monkeypatch.setattr(measuring, "MAX_PROBE_S", 1e-9)
+    monkeypatch.setattr(measuring, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    with pytest.raises(NotPlayable, match="too long"):
         probe(path)
 
 
