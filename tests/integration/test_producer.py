@@ -23,7 +23,7 @@ from schemas.handle import Handle
 from schemas.jobs import JobEvent, JobView, State, encode_record
 from schemas.producer import BATCH, Producer
 from schemas.requests import parse_request
-from tests.support.proxy import CuttingProxy
+from tests.support.proxy import Fault, FaultProxy
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.probes import free_port
@@ -263,14 +263,14 @@ def test_a_redis_that_is_silent_is_given_up(tmp_path: Path) -> None:
 
 
 def test_a_lost_answer_is_in_doubt_and_is_not_repeated(valkey: Valkey) -> None:
-    proxy = CuttingProxy(valkey.port, b"EVALSHA")
-    try:
-        with Producer(valkey.url) as warm:  # so that the script is known, and the first EVALSHA is executed
-            warm.submit(**raw())
-        with Producer(proxy.url) as producer, pytest.raises(NotSubmitted) as caught:
-            producer.submit(**raw(idempotency_key="k"))
-    finally:
-        proxy.close()
+    with Producer(valkey.url) as warm:  # so that the script is known, and the first EVALSHA is executed
+        warm.submit(**raw())
+    with (
+        FaultProxy(valkey.port, Fault(cut_on=b"EVALSHA", forwarded=True)) as proxy,
+        Producer(proxy.redis_url) as producer,
+        pytest.raises(NotSubmitted) as caught,
+    ):
+        producer.submit(**raw(idempotency_key="k"))
     assert caught.value.unknown
     assert proxy.cuts == 1
     assert len(entries(valkey)) == 2
