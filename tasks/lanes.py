@@ -7,10 +7,12 @@ newest epoch renews the heartbeat, every other turn falls silent.
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import structlog
 from celery import Task, shared_task
+from celery.worker.request import Request
 from kombu.exceptions import OperationalError
 
 from tasks import context
@@ -30,6 +32,28 @@ Turn = Callable[[Context], float]
 TURNS: Final[dict[str, Turn]] = {}
 """Lane -> its turn, filled by `@lane` as the modules are imported."""
 
+WAIT_HEADER: Final = "reelworks_wait_s"
+
+
+class LaneRequest(Request):
+    """A lane's message as a worker receives it: the countdown begins now, by this worker's own clock.
+
+    Celery sends an instant of the sender's clock. A host whose clock is ten minutes ahead would have every other one
+    hold the lane for ten minutes, and itself take the others' turns without a pause.
+    """
+
+    _eta: datetime | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        wait_s = self.request_dict.get(WAIT_HEADER)
+        if self._eta is not None and isinstance(wait_s, int | float):
+            self._eta = datetime.now(UTC) + timedelta(seconds=wait_s)
+
+
+class _LaneTask(Task[..., Any]):
+    Request = f"{__name__}:{LaneRequest.__name__}"
+
 
 def lane(name: str) -> Callable[[Turn], Task[..., Any]]:
     """Make a lane's task of the function that works one of its turns."""
@@ -38,7 +62,7 @@ def lane(name: str) -> Callable[[Turn], Task[..., Any]]:
         TURNS[name] = turn
 
         # No events: lanes come round several times a second and would push the jobs out of Flower.
-        @shared_task(bind=True, name=LANES[name], ignore_result=True, send_events=False)
+        @shared_task(bind=True, name=LANES[name], ignore_result=True, send_events=False, base=_LaneTask)
         def task(self: Task[..., Any], epoch: int) -> None:
             _take_turn(self, name, turn, epoch)
 
@@ -78,8 +102,10 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
             log.exception("lane_turn_failed", lane=name, epoch=epoch)
             wait_s = ctx.policy.lane_idle_s
         if renew():
+            wait_s = max(0.0, wait_s)
+            headers: dict[str, Any] = {WAIT_HEADER: wait_s}
             failpoint("lane.before_publish")
-            task.apply_async(kwargs={"epoch": epoch}, countdown=max(0.0, wait_s), retry=False)
+            task.apply_async(kwargs={"epoch": epoch}, countdown=wait_s, headers=headers, retry=False)
             failpoint("lane.after_publish")
     except (PulseError, OperationalError) as error:
         # The message is gone, and with it this lane; its heartbeat expires and a worker seeds the next.
