@@ -1,7 +1,9 @@
-"""A real valkey-server for one test: its own port, its own folder, stopped by its process."""
+"""A real valkey-server for one test: its own port, its own folder; what befalls it is done to its own process."""
 
 from __future__ import annotations
 
+import shutil
+import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,15 +25,17 @@ class Valkey:
         self.client = redis.Redis.from_url(self.url)
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, *more: str, loading: bool = False) -> None:
+        """Start with `more` options and wait for an answer; with `loading`, for the one that it is still loading."""
         options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "appendonly": "yes", "save": ""}
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen([valkey_server_binary(), *arguments], stdout=log, stderr=log)
-        wait_until(self._answers, what="valkey-server")
+            self._process = subprocess.Popen([valkey_server_binary(), *arguments, *more], stdout=log, stderr=log)
+        wait_until(self._loads if loading else self._answers, what="valkey-server")
 
     def stop(self) -> None:
         if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
             self._process.terminate()
             try:
                 self._process.wait(10)
@@ -39,6 +43,29 @@ class Valkey:
                 self._process.kill()
                 self._process.wait(10)
             self._process = None
+
+    def forget(self) -> None:
+        """Remove the data of a stopped server from the disk."""
+        shutil.rmtree(self.folder / "appendonlydir")
+
+    def freeze(self) -> None:
+        """Stop the process where it stands: connections are kept, and nothing is answered."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None, "the server does not run"
+        self._process.send_signal(number)
+
+    def _loads(self) -> bool:
+        try:
+            return not self.client.ping()
+        except redis.BusyLoadingError:
+            return True
+        except redis.ConnectionError:
+            return False
 
     def _answers(self) -> bool:
         try:

@@ -1,0 +1,142 @@
+"""What a producer hears of a Redis in trouble: stored, surely not stored, or unknown; and that repeating is safe."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas import keys
+from schemas.errors import NotSubmitted
+from schemas.producer import Producer
+from tests.support.proxy import PASS, Fault, FaultProxy
+from tests.support.valkey import Valkey, valkey_server
+from workers.probes import free_port
+
+TIMEOUT_S = 0.5
+LONGEST_S = 10.0
+"""Far above the few time-outs that a submission may take, far below a client that repeats by itself."""
+REQUEST = {"model": "minimax_hailuo_02_i2v", "first_frame_image": "https://pictures.example/cat.jpg"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A producer's way to Redis, through the proxy."""
+
+    valkey: Valkey
+    proxy: FaultProxy
+    producer: Producer
+
+    def submit(self, key: str) -> str:
+        return self.producer.submit(**REQUEST, prompt="canary", idempotency_key=key).id
+
+    def stored(self, job_id: str | None = None) -> int:
+        entries: Any = self.valkey.client.xrange(keys.REQUESTS)
+        return len([1 for _, fields in entries if job_id is None or fields[b"job"].decode() == job_id])
+
+
+@pytest.fixture
+def way(tmp_path: Path) -> Iterator[Way]:
+    with (
+        valkey_server(tmp_path) as valkey,
+        FaultProxy(valkey.port) as proxy,
+        Producer(proxy.redis_url, timeout_s=TIMEOUT_S) as producer,
+    ):
+        ours = Way(valkey, proxy, producer)
+        ours.submit("before")  # the script is known to Redis, and a connection stands
+        yield ours
+
+
+def fault(fault: Fault, way: Way) -> None:
+    way.proxy.fault = fault
+
+
+def freeze(way: Way) -> None:
+    way.valkey.freeze()
+
+
+def fill(way: Way) -> None:
+    way.valkey.client.config_set("maxmemory", 1)
+
+
+def follow_a_dead_master(way: Way) -> None:
+    way.valkey.client.replicaof("127.0.0.1", str(free_port()))
+
+
+def want_replicas(way: Way) -> None:
+    way.valkey.client.config_set("min-replicas-to-write", 1)
+
+
+def load_for_long(way: Way) -> None:
+    """Restart on data that takes a while to read."""
+    pipe = way.valkey.client.pipeline()
+    for number in range(3000):
+        pipe.set(f"filler-{number}", number)
+    pipe.execute()
+    way.valkey.stop()
+    way.valkey.start("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024", loading=True)
+
+
+def mend(way: Way) -> None:
+    way.valkey.thaw()
+    way.proxy.fault = PASS
+    if way.valkey.client.info("persistence")["loading"]:
+        way.valkey.stop()
+        way.valkey.start()
+    way.valkey.client.replicaof("NO", "ONE")
+    way.valkey.client.config_set("min-replicas-to-write", 0)
+    way.valkey.client.config_set("maxmemory", 0)
+
+
+TROUBLES: dict[str, tuple[Callable[[Way], None], bool, int]] = {
+    # name: (what is done, whether the producer is left in doubt, entries of the job after the failure)
+    "refused": (partial(fault, Fault(refuse=True)), False, 0),
+    "black hole": (partial(fault, Fault(swallow=True)), False, 0),
+    "slower than the time-out": (partial(fault, Fault(latency_s=2 * TIMEOUT_S)), False, 0),
+    "cut before the command": (partial(fault, Fault(cut_on=b"EVALSHA")), True, 0),
+    "cut within the command": (partial(fault, Fault(cut_after_bytes=100)), True, 0),
+    "cut after the command": (partial(fault, Fault(cut_on=b"EVALSHA", forwarded=True)), True, 1),
+    "stopped": (freeze, False, 0),
+    "out of memory": (fill, False, 0),
+    "read-only": (follow_a_dead_master, False, 0),
+    "without its replicas": (want_replicas, False, 0),
+    "loading": (load_for_long, False, 0),
+}
+
+
+@pytest.mark.parametrize("name", TROUBLES)
+def test_a_submission_in_trouble_says_what_became_of_it_and_can_be_repeated(name: str, way: Way) -> None:
+    begin, unknown, stored = TROUBLES[name]
+    begin(way)
+    begun = time.monotonic()
+    with pytest.raises(NotSubmitted) as caught:
+        way.submit("k")
+    assert time.monotonic() - begun < LONGEST_S
+    assert caught.value.unknown is unknown
+    assert "canary" not in str(caught.value)
+
+    mend(way)
+    assert way.stored() == 1 + stored
+    job_id = way.submit("k")
+    assert way.submit("k") == job_id
+    assert way.stored(job_id) == 1
+
+
+def test_a_slow_redis_stores_once_and_says_so(way: Way) -> None:
+    way.proxy.fault = Fault(latency_s=TIMEOUT_S / 10)
+    assert way.stored(way.submit("k")) == 1
+
+
+def test_a_redis_that_stalls_between_two_steps_leaves_the_producer_in_doubt(way: Way) -> None:
+    """The first step is answered, the command of the second is not; it may be executed later."""
+    way.valkey.client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    with pytest.raises(NotSubmitted) as caught:
+        way.submit("k")
+    assert caught.value.unknown
+    way.valkey.client.execute_command("CLIENT", "UNPAUSE")
+    assert way.stored(way.submit("k")) == 1
