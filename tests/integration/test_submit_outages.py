@@ -73,13 +73,13 @@ def want_replicas(way: Way) -> None:
 
 
 def load_for_long(way: Way) -> None:
-    """Restart on data that takes a while to read."""
+    """Restart on data that takes a while to read; between a thousand commands the server answers that it is loading."""
     pipe = way.valkey.client.pipeline()
-    for number in range(3000):
+    for number in range(40_000):
         pipe.set(f"filler-{number}", number)
     pipe.execute()
     way.valkey.stop()
-    way.valkey.start("--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024", loading=True)
+    way.valkey.start("--key-load-delay", "200", loading=True)
 
 
 def mend(way: Way) -> None:
