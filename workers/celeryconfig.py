@@ -34,6 +34,8 @@ def config(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": max(settings.lanes_concurrency, settings.create_concurrency, 4),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # Kombu waits longer and longer for a broker that is away, up to 30 s.
+        "worker_consumer": "workers.reconnect:SteadyConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_transport_options": {
