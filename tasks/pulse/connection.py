@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from .backlog import Backlog
 from .intake import Intake
@@ -20,7 +22,7 @@ PulseError = redis.RedisError
 class Pulse:
     """Everything the workers keep in Redis. One object a process, made after the fork; thread-safe.
 
-    `url` is a Redis URL; every call is bounded by `timeout_s` (a blocking read adds its own wait).
+    `url` is a Redis URL; every call is bounded by `timeout_s` (a blocking read adds its own wait), and none is repeated.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0, view_ttl_s: int = 7 * 86_400) -> None:
@@ -31,6 +33,9 @@ class Pulse:
             socket_keepalive=True,
             health_check_interval=10,
             decode_responses=False,
+            # Said, not left to defaults that differ by constructor: a command whose answer was lost may have been
+            # executed, and what has to be done again is done by the next turn of a lane.
+            retry=Retry(NoBackoff(), 0),
         )
         self._view_ttl_s = view_ttl_s
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from celery import Celery
 
 from schemas import keys as shared
 from schemas.jobs import JobEvent, JobView, State, decode_record
-from tasks.pulse import Pulse, keys
+from tasks.pulse import Pulse, PulseError, keys
 from tasks.pulse.timetable import Entry, NextLook
+from tests.support.proxy import Fault, FaultProxy
+from tests.support.valkey import valkey_server
 from tests.support.waiting import wait_until
 
 BORN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
@@ -19,6 +22,20 @@ BORN = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 
 def entry(job_id: str, delay_s: float = 0.0) -> Entry:
     return Entry(job_id, delay_s, f"task-{job_id}", "default", BORN)
+
+
+class TestConnection:
+    def test_a_command_whose_answer_was_lost_is_not_repeated(self, tmp_path: Path) -> None:
+        with (
+            valkey_server(tmp_path) as server,
+            FaultProxy(server.port, Fault(cut_on=b"LPUSH", forwarded=True)) as proxy,
+        ):
+            pulse = Pulse(proxy.redis_url)
+            with pytest.raises(PulseError):
+                pulse.redis.lpush("list", "once")
+            assert server.client.llen("list") == 1
+            assert proxy.cuts == 1
+            pulse.close()
 
 
 class TestTimetable:
