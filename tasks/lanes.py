@@ -74,12 +74,12 @@ def lane(name: str) -> Callable[[Turn], Task[..., Any]]:
 
 
 def seed(lane_name: str, send: Callable[..., Any]) -> bool:
-    """Start a lane that has fallen silent; `send(task_name, kwargs=...)` publishes. True when it was seeded."""
+    """Start a lane that has fallen silent; `send(task_name, ...)` publishes. True when it was seeded."""
     ctx = context.current()
     epoch = ctx.pulse.lanes.seed(lane_name, ctx.policy.lane_ttl_s)
     if epoch is None:
         return False
-    send(LANES[lane_name], kwargs={"epoch": epoch})
+    send(LANES[lane_name], kwargs={"epoch": epoch}, retry=False)
     log.info("lane_seeded", lane=lane_name, epoch=epoch)
     return True
 

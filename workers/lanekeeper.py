@@ -41,3 +41,5 @@ class LaneKeeper(bootsteps.StartStopStep):
                 lanes.seed(name, parent.app.send_task)
             except (PulseError, OperationalError) as error:
                 log.warning("lane_not_checked", lane=name, error=type(error).__name__)
+                # One time-out is enough: this is the worker's own loop, which has to find back to the broker as well.
+                return
