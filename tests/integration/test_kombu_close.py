@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from celery import Celery
+from kombu.transport.redis import Channel
 
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -64,3 +65,12 @@ def test_a_worker_that_holds_countdowns_outlives_a_restart_of_its_broker(
 def test_the_repair_was_written_for_the_installed_kombu() -> None:
     """Fails with a new kombu: try the test above without the repair, then drop it or have it know the new one."""
     assert kombufix.is_known()
+
+
+def test_a_kombu_that_is_not_known_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(_channel: Channel) -> None: ...
+
+    monkeypatch.setattr(Channel, "close", other)
+    monkeypatch.setattr(kombufix, "KNOWN", "another")
+    kombufix.install()
+    assert Channel.close is other
