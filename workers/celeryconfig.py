@@ -34,6 +34,8 @@ def config(settings: Settings) -> dict[str, Any]:
         "broker_pool_limit": max(settings.lanes_concurrency, settings.create_concurrency, 4),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        # A Redis that has become read-only, or lost its replicas, refuses to hand out messages: that ends no worker.
+        "broker_channel_error_retry": True,
         # Kombu waits longer and longer for a broker that is away, up to 30 s.
         "worker_consumer": "workers.reconnect:SteadyConsumer",
         "worker_hijack_root_logger": False,
@@ -45,8 +47,9 @@ def config(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": 500,
-            # A broker that vanished without a word is noticed within seconds instead of minutes.
-            "health_check_interval": 10,
+            # A broker that vanished without a word is noticed within seconds instead of minutes: a worker waits for an
+            # answer no longer than twice this.
+            "health_check_interval": 5,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,

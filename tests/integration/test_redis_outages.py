@@ -1,0 +1,169 @@
+"""Accepted jobs outlive every trouble of Redis: the whole stack with its real settings, its Redis behind a proxy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from ops.simulator.bill import read_bill
+from schemas.handle import Handle
+from schemas.jobs import State
+from schemas.producer import Producer
+from tasks.ledger import Ledger, tables
+from tests.support.proxy import PASS, Fault, FaultProxy
+from tests.support.valkey import Valkey, valkey_server
+from tests.support.waiting import wait_until
+from workers.embedded import EmbeddedStack, StackOptions
+from workers.probes import free_port
+
+REQUEST = {"model": "minimax_hailuo_02_i2v", "first_frame_image": "https://pictures.example/cat.jpg"}
+GOES_ON_WITHIN_S = 30.0
+"""From the return of Redis until the last of the jobs has moved."""
+COMPLETES_WITHIN_S = 90.0
+SIGNS = ("lane_fell_silent", "lane_turn_failed", "lane_not_checked", "Connection to broker lost", "Cannot connect")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack, what stands between it and its Redis, and where its truth stands."""
+
+    stack: EmbeddedStack
+    valkey: Valkey
+    proxy: FaultProxy
+    producer: Producer
+    ledger: Ledger
+    bill: Path
+
+    def changes(self, handles: list[Handle]) -> dict[str, tuple[State, int]]:
+        """The state of these jobs in the ledger, and how often each was changed."""
+        with self.ledger.read() as tx:
+            rows = tx.execute(
+                sa.select(tables.jobs.c.id, tables.jobs.c.state, tables.jobs.c.version).where(
+                    tables.jobs.c.id.in_([handle.id for handle in handles])
+                )
+            )
+            return {row.id: (State(row.state), row.version) for row in rows}
+
+    def signs(self) -> int:
+        """How often the lanes' worker has said so far that Redis was in trouble."""
+        text = (Path(str(self.stack.addresses["logs"])) / "lanes.log").read_text()
+        return sum(text.count(sign) for sign in SIGNS)
+
+    def submit(self, number: int) -> list[Handle]:
+        return self.producer.submit_many([REQUEST] * number)
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    var = tmp_path_factory.mktemp("stack")
+    folder = tmp_path_factory.mktemp("valkey")
+    with valkey_server(folder) as valkey, FaultProxy(valkey.port) as proxy:
+        env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            "REELWORKS_REDIS_URL": proxy.redis_url,
+            "REELWORKS_PROVIDER_KEYS": "main=sk-none",
+            "REELWORKS_POLL_FIRST_S": "1",
+            "REELWORKS_POLL_INTERVAL_S": "1",
+        }
+        with EmbeddedStack(StackOptions(var=var, speed=60, env=env, flower=False)) as stack:
+            ledger = Ledger(str(stack.addresses["database_url"]))
+            with Producer(proxy.redis_url) as producer:
+                yield Stack(stack, valkey, proxy, producer, ledger, Path(str(stack.addresses["bill"])))
+            ledger.close()
+
+
+def wipe(stack: Stack) -> None:
+    stack.valkey.client.flushall()
+
+
+def restart(stack: Stack, *, forget: bool = False) -> None:
+    stack.valkey.stop()
+    if forget:
+        stack.valkey.forget()
+    stack.valkey.start()
+
+
+def until_noticed(begin: Callable[[Stack], Any], stack: Stack) -> None:
+    """Begin a trouble that lasts until the lanes' worker has said so more than once."""
+    before = stack.signs()
+    begin(stack)
+    wait_until(lambda: stack.signs() >= before + 2, within_s=60, what="a worker noticing")
+
+
+def fault(fault: Fault, stack: Stack) -> None:
+    stack.proxy.fault = fault
+
+
+TROUBLES: dict[str, Callable[[Stack], None]] = {
+    "wiped": wipe,
+    "restarted with its data": restart,
+    "restarted without its data": partial(restart, forget=True),
+    "out of memory": partial(until_noticed, lambda stack: stack.valkey.client.config_set("maxmemory", 1)),
+    "read-only": partial(until_noticed, lambda stack: stack.valkey.client.replicaof("127.0.0.1", str(free_port()))),
+    "without its replicas": partial(
+        until_noticed, lambda stack: stack.valkey.client.config_set("min-replicas-to-write", 1)
+    ),
+    "stopped": partial(until_noticed, lambda stack: stack.valkey.freeze()),
+    "refused": partial(until_noticed, partial(fault, Fault(refuse=True))),
+    "black hole": partial(until_noticed, partial(fault, Fault(swallow=True))),
+    "cut": lambda stack: stack.proxy.cut(),
+    "half-open": lambda stack: stack.proxy.half_open(),
+    "slow": partial(fault, Fault(latency_s=0.05)),
+}
+
+
+def mend(stack: Stack) -> None:
+    stack.valkey.thaw()
+    if stack.proxy.fault.latency_s == 0:  # slow it stays
+        stack.proxy.fault = PASS
+    stack.valkey.client.replicaof("NO", "ONE")
+    stack.valkey.client.config_set("min-replicas-to-write", 0)
+    stack.valkey.client.config_set("maxmemory", 0)
+
+
+def _created(jobs: dict[str, tuple[State, int]]) -> int:
+    return len([1 for state, _ in jobs.values() if state not in (State.QUEUED, State.ADMITTED, State.CREATING)])
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", TROUBLES)
+def test_accepted_jobs_go_on_when_redis_is_back_and_are_paid_once(name: str, running: Stack) -> None:
+    pids = running.stack.addresses["pids"]
+    generating = running.submit(4)
+    wait_until(lambda: _created(running.changes(generating)) == 4, within_s=60, what="jobs at the provider")
+    accepted = running.submit(4)
+    wait_until(lambda: len(running.changes(accepted)) == 4, within_s=60, what="accepted jobs")
+    jobs = [*generating, *accepted]
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        waits = [threads.submit(handle.get, 200) for handle in jobs]
+        TROUBLES[name](running)
+        mend(running)
+        before = running.changes(jobs)
+
+        def unmoved() -> list[str]:
+            now = running.changes(jobs)
+            return [job for job, was in before.items() if was[0] is not State.COMPLETED and now[job] == was]
+
+        wait_until(lambda: not unmoved(), within_s=GOES_ON_WITHIN_S, what="every job going on")
+        wait_until(
+            lambda: all(state is State.COMPLETED for state, _ in running.changes(jobs).values()),
+            within_s=COMPLETES_WITHIN_S,
+            what="every job's completion",
+        )
+        assert [wait.result().state for wait in waits] == [State.COMPLETED] * len(jobs)
+    running.proxy.fault = PASS
+    assert running.stack.addresses["pids"] == pids, "a worker ended"
+    bill = read_bill(running.bill)
+    with running.ledger.read() as tx:
+        charged = {row.provider_task_id: row.amount_usd for row in tx.execute(sa.select(tables.charges))}
+        known = tx.execute(sa.select(sa.func.count()).select_from(tables.jobs)).scalar()
+    assert charged == bill.usd_by_task
+    assert len(bill.creates) == known
