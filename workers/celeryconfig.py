@@ -47,8 +47,8 @@ def config(settings: Settings) -> dict[str, Any]:
             "unacked_restore_interval": 5,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": 500,
-            # A broker that vanished without a word is noticed within seconds instead of minutes: a worker waits for an
-            # answer no longer than twice this.
+            # A broker that vanished without a word is noticed within seconds instead of minutes: an answer is overdue
+            # after this and one second more, and looked for as often.
             "health_check_interval": 5,
             "socket_timeout": 10,
             "socket_connect_timeout": 5,
