@@ -54,6 +54,9 @@ class Refused:
 def accept(ctx: Context) -> float:
     """Accept what waits in the request stream."""
     obey(ctx)
+    if not ctx.store.has_room():
+        log.error("disk_low", lane="accept")
+        return ctx.policy.lane_idle_s  # pictures could not be kept: requests are safe where they are
     entries = ctx.pulse.intake.read(ctx.policy.accept_batch, wait_s=ctx.policy.lane_idle_s)
     if not entries:
         return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import structlog
 
 from tasks.context import Context
+from tasks.failpoints import failpoint
 from tasks.ledger.deliverables import put_aside
 from tasks.ledger.jobs import get
 from tasks.operating import NotPossible, cancel, retry
@@ -19,7 +20,7 @@ def obey(ctx: Context) -> int:
     A command may overtake the request that it is about: one for a job that nobody knows is kept, and given up only
     after an hour. What cannot be done, or not be read, is put aside with its reason.
     """
-    done = []
+    done = 0
     for entry in ctx.pulse.intake.commands(ctx.policy.accept_batch):
         problem = _do(ctx, entry)
         if problem is _WAITS:
@@ -30,9 +31,13 @@ def obey(ctx: Context) -> int:
                 job_id = _text(entry, "job")[:64] or None
                 fields = {name: _text(entry, name)[:200] for name in entry.fields}
                 put_aside(tx, f"command:{entry.id}", job_id, problem, fields)
-        done.append(entry.id)
-    ctx.pulse.intake.commands_done(done)
-    return len(done)
+        failpoint("command.before_ack")
+        ctx.pulse.intake.commands_done(
+            [entry.id]
+        )  # each by itself: read again, a row of them would mean something else
+        failpoint("command.after_ack")
+        done += 1
+    return done
 
 
 _WAITS = "waits for its job"
@@ -50,7 +55,7 @@ def _do(ctx: Context, entry: StreamEntry) -> str | None:
         if word == "cancel":
             cancel(ctx, job_id)
         else:
-            retry(ctx, job_id, anew=_text(entry, "anew") == "1")
+            retry(ctx, job_id, anew=_text(entry, "anew") == "1", command=entry.id)
     except NotPossible as error:
         return str(error)
     return None

@@ -39,7 +39,7 @@ _PLACES: Final[dict[str, tuple[str, ...]]] = {
     "post": ("create",),
     "publish": ("create", "download", "record", "lane", "view"),
     "rename": ("output", "input", "spool"),
-    "ack": ("accept",),
+    "ack": ("accept", "command"),
     "claim": ("poll",),
     "put_back": ("poll",),
 }

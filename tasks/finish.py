@@ -22,7 +22,7 @@ from tasks.keeping import given_back, kept
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import claim, extend, get, move, refresh_answer, release
-from tasks.media.errors import FetchExpired, FetchRefused, MediaError
+from tasks.media.errors import FetchExpired, FetchRefused, MediaError, NoRoom
 
 log = structlog.get_logger("reelworks.finish")
 
@@ -31,6 +31,11 @@ log = structlog.get_logger("reelworks.finish")
 def download(self: Task[..., Any], job: str) -> None:
     """Fetch, check and store all outputs of a job."""
     ctx = context.current()
+    if not ctx.store.has_room():
+        # Nothing is claimed, so no try is counted: the sweep sends another message, and another machine may have room.
+        log.error("disk_low", job_id=job)
+        self.request.chain = None
+        return
     with ctx.ledger.begin("download.claim") as tx:
         claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
     if claimed is None or not _download(ctx, claimed):
@@ -49,6 +54,11 @@ def _download(ctx: Context, job: Job) -> bool:
     with kept(lambda: _still_mine(ctx, job), ctx.policy.work_lease_s), given_back(ctx, job):
         try:
             stored = _fetch_all(ctx, job)
+        except NoRoom as error:
+            log.error("disk_low", job_id=job.id, reason=str(error))  # noqa: TRY400 (a state of the disk, no surprise)
+            with ctx.ledger.begin("download.given_back") as tx:
+                release(tx, job, ctx.policy.handover_s, counted=False)
+            return False
         except (MediaError, OSError) as error:
             _not_stored(ctx, job, error)
             return False

@@ -21,7 +21,7 @@ from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get, move, request_cancel
+from tasks.ledger.jobs import commands_done, get, move, request_cancel
 from tasks.ledger.money import latest_attempt, name_task, owner_of_task, unknown_task
 from tasks.settling import ask
 
@@ -62,23 +62,28 @@ def cancel(ctx: Context, job_id: str) -> Job:
 _CANCELLED_AT_ONCE: Final = frozenset({State.QUEUED, State.ADMITTED, State.DOWNLOADING})
 
 
-def retry(ctx: Context, job_id: str, *, anew: bool = False) -> Job:
+def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None = None) -> Job:
     """Have a failed job tried again from the stage that failed. With `anew`, create it once more: that costs again.
 
+    `command` is the id of the message that asked for it: what was asked once is done once, however often it is read.
     Raises `NotPossible` when the job has not failed, or when only another create could help and `anew` was not given.
     """
     with ctx.ledger.begin("operate") as tx:
         job = _existing(tx, job_id)
+        if command is not None and command in commands_done(tx, job_id):
+            return job
+        by = "operator" if command is None else f"command {command}"
         if job.state is State.UNCERTAIN:
             raise NotPossible(f"job {job_id} is uncertain: resolve it with `python -m workers uncertain`")
         if job.state is not State.FAILED:
             raise NotPossible(f"job {job_id} has not failed: it is {job.state}")
         if anew:
-            moved = _create_anew(tx, job, "operator")
+            moved = _create_anew(tx, job, by)
         elif job.error_stage == State.DOWNLOADING and job.answer is not None:
-            moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, **_WANTED)
+            moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, detail={"by": by}, **_WANTED)
         elif job.provider_task_id is None and job.error_code != _WRITTEN_OFF:
-            moved = move(tx, job_id, Event.REQUEUE, key_alias=None, deadline_at=None, **_WANTED)
+            fresh = {"key_alias": None, "deadline_at": None}
+            moved = move(tx, job_id, Event.REQUEUE, detail={"by": by}, **fresh, **_WANTED)
         else:
             raise NotPossible(
                 f"job {job_id} failed at the provider: only another create could help, which costs again (--anew)"

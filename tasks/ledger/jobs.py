@@ -174,11 +174,15 @@ def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
     return tx.execute(sa.update(jobs).where(mine, jobs.c.claimed).values(lease_until=until)).rowcount == 1
 
 
-def release(tx: Transaction, job: Job, after_s: float) -> None:
-    """Give a claimed job back: nobody is to try before `after_s` seconds have passed; then the sweep has it tried."""
+def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) -> None:
+    """Give a claimed job back: nobody is to try before `after_s` seconds have passed; then the sweep has it tried.
+
+    Not `counted`: the try says nothing about the job.
+    """
     mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
     then = tx.now + timedelta(seconds=after_s)
-    tx.execute(sa.update(jobs).where(mine).values(claimed=False, not_before=then, lease_until=then))
+    tries = job.tries if counted else job.tries - 1
+    tx.execute(sa.update(jobs).where(mine).values(claimed=False, tries=tries, not_before=then, lease_until=then))
 
 
 def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
@@ -230,6 +234,13 @@ def request_cancel(tx: Transaction, job: Job) -> bool:
     """Note that nobody wants the output of a job any more; false when it has moved on meanwhile."""
     same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
     return tx.execute(sa.update(jobs).where(same).values(cancel_requested_at=tx.now)).rowcount == 1
+
+
+def commands_done(tx: Transaction, job_id: str) -> frozenset[str]:
+    """The ids of the commands that have moved a job: its timeline says by what each change came."""
+    details = tx.execute(sa.select(timeline.c.detail).where(timeline.c.job_id == job_id)).scalars()
+    words = (str(detail.get("by", "")).partition(" ") for detail in details)
+    return frozenset(command for kind, _, command in words if kind == "command")
 
 
 def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:

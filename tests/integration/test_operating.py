@@ -38,10 +38,12 @@ from tasks.domain.polling import PollPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.ledger.jobs import claim
+from tasks.media.errors import NoRoom
+from tasks.media.store import FolderStore
 from tasks.operating import NotPossible
 from tasks.policy import Policy
 from tasks.reconciling import reconcile
-from tests.support.bench import DONE, URL, Bench
+from tests.support.bench import DONE, MODEL, URL, Bench
 
 OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
 FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
@@ -550,6 +552,24 @@ class TestCommands:
         bench.turn("accept")
         assert bench.state("job-1") is State.CANCELLED
 
+    def test_a_command_that_is_read_twice_is_done_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        bench.turn("accept")  # makes the group
+        job_id = bench.generating()
+        bench.provider.polls.append(Failed("010004095", "no"))
+        bench.look()
+        self.command(bench, command="retry", job=job_id, anew="1")
+        with monkeypatch.context() as dying:
+            dying.setattr(type(bench.ctx.pulse.intake), "commands_done", lambda *_: None)  # the lane died before it
+            bench.turn("accept")
+        bench.turn("admit")
+        create(job_id)
+        bench.provider.polls.append(Failed("010004095", "no"))
+        bench.look()
+        assert bench.state(job_id) is State.FAILED
+        bench.turn("accept")
+        assert bench.state(job_id) is State.FAILED
+        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
+
     def test_a_command_that_can_not_be_done_is_put_aside_with_its_reason(self, bench: Bench) -> None:
         job_id = bench.submit()
         bench.turn("accept")
@@ -612,6 +632,43 @@ class TestStranded:
             download(job_id)
         (row,) = bench.rows(tables.jobs)
         assert (row.deaths, row.claimed, row.tries) == (0, False, 1)
+
+
+class TestFullDisk:
+    def full(self, bench: Bench) -> Bench:
+        store = FolderStore(bench.folder / "store", low_bytes=10**18)
+        ctx = replace(bench.ctx, store=store)
+        context.install(lambda: ctx)
+        return replace(bench, ctx=ctx)
+
+    def test_nothing_is_claimed_and_no_try_is_counted(self, bench: Bench) -> None:
+        job_id = downloading(bench)
+        bench = self.full(bench)
+        download(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.tries, row.claimed) == ("downloading", 0, False)
+
+    def test_requests_stay_in_the_stream(self, bench: Bench) -> None:
+        bench = self.full(bench)
+        handle = bench.producer.submit(model=MODEL, first_frame_image=URL)
+        bench.turn("accept")
+        assert handle.state is None
+        assert bench.ctx.pulse.redis.xlen(keys.REQUESTS) == 1
+
+    def test_a_disk_that_fills_up_in_the_middle_counts_no_try(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        job_id = downloading(bench)
+
+        def full(*_: Any) -> Any:
+            raise NoRoom("the disk is nearly full")
+
+        monkeypatch.setattr(tasks.finish, "_fetch_all", full)
+        for _ in range(20):
+            download(job_id)
+            bench.lapse()
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.tries, row.deaths) == ("downloading", 0, 0)
 
 
 class TestWhatWasMeant:

@@ -67,6 +67,7 @@ class Bench:
     ctx: Context
     provider: Provider
     producer: Producer
+    folder: Path
 
     def submit(self, **request: Any) -> str:
         handle = self.producer.submit(**{"model": MODEL, "first_frame_image": URL, **request})
@@ -148,6 +149,6 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
         )
         context.install(lambda: ctx)
         TURNS["accept"](ctx)  # makes the consumer group
-        yield Bench(ctx, provider, producer)
+        yield Bench(ctx, provider, producer, folder)
         context.install(_over)
     app.close()
