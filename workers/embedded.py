@@ -61,7 +61,9 @@ class EmbeddedStack:
     def addresses(self) -> dict[str, object]:
         """Every address and path, for people and programs; passwords within external addresses are masked.
 
-        `bill` is None without the simulator, `flower_url` without Flower. `pids` are by part, as of now.
+        `bill` is None without the simulator, `flower_url` and `flower_login` without Flower. The login stands there
+        (`user:password`) where the stack made it, and masked where the environment gave it. `pids` are by part, as of
+        now.
         """
         plan = self._planned()
         return {
@@ -69,6 +71,7 @@ class EmbeddedStack:
             "database_url": _masked(plan.shared["REELWORKS_DATABASE_URL"]),
             "provider_url": _masked(plan.shared["REELWORKS_PROVIDER_URL"]),
             "flower_url": plan.flower_url,
+            "flower_login": plan.flower_login,
             "store": plan.shared["REELWORKS_STORE"],
             "bill": None if plan.bill is None else str(plan.bill),
             "logs": str(plan.logs),
@@ -143,6 +146,8 @@ class EmbeddedStack:
 
     def _announce(self) -> None:
         part = self._addresses_path.with_suffix(".part")
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)  # Flower's login stands in it, and the folder may be one that others can read
         part.write_text(json.dumps(self.addresses) + "\n")
         part.replace(self._addresses_path)
 

@@ -1,15 +1,14 @@
 """The settings: one frozen object, read from the environment once, all errors reported together by variable.
 
-Every variable begins with `REELWORKS_`; `VTRIX_API_KEY` is understood as well, because that is the name that users of
-the provider's own tools have set. `.env.example` lists them all.
+Every variable begins with `REELWORKS_`; `VTRIX_API_KEY` (and `VTRIX_API_KEY_FILE`) is understood as well, because that
+is the name that users of the provider's own tools have set. `.env.example` lists them all.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -22,6 +21,8 @@ from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
 from tasks.outward import Reach
 from tasks.policy import Policy
+from workers import credentials
+from workers.credentials import Secret
 
 _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
@@ -29,32 +30,12 @@ _not_negative = validate.Range(min=0)
 _LONGEST_IDLE_S: Final = 2.0
 _MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes"}
 _at_least_one = validate.Range(min=1)
-
-
-class Secret:
-    """A value that does not print. `reveal()` gives it."""
-
-    __slots__ = ("_value",)
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def reveal(self) -> str:
-        return self._value
-
-    def __repr__(self) -> str:
-        return "***"
-
-    __str__ = __repr__
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
-
-    def __hash__(self) -> int:
-        return hash(self._value)
-
-    def __reduce__(self) -> Any:
-        raise TypeError("a secret is not pickled: read it from the environment where it is needed")
+# Two places for one secret: which of them counts would be a guess.
+_EITHER: Final = (
+    ("REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE"),
+    ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE"),
+    ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE"),
+)
 
 
 class SettingsInvalid(ValueError):
@@ -78,6 +59,8 @@ class Settings:
     """Provider API keys by alias; the alias is what the ledger, logs and Flower know."""
     output_reach: Reach
     """Where outputs may be fetched from."""
+    flower_login: bool
+    """Whether a login for Flower is set; Flower's own configuration reads it."""
     policy: Policy
     http: HttpLimits
     lanes_concurrency: int
@@ -103,7 +86,11 @@ class HttpLimits:
 
 
 def read_settings() -> Settings:
-    """The settings in this process' environment. Raises `SettingsInvalid` with every problem at once."""
+    """The settings in this process' environment. Raises `SettingsInvalid` with every problem at once.
+
+    A process that has read them holds keys: from then on it dumps no core.
+    """
+    credentials.forbid_core_dumps()
     # Files of variables, such as compose reads, name what is not set as empty: it means the default.
     for name in [name for name, value in os.environ.items() if name.startswith("REELWORKS_") and not value.strip()]:
         del os.environ[name]
@@ -115,7 +102,13 @@ def read_settings() -> Settings:
         store=Path(env.str("STORE", str(var / "store"))).absolute(),
         var=var,
         provider_url=env.str("PROVIDER_URL", _PROVIDER, validate=validate.URL(require_tld=False)),
-        provider_keys=_provider_keys(env),
+        provider_keys={},
+        flower_login=any(
+            [
+                env.str("FLOWER_LOGIN", "", validate=credentials.check_login),
+                env.str("FLOWER_LOGIN_FILE", "", validate=credentials.check_login_file),
+            ]
+        ),
         policy=_numbers(
             env,
             Policy,
@@ -132,14 +125,12 @@ def read_settings() -> Settings:
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         log_format=env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "console"])),
     )
-    try:
-        env.seal()
-    except environs.EnvValidationError as error:
-        found: Any = error.error_messages
-        problems = {name: " ".join(map(str, messages)) for name, messages in found.items()}
-        raise SettingsInvalid(problems) from None  # the original holds the values, which may be secret
+    # Wrapped at once: an error report may show the variables of this function.
+    listed = Secret(env.str("PROVIDER_KEYS", "", validate=credentials.check_listed))
+    listed_in = env.str("PROVIDER_KEYS_FILE", "", validate=credentials.check_keys_file)
+    _check_each(env)
     _check_together(read)
-    return read
+    return replace(read, provider_keys=credentials.provider_keys(listed, listed_in, os.environ))
 
 
 @cache
@@ -202,25 +193,23 @@ def _doubt_form(text: str) -> None:
         raise ValidationError(str(error)) from None
 
 
-def _provider_keys(env: environs.Env) -> dict[str, Secret]:
-    listed = env.str("PROVIDER_KEYS", "", validate=_keys_form)
-    if listed:
-        pairs = [pair.partition("=") for pair in listed.split(",")]
-        return {alias.strip(): Secret(key.strip()) for alias, _, key in pairs}
-    alone = os.environ.get("VTRIX_API_KEY", "").strip()
-    return {"default": Secret(alone)} if alone else {}
-
-
-def _keys_form(listed: str) -> None:
-    aliases = [pair.partition("=")[0].strip() for pair in listed.split(",")]
-    if len(set(aliases)) < len(aliases):
-        raise ValidationError("an alias stands there twice")
-    for number, pair in enumerate(listed.split(",") if listed else [], start=1):
-        alias, _, key = pair.partition("=")
-        if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", alias.strip()) or not key.strip():
-            raise ValidationError(
-                f"entry {number} is not of the form alias=key (letters, digits, - and _ in the alias)"
-            )
+def _check_each(env: environs.Env) -> None:
+    """Rules of single variables. Raises `SettingsInvalid` with all that are broken."""
+    problems: dict[str, str] = {}
+    try:
+        env.seal()
+    except environs.EnvValidationError as error:
+        found: Any = error.error_messages
+        problems = {name: " ".join(map(str, messages)) for name, messages in found.items()}
+    try:
+        credentials.check_key_file(os.environ.get("VTRIX_API_KEY_FILE", "").strip())
+    except ValidationError as error:
+        problems["VTRIX_API_KEY_FILE"] = " ".join(map(str, error.messages))
+    for name, file in _EITHER:
+        if os.environ.get(name, "").strip() and os.environ.get(file, "").strip():
+            problems[file] = f"{name} is set too: set one of the two"
+    if problems:
+        raise SettingsInvalid(problems)  # not from the errors above: they hold the values, which may be secret
 
 
 def _redis_url(url: str) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import platform
+import secrets
 import socket
 import sys
 import tempfile
@@ -26,7 +27,11 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
 PROVIDER_URL: Final = "https://cloud.vtrix.ai"
 SIMULATOR_KEYS: Final = "simulator=sk-simulator"
-KEY_VARIABLES: Final = ("VTRIX_API_KEY", "REELWORKS_PROVIDER_KEYS")
+_PROVIDERS_OWN: Final = ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE")
+KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE")
+"""Where provider keys may stand; whoever has none of these variables has no key."""
+_LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
+_FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_LOGIN_VARIABLES) if name.endswith("_FILE"))
 
 # A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
 VALKEY_DURABILITY: Final = (
@@ -88,6 +93,8 @@ class StackPlan:
         self.shared: dict[str, str] = {"REELWORKS_VAR": str(self.var)}
         self.bill: Path | None = None
         self.flower_url: str | None = None
+        self.flower_login: str | None = None
+        """`user:password` where it was made here, `***` where it was given, None without Flower."""
         if options.provider == "vtrix" and not any(options.env.get(name) for name in KEY_VARIABLES):
             raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
         make_private(self.var)
@@ -105,9 +112,12 @@ class StackPlan:
     def worker_environment(self) -> dict[str, str]:
         """The whole environment of a worker, which its settings are read from. Not for printing."""
         env = {**self._options.env, **self.shared}
+        for name in _FILES:
+            if env.get(name):
+                env[name] = str(Path(env[name]).absolute())  # the parts run in another folder than we do
         if self._simulated:
             # A real key has no business in a rehearsal.
-            env.pop("VTRIX_API_KEY", None)
+            return _without(env, _PROVIDERS_OWN)
         return env
 
     def check_store(self) -> None:
@@ -148,13 +158,14 @@ class StackPlan:
         grace_s: float = _QUICK_GRACE_S,
         once: bool = False,
         with_keys: bool = True,
+        login: Mapping[str, str] | None = None,
     ) -> Part:
+        """`login`: the variables that say whom Flower lets in; no other part is told."""
         log_path = self.logs / f"{name}.log"
         if log_path.exists():  # one log a run, and the one before it
             log_path.replace(log_path.with_suffix(".log.1"))
-        env = self.worker_environment
-        if not with_keys:
-            env = {name: value for name, value in env.items() if name not in KEY_VARIABLES}
+        env = _without(self.worker_environment, () if with_keys else KEY_VARIABLES)
+        env = {**_without(env, _LOGIN_VARIABLES), **(login or {})}
         return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
 
     @property
@@ -180,7 +191,8 @@ class StackPlan:
         folder, port = self.var / "simulator", probes.free_port(HOST)
         folder.mkdir(exist_ok=True)
         self.bill = folder / "bill.jsonl"
-        self._share("REELWORKS_PROVIDER_KEYS", lambda: SIMULATOR_KEYS)
+        if not options.env.get("REELWORKS_PROVIDER_KEYS_FILE"):
+            self._share("REELWORKS_PROVIDER_KEYS", lambda: SIMULATOR_KEYS)
         url = f"http://{HOST}:{port}"
         # Its films are on loopback, without https: nothing else there may be reached for an output.
         places = [self._options.env.get("REELWORKS_OUTPUT_PRIVATE", ""), f"{HOST}:{port}"]
@@ -207,10 +219,27 @@ class StackPlan:
     def _flower(self) -> Part:
         port = probes.free_port(HOST)
         self.flower_url = f"http://{HOST}:{port}"
-        healthy = f"{self.flower_url}/healthcheck"
+        healthy = f"{self.flower_url}/healthcheck"  # answers without a login
         return self._part(
-            "flower", pools.flower_command(address=HOST, port=port), ready=lambda: probes.http_answers(healthy)
+            "flower",
+            pools.flower_command(address=HOST, port=port),
+            ready=lambda: probes.http_answers(healthy),
+            with_keys=False,
+            login=self._login(),
         )
+
+    def _login(self) -> dict[str, str]:
+        """The login that the environment gives, or one made for this start: other users of the machine see the port."""
+        given = {name: value for name in _LOGIN_VARIABLES if (value := self.worker_environment.get(name))}
+        self.flower_login = "***"
+        if not given:
+            self.flower_login = f"reelworks:{secrets.token_urlsafe(18)}"
+            given["REELWORKS_FLOWER_LOGIN"] = self.flower_login
+        return given
+
+
+def _without(env: Mapping[str, str], names: Sequence[str]) -> dict[str, str]:
+    return {name: value for name, value in env.items() if name not in names}
 
 
 def simulator_command(

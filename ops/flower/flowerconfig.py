@@ -6,12 +6,29 @@ Flower runs this file and takes the names it knows; the command line (`--address
 from __future__ import annotations
 
 import ast
+import os
+import secrets
+from pathlib import Path
 from typing import Protocol
 
-# Without a login of its own, it is for this machine only, and for looking only. Behind a proxy that asks who is there,
-# `--read_only=False` brings back the buttons.
+# For looking only, and from this machine alone unless `--address` says otherwise. Where whoever has the login may stop
+# workers too, `--read_only=False` brings back the buttons.
 address = "127.0.0.1"
 read_only = True
+
+
+def _logins() -> list[str]:
+    """Who is let in, as user:password. Without a login nobody can be: forgetting it must not open the door."""
+    if os.environ.get("REELWORKS_FLOWER_NO_LOGIN"):  # set by `python -m workers flower --no-login` alone
+        return []
+    file = os.environ.get("REELWORKS_FLOWER_LOGIN_FILE")
+    login = Path(file).read_text().strip() if file else os.environ.get("REELWORKS_FLOWER_LOGIN", "").strip()
+    return [login or f"nobody:{secrets.token_urlsafe(32)}"]
+
+
+# With it, FLOWER_UNAUTHENTICATED_API opens nothing. /metrics and /healthcheck answer without a login all the same: they
+# hold counts by task and worker name, no job.
+basic_auth = _logins()
 
 max_tasks = 20_000
 purge_offline_workers = 300  # seconds

@@ -79,7 +79,8 @@ def test_a_pool_runs_by_the_verb_that_runs_the_command_of_up(
 def test_the_other_commands_are_those_of_up(compose: dict[str, Any], plan: StackPlan) -> None:
     own = parts_of(plan)
     assert service(compose, "migrate")["command"][1:] == without_python(list(own["migrate"].argv))
-    assert service(compose, "flower")["command"] == pools.flower_command(address="0.0.0.0", port=5555, python="python")
+    assert " ".join(service(compose, "flower")["command"]) == "python -m workers flower --address 0.0.0.0 --port 5555"
+    assert list(own["flower"].argv)[:-1] == pools.flower_command(address="127.0.0.1", port=1)[:-1]
     options = StackOptions(var=Path("var"))
     assert service(compose, "simulator")["command"] == simulator_command(
         host="0.0.0.0",
@@ -114,6 +115,7 @@ def test_the_defaults_of_pools_and_provider_are_those_of_up(compose: dict[str, A
 def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
     assert service(compose, "postgres")["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
     assert ":${POSTGRES_PASSWORD:?" in service(compose, "lanes")["environment"]["REELWORKS_DATABASE_URL"]
+    assert service(compose, "flower")["environment"]["REELWORKS_FLOWER_LOGIN"].startswith("${REELWORKS_FLOWER_LOGIN:?")
     assert "sk-" not in (ROOT / "docker-compose.yml").read_text()
 
 

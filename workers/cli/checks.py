@@ -32,6 +32,9 @@ _PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", 
 _PYTHON: Final = (3, 11)
 _REDIS: Final = (6, 2)
 _TIMEOUT_S: Final = 3.0
+_SET_A_KEY: Final = (
+    "set VTRIX_API_KEY, or REELWORKS_PROVIDER_KEYS to alias=key,alias=key; each can be a file (..._FILE)"
+)
 
 
 class Verdict(StrEnum):
@@ -208,7 +211,7 @@ def _keys(read: Settings, pulse: Pulse | None, *, joined: bool) -> Check:
     if not aliases and joined:
         return _ok("provider keys", "none in this environment; the running stack has its own")
     if not aliases:
-        return _broken("provider keys", "none", "set VTRIX_API_KEY, or REELWORKS_PROVIDER_KEYS to alias=key,alias=key")
+        return _broken("provider keys", "none", _SET_A_KEY)
     try:
         paused = {} if pulse is None else pulse.keys.paused(aliases)
     except redis.RedisError:
@@ -241,4 +244,4 @@ def _workers(read: Settings) -> Iterator[Check]:
 
 def environment_names() -> list[str]:
     """Which variables of ours are set here, by name only."""
-    return sorted(name for name in os.environ if name.startswith("REELWORKS_") or name == "VTRIX_API_KEY")
+    return sorted(name for name in os.environ if name.startswith(("REELWORKS_", "VTRIX_API_KEY")))

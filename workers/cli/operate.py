@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
 import click
 
 from tasks.ledger.migrate import upgrade
 from workers import pools
 from workers.cli.common import opened_ledger, settings, sqlite_path, var_option
+from workers.cli.exits import INVALID, UNCONFIGURED, Failure
 from workers.folderlock import make_private
 from workers.runtime import open_ledger
 from workers.stackplan import ROOT
+
+_NO_LOGIN: Final = "REELWORKS_FLOWER_NO_LOGIN"  # from this verb to Flower's configuration, and from nowhere else
 
 
 @click.command()
@@ -45,12 +51,34 @@ def pool(name: str) -> None:
 @click.command()
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
 @click.option("--port", type=click.IntRange(1, 65_535), default=5555, show_default=True)
+@click.option("--no-login", is_flag=True, help="Let everyone on this machine in; on a loopback address alone.")
 @var_option
-def flower(address: str, port: int) -> None:
-    """Run Flower, the view of workers and tasks, in this process."""
-    settings()  # said here, in a sentence, rather than by Celery
+def flower(address: str, port: int, *, no_login: bool) -> None:
+    """Run Flower, the view of workers and tasks, in this process. Needs a login (REELWORKS_FLOWER_LOGIN)."""
+    read = settings()  # said here, in a sentence, rather than by Celery
+    if no_login:
+        if not _is_loopback(address):
+            raise Failure(f"--no-login is for a loopback address, and {address} is none.", INVALID)
+        os.environ[_NO_LOGIN] = "yes"
+    elif not read.flower_login:
+        raise Failure(
+            "Flower needs a login: set REELWORKS_FLOWER_LOGIN to user:password, or REELWORKS_FLOWER_LOGIN_FILE to a "
+            "file that holds it. On this machine alone, --no-login does without.",
+            UNCONFIGURED,
+        )
+    else:
+        os.environ.pop(_NO_LOGIN, None)
+    if file := os.environ.get("REELWORKS_FLOWER_LOGIN_FILE"):
+        os.environ["REELWORKS_FLOWER_LOGIN_FILE"] = str(Path(file).absolute())
     os.chdir(ROOT)  # where the path of its configuration begins
     _become(pools.flower_command(address=address, port=port))
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return address == "localhost"
 
 
 def _become(argv: Sequence[str]) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from workers.folderlock import make_private
+from workers.stackplan import KEY_VARIABLES
 
 DEFAULT_PROMPT: Final = (
     "Sunrise over a still mountain lake. [push in] Mist drifts over the water, then [pan left] along the shore."
@@ -77,7 +78,7 @@ def not_the_demos(options: DemoOptions) -> frozenset[str]:
     """
     names = {*VARIABLES.values(), "REELWORKS_REDIS_URL", "REELWORKS_DATABASE_URL", "REELWORKS_STORE"}
     if options.provider == "simulator":
-        names |= {"REELWORKS_PROVIDER_URL", "REELWORKS_PROVIDER_KEYS", "VTRIX_API_KEY"}
+        names |= {"REELWORKS_PROVIDER_URL", *KEY_VARIABLES}
     return frozenset(names)
 
 

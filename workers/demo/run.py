@@ -28,6 +28,7 @@ from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, in
 from workers.pools import PoolSizes
 from workers.runtime import open_ledger, open_pulse
 from workers.settings import Settings, read_settings
+from workers.stackplan import KEY_VARIABLES
 
 _BILL_TIMEOUT_S = 10.0
 
@@ -38,7 +39,7 @@ def run(options: DemoOptions, var: Path, out: Console, env: Mapping[str, str]) -
     Raises `RequestInvalid` and `ProviderKeyMissing` before anything is started, `SupervisorError` when the stack can't
     run.
     """
-    if options.provider == "vtrix" and not (env.get("VTRIX_API_KEY") or env.get("REELWORKS_PROVIDER_KEYS")):
+    if options.provider == "vtrix" and not any(env.get(name) for name in KEY_VARIABLES):
         raise ProviderKeyMissing("set VTRIX_API_KEY to the key of the provider, or choose the simulator")
     picture = paint() if options.image is None else None
     request = _request(options, picture)
@@ -67,7 +68,8 @@ def run(options: DemoOptions, var: Path, out: Console, env: Mapping[str, str]) -
 
 
 def _show(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOptions, out: Console) -> Outcome:
-    out.print(f"Flower shows the work: {stack.addresses['flower_url']}")
+    where = stack.addresses
+    out.print(f"Flower shows the work: {where['flower_url']} (login {where['flower_login']})", soft_wrap=True)
     try:
         outcome = _generate(stack, request, options, out)
     except KeyboardInterrupt:

@@ -91,9 +91,10 @@ def test_with_the_real_provider_no_private_address_is_opened(tmp_path: Path) -> 
     assert "REELWORKS_OUTPUT_PRIVATE" not in parts["finish"].env
 
 
-def test_a_real_key_reaches_no_part_of_a_rehearsal(tmp_path: Path) -> None:
-    _, parts = planned(tmp_path, {"VTRIX_API_KEY": "sk-canary"})
-    assert [part.name for part in parts.values() if "sk-canary" in part.env.values()] == []
+@pytest.mark.parametrize("variable", ["VTRIX_API_KEY", "VTRIX_API_KEY_FILE"])
+def test_a_real_key_reaches_no_part_of_a_rehearsal(tmp_path: Path, variable: str) -> None:
+    _, parts = planned(tmp_path, {variable: "/sk-canary"})
+    assert [part.name for part in parts.values() if "/sk-canary" in part.env.values()] == []
 
 
 def test_servers_that_need_no_key_get_none(tmp_path: Path) -> None:
@@ -102,10 +103,47 @@ def test_servers_that_need_no_key_get_none(tmp_path: Path) -> None:
     assert parts["create"].env["REELWORKS_PROVIDER_KEYS"] == "a=sk-canary"
 
 
+def test_flower_gets_no_key_and_nobody_else_its_login(tmp_path: Path) -> None:
+    env = {"REELWORKS_PROVIDER_KEYS": "a=sk-canary", "REELWORKS_FLOWER_LOGIN": "me:brass"}
+    plan, parts = planned(tmp_path, env)
+    assert [name for name, part in parts.items() if "brass" in str(part.env)] == ["flower"]
+    assert "canary" not in str(parts["flower"].env)
+    assert plan.flower_login == "***"
+
+
+def test_each_start_makes_a_login_for_flower(tmp_path: Path) -> None:
+    (plan, parts), (other, _) = planned(tmp_path), planned(tmp_path)
+    assert plan.flower_login == parts["flower"].env["REELWORKS_FLOWER_LOGIN"]
+    assert plan.flower_login is not None
+    user, _, password = plan.flower_login.partition(":")
+    assert (user, len(password)) == ("reelworks", 24)
+    assert plan.flower_login != other.flower_login
+
+
+def test_files_of_secrets_are_found_from_every_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, parts = planned(tmp_path, {"REELWORKS_PROVIDER_KEYS_FILE": "keys", "REELWORKS_FLOWER_LOGIN_FILE": "login"})
+    assert parts["create"].env["REELWORKS_PROVIDER_KEYS_FILE"] == str(tmp_path / "keys")
+    assert parts["flower"].env["REELWORKS_FLOWER_LOGIN_FILE"] == str(tmp_path / "login")
+    assert "REELWORKS_PROVIDER_KEYS" not in parts["create"].env  # the file counts, with the simulator too
+
+
+def test_the_file_of_addresses_is_for_its_owner_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(supervisor.Supervisor, "start", lambda _self: True)
+    stack = EmbeddedStack(StackOptions(var=tmp_path, env={"PATH": os.defpath}))
+    stack.start()
+    try:
+        assert stat.S_IMODE((tmp_path / "addresses.json").stat().st_mode) == 0o600
+        assert str(stack.addresses["flower_login"]) in (tmp_path / "addresses.json").read_text()
+    finally:
+        monkeypatch.setattr(supervisor.Supervisor, "stop", lambda _self: None)
+        stack.stop()
+
+
 def test_flower_can_be_left_out(tmp_path: Path) -> None:
     plan, parts = planned(tmp_path, flower=False)
     assert "flower" not in parts
-    assert plan.flower_url is None
+    assert plan.flower_url is plan.flower_login is None
 
 
 def test_the_log_of_the_last_run_is_kept_beside_the_new_one(tmp_path: Path) -> None:

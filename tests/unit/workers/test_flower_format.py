@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -67,9 +68,44 @@ def test_flower_knows_every_option_of_the_file(request: pytest.FixtureRequest) -
     from flower import options
 
     known = set(options.default_options._options)
-    names = {name for name in vars(flowerconfig) if not name.startswith("_")} - {"annotations", "ast", "Protocol"}
+    names = {name for name in vars(flowerconfig) if not name.startswith("_")} - {
+        "annotations",
+        "ast",
+        "os",
+        "secrets",
+        "Path",
+        "Protocol",
+    }
     assert {name.replace("_", "-") for name in names} <= {name.replace("_", "-") for name in known}
     parser = OptionParser()
     parser.define("max_tasks", type=int)
     parser.parse_config_file(str(request.config.rootpath / FLOWER_CONFIG))
     assert parser.max_tasks == 20_000
+
+
+@pytest.mark.parametrize(
+    ("env", "logins"),
+    [
+        ({"REELWORKS_FLOWER_LOGIN": "me:canary"}, ["me:canary"]),
+        ({"REELWORKS_FLOWER_NO_LOGIN": "yes"}, []),
+    ],
+)
+def test_flower_lets_in_whom_the_environment_names(
+    env: dict[str, str], logins: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flowerconfig.os, "environ", env)
+    assert flowerconfig._logins() == logins
+
+
+def test_flower_without_a_login_lets_nobody_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flowerconfig.os, "environ", {"REELWORKS_FLOWER_LOGIN": " "})
+    (first,), (second,) = flowerconfig._logins(), flowerconfig._logins()
+    assert first.startswith("nobody:")
+    assert first != second
+    assert len(first) > 40
+
+
+def test_flower_reads_its_login_from_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "login").write_text("me:canary\n")
+    monkeypatch.setattr(flowerconfig.os, "environ", {"REELWORKS_FLOWER_LOGIN_FILE": str(tmp_path / "login")})
+    assert flowerconfig._logins() == ["me:canary"]
