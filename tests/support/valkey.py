@@ -17,17 +17,32 @@ from workers.stackplan import valkey_server_binary
 
 
 class Valkey:
-    """A server on a free port, with its data in `folder` (AOF, so that it can be restarted)."""
+    """A server on a free port, with its data in `folder` (AOF, so that it can be restarted).
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.port = folder, free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+    `acl` is a file of users, `login` (user:password) the one that `client` and `url` come as.
+    """
+
+    def __init__(self, folder: Path, *, acl: Path | None = None, login: str = "") -> None:
+        self.folder, self.port, self._acl = folder, free_port(), acl
+        self.url = self.url_for(login)
         self.client = redis.Redis.from_url(self.url)
         self._process: subprocess.Popen[bytes] | None = None
 
+    def url_for(self, login: str) -> str:
+        """The address for those who come as `login`."""
+        return f"redis://{login}@127.0.0.1:{self.port}/0" if login else f"redis://127.0.0.1:{self.port}/0"
+
     def start(self, *more: str, loading: bool = False) -> None:
         """Start with `more` options and wait for an answer; with `loading`, for the one that it is still loading."""
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "appendonly": "yes", "save": ""}
+        options: dict[str, object] = {
+            "port": self.port,
+            "bind": "127.0.0.1",
+            "dir": self.folder,
+            "appendonly": "yes",
+            "save": "",
+        }
+        if self._acl is not None:
+            options["aclfile"] = self._acl
         arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen([valkey_server_binary(), *arguments, *more], stdout=log, stderr=log)
@@ -75,8 +90,8 @@ class Valkey:
 
 
 @contextmanager
-def valkey_server(folder: Path) -> Iterator[Valkey]:
-    server = Valkey(folder)
+def valkey_server(folder: Path, *, acl: Path | None = None, login: str = "") -> Iterator[Valkey]:
+    server = Valkey(folder, acl=acl, login=login)
     server.start()
     try:
         yield server

@@ -1,0 +1,254 @@
+"""Redis users of `ops/redis/users.acl.example`: what each needs works, and nothing else is allowed."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import redis
+from PIL import Image
+from redis.exceptions import NoPermissionError
+
+from schemas import data_url, keys
+from schemas.errors import IdempotencyConflict
+from schemas.jobs import State
+from schemas.producer import Producer
+from tests.support.valkey import Valkey, valkey_server
+from tests.support.waiting import wait_until
+from workers.embedded import EmbeddedStack, StackOptions
+from workers.pools import node_name
+from workers.probes import free_port
+from workers.stackplan import ROOT, valkey_server_binary
+
+EXAMPLE = ROOT / "ops" / "redis" / "users.acl.example"
+USERS = ("admin", "worker", "producer", "flower")
+PASSWORDS = {user: secrets.token_hex(8) for user in USERS}
+MODEL = "minimax_hailuo_02_i2v"
+
+
+def login(user: str) -> str:
+    return f"{user}:{PASSWORDS[user]}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    folder = tmp_path_factory.mktemp("valkey")
+    text = EXAMPLE.read_text()
+    for user, password in PASSWORDS.items():
+        text = text.replace(f"{user.upper()}_SHA256", hashlib.sha256(password.encode()).hexdigest())
+    (folder / "users.acl").write_text(text)
+    with valkey_server(folder, acl=folder / "users.acl", login=login("admin")) as running:
+        yield running
+
+
+@contextmanager
+def connected(server: Valkey, user: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url_for(login(user))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def stack(server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
+    """Workers that know no other user than their own."""
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        "REELWORKS_REDIS_URL": server.url_for(login("worker")),
+        "REELWORKS_POLL_FIRST_S": "0.5",
+        "REELWORKS_POLL_INTERVAL_S": "0.3",
+        "REELWORKS_LANE_IDLE_S": "0.1",
+    }
+    options = StackOptions(var=tmp_path_factory.mktemp("stack"), speed=100, env=env, flower=False)
+    with EmbeddedStack(options) as running:
+        yield running
+
+
+def picture() -> str:
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 360), "teal").save(buffer, "PNG")
+    return data_url(buffer.getvalue())
+
+
+def denials(server: Valkey) -> list[str]:
+    return [f"{entry['username']}: {entry['object']}" for entry in server.client.acl_log()]
+
+
+def test_a_whole_way_runs_with_the_users_of_the_file(server: Valkey, stack: EmbeddedStack) -> None:
+    server.client.acl_log_reset()
+    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    with Producer(server.url_for(login("producer"))) as producer:
+        handle = producer.submit(**request, idempotency_key="once")
+        assert producer.submit(**request, idempotency_key="once").id == handle.id
+        with pytest.raises(IdempotencyConflict):
+            producer.submit(**{**request, "prompt": "[zoom in]"}, idempotency_key="once")
+        many = producer.submit_many([request, {**request, "resolution": "768P"}])
+        assert [event.event for event in handle.events(timeout=60)][-1] == "charged"
+        assert [each.get(timeout=60).state for each in (handle, *many)] == [State.COMPLETED] * 3
+        assert handle.info["state"] is State.COMPLETED
+    assert denials(server) == []
+
+
+def test_a_worker_that_comes_back_may_restore_what_it_held(server: Valkey, stack: EmbeddedStack) -> None:
+    server.client.acl_log_reset()
+    pids = stack.addresses["pids"]
+    assert isinstance(pids, dict)
+    os.kill(pids["finish"], signal.SIGKILL)
+    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    with Producer(server.url_for(login("producer"))) as producer:
+        assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
+    assert denials(server) == []
+
+
+def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedStack, tmp_path: Path) -> None:
+    port = free_port()
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        "REELWORKS_REDIS_URL": server.url_for(login("flower")),
+        "REELWORKS_VAR": str(tmp_path),
+        "REELWORKS_FLOWER_LOGIN": "me:brass",
+    }
+    server.client.acl_log_reset()
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "workers", "flower", "--port", str(port)], env=env, cwd=ROOT, stdout=log, stderr=log
+        )
+    try:
+        page = f"http://127.0.0.1:{port}/api/workers?refresh=1"
+        wait_until(lambda: node_name("create", "") in _page(page, "me:brass"), within_s=40, what="Flower's workers")
+        request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+        with Producer(server.url_for(login("producer"))) as producer:
+            job = producer.submit(**request)
+            job.get(timeout=60)
+        tasks = f"http://127.0.0.1:{port}/api/tasks?search={job.id}"
+        wait_until(lambda: "reelworks.record" in _page(tasks, "me:brass"), what="Flower's view of the job")
+        lengths = _page(f"http://127.0.0.1:{port}/api/queues/length", "me:brass")
+        assert '"create"' in lengths
+    finally:
+        process.terminate()
+        process.wait(20)
+    assert denials(server) == []
+
+
+def _page(url: str, user: str) -> str:
+    basic = base64.b64encode(user.encode()).decode()
+    try:
+        request = urllib.request.Request(url, headers={"Authorization": f"Basic {basic}"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return str(answer.read(), "utf-8")
+    except OSError:
+        return ""
+
+
+SHA256 = "a" * 64
+
+# What a producer has no business with: others' requests and pictures, the workers' own keys, and any listing.
+NOT_A_PRODUCERS = [
+    ("XRANGE", keys.REQUESTS, "-", "+"),
+    ("XREAD", "COUNT", "1", "STREAMS", keys.REQUESTS, "0"),
+    ("XREADGROUP", "GROUP", "accept", "me", "STREAMS", keys.REQUESTS, ">"),
+    ("XLEN", keys.REQUESTS),
+    ("XDEL", keys.REQUESTS, "1-1"),
+    ("DEL", keys.REQUESTS),
+    ("SET", keys.REQUESTS, "gone"),
+    ("EXPIRE", keys.REQUESTS, "1"),
+    ("GET", keys.input_blob(SHA256)),
+    ("SET", keys.input_blob(SHA256), "x", "GET"),
+    ("STRLEN", keys.input_blob(SHA256)),
+    ("SET", keys.view("job"), "done"),
+    ("PUBLISH", keys.view("job"), "done"),
+    ("HSET", keys.look("job"), "polls", "9"),
+    ("ZRANGE", "reelworks:timetable", "0", "-1"),
+    ("LPUSH", "create", "{}"),
+    ("BRPOP", "create", "1"),
+    ("PUBLISH", "/0.celery.pidbox", "{}"),
+    ("PSUBSCRIBE", "*"),
+    ("SUBSCRIBE", "/0.celeryev/worker.online"),
+    ("EVAL", "return 1", "0"),
+]
+
+
+@pytest.mark.parametrize("command", NOT_A_PRODUCERS, ids=lambda command: " ".join(command[:2]))
+def test_a_producer_reaches_nothing_but_its_own(server: Valkey, command: tuple[str, ...]) -> None:
+    with connected(server, "producer") as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "return redis.call('XRANGE', KEYS[1], '-', '+')",
+        "return redis.call('DEL', KEYS[1])",
+        "return redis.call('SET', KEYS[1], 'gone')",
+        f"return redis.call('GET', '{keys.input_blob(SHA256)}')",
+        "return redis.call('SCAN', '0')",
+    ],
+)
+def test_a_producers_script_may_do_no_more_than_the_producer(server: Valkey, script: str) -> None:
+    with connected(server, "producer") as client:
+        digest = client.script_load(script)
+        with pytest.raises(redis.ResponseError, match=r"(?i)permission|acl"):
+            client.evalsha(digest, 1, keys.REQUESTS)
+
+
+@pytest.mark.parametrize("user", ["worker", "producer", "flower"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("FLUSHALL",),
+        ("FLUSHDB",),
+        ("CONFIG", "GET", "*"),
+        ("CONFIG", "SET", "maxmemory", "1"),
+        ("KEYS", "*"),
+        ("SCAN", "0"),
+        ("RANDOMKEY",),
+        ("DEBUG", "SLEEP", "0"),
+        ("ACL", "LIST"),
+        ("MONITOR",),
+        ("CLIENT", "LIST"),
+        ("CLIENT", "KILL", "ID", "1"),
+        ("SHUTDOWN", "NOSAVE"),
+        ("REPLICAOF", "NO", "ONE"),
+        ("MODULE", "LIST"),
+        ("FUNCTION", "LIST"),
+        ("SCRIPT", "FLUSH"),
+        ("SAVE",),
+        ("MIGRATE", "127.0.0.1", "1", keys.REQUESTS, "0", "1"),
+        ("DUMP", keys.REQUESTS),
+        ("SET", "something:else", "1"),
+    ],
+    ids=" ".join,
+)
+def test_nobody_but_the_admin_runs_admin_commands(server: Valkey, user: str, command: tuple[str, ...]) -> None:
+    # DEBUG is off for everyone, admins included, before any user's rights are looked at.
+    with connected(server, user) as client, pytest.raises(redis.ResponseError, match=r"permission|not allowed"):
+        client.execute_command(*command)
+
+
+@pytest.mark.parametrize(
+    "command", [("GET", keys.view("job")), ("BRPOP", "create", "1"), ("XLEN", keys.REQUESTS), ("LPUSH", "create", "{}")]
+)
+def test_flower_reads_no_job_and_takes_no_message(server: Valkey, command: tuple[str, ...]) -> None:
+    with connected(server, "flower") as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command)
+
+
+def test_nobody_comes_in_without_a_name(server: Valkey) -> None:
+    with redis.Redis.from_url(server.url_for("")) as client, pytest.raises(redis.AuthenticationError):
+        client.ping()
+
+
+def test_a_file_whose_passwords_were_not_filled_in_starts_no_server(tmp_path: Path) -> None:
+    command = [valkey_server_binary(), "--port", str(free_port()), "--dir", str(tmp_path), "--aclfile", str(EXAMPLE)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    assert ended.returncode != 0
+    assert "ACL errors detected" in ended.stdout
