@@ -17,6 +17,8 @@ def config(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for these settings."""
     return {
         "broker_url": settings.redis_url,
+        # Redis, but one that outlives messages which can't be read.
+        "broker_transport": "workers.unreadable:Transport",
         # Written by us alone: the live view of a job is Celery's result record under the job's id.
         "result_backend": settings.redis_url,
         "task_ignore_result": True,
@@ -25,7 +27,9 @@ def config(settings: Settings) -> dict[str, Any]:
         "task_routes": ROUTES,
         "task_serializer": "json",
         "result_serializer": "json",
+        # Nothing else is ever decoded, whatever a message says of itself.
         "accept_content": ["json"],
+        "result_accept_content": ["json"],
         # Events for Flower. Lanes send none (`tasks.lanes`).
         "worker_send_task_events": True,
         "task_send_sent_event": False,

@@ -1,0 +1,95 @@
+"""The broker's transport, for messages that can't be read: they are logged and dropped, and the worker goes on.
+
+kombu takes for granted that what lies on a queue was put there by kombu. Text that is not JSON ends the worker, and so
+does JSON of another form, often after the message was booked as being worked on: it then comes back to end the next
+worker. A message is a hint here, so nothing is lost with it: the sweep sends another. Names of tasks that do not exist
+are left to Celery, which refuses them by itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Final
+
+import structlog
+from kombu.transport import redis as kombu_redis
+from redis.exceptions import DataError
+
+from workers.celeryconfig import CREATE_QUEUE, FINISH_QUEUE, LANES_QUEUE
+
+log = structlog.get_logger("reelworks.broker")
+
+# What code raises that finds another form of data than it expected. All else (Redis away, no more threads) is not the
+# message's fault.
+_OF_THE_FORM: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, DataError)
+
+
+TASK_QUEUES: Final = (LANES_QUEUE, CREATE_QUEUE, FINISH_QUEUE)
+"""Where tasks wait; on the others workers are asked questions and answer them."""
+
+
+def check_form(message: Any, queue: str) -> None:
+    """Raises one of the errors above for a message that kombu or Celery would trip over."""
+    headers, properties = message["headers"], message["properties"]
+    info = properties["delivery_info"]
+    texts = [message["body"], message["content-type"], message["content-encoding"], properties["delivery_tag"]]
+    for text in (*texts, info["exchange"], info["routing_key"]):
+        _be(isinstance(text, str))
+    _be(isinstance(headers, dict))
+    _be(properties.get("body_encoding") in (None, "base64"))
+    if queue in TASK_QUEUES:
+        _be(message["content-type"] == "application/json" and message["content-encoding"] == "utf-8")
+        _check_task(headers, message["body"], in_base64=properties.get("body_encoding") is not None)
+
+
+def _check_task(headers: dict[str, Any], body: str, *, in_base64: bool) -> None:
+    _be(isinstance(headers["task"], str) and isinstance(headers["id"], str))
+    _be(all(isinstance(headers.get(name), str | None) for name in ("eta", "expires", "root_id", "parent_id", "group")))
+    soft_s, hard_s = headers.get("timelimit") or (None, None)
+    _be(isinstance(soft_s, int | float | None) and isinstance(hard_s, int | float | None))
+    _be("compression" not in headers)  # we send none, and what it unpacks to has no bound
+    args, kwargs, embedded = json.loads(base64.b64decode(body, validate=True) if in_base64 else body)
+    _be(isinstance(args, list) and isinstance(kwargs, dict) and isinstance(embedded, dict | None))
+
+
+def _be(right: bool) -> None:
+    if not right:
+        raise TypeError("the message is of another form")
+
+
+class Channel(kombu_redis.Channel):
+    """A channel that outlives text which is not JSON."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[misc]  # the stubs leave it out
+        except (json.JSONDecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as error:
+            # Taken off the queue and not JSON; nothing has seen it yet.
+            log.error("message_dropped", error=type(error).__name__)  # noqa: TRY400 (the text would be quoted)
+            return True
+
+
+class Transport(kombu_redis.Transport):
+    """Redis, for whatever lies on its queues."""
+
+    Channel = Channel
+
+    def _deliver(self, message: Any, queue: Any) -> None:
+        try:
+            check_form(message, queue)
+        except _OF_THE_FORM as error:
+            log.error("message_dropped", queue=queue, error=type(error).__name__)  # noqa: TRY400 (it would be quoted)
+            return
+        try:
+            super()._deliver(message, queue)
+        except _OF_THE_FORM:
+            # Half taken in, and nobody knows what it holds: this worker ends, and the message must not end the next.
+            self._strike_off(message["properties"]["delivery_tag"])
+            raise
+
+    def _strike_off(self, tag: str) -> None:
+        for channel in self.channels or ():
+            booked: Any = channel.qos
+            if tag in booked._delivered:  # noqa: SLF001 (there is no other way to ask)
+                booked.ack(tag)
