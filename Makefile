@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 UV ?= uv
+PIP_AUDIT ?= pip-audit
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -17,7 +18,7 @@ $(foreach name,$(DEMO) $(FUZZ),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(FUZZ)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz lint types imports lock clean
+.PHONY: help demo up test fuzz lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -48,6 +49,9 @@ types: $(STAMP) ## mypy, strict
 
 imports: $(STAMP) ## which room may import which
 	$(BIN)/lint-imports
+
+audit: ## look the locked packages up among known vulnerabilities (needs pip-audit and a network)
+	@$(PYTHON) -m ops.audit requirements.lock --pip-audit "$(PIP_AUDIT)"
 
 lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }

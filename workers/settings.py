@@ -23,6 +23,7 @@ from tasks.outward import Reach
 from tasks.policy import Policy
 from workers import credentials
 from workers.credentials import Secret
+from workers.transports import redis_problem, verified
 
 _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
@@ -130,7 +131,9 @@ def read_settings() -> Settings:
     listed_in = env.str("PROVIDER_KEYS_FILE", "", validate=credentials.check_keys_file)
     _check_each(env)
     _check_together(read)
-    return replace(read, provider_keys=credentials.provider_keys(listed, listed_in, os.environ))
+    return replace(
+        read, redis_url=verified(read.redis_url), provider_keys=credentials.provider_keys(listed, listed_in, os.environ)
+    )
 
 
 @cache
@@ -213,8 +216,9 @@ def _check_each(env: environs.Env) -> None:
 
 
 def _redis_url(url: str) -> None:
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        raise ValidationError("must be a URL that begins with redis://, rediss:// or unix://")
+    problem = redis_problem(url)
+    if problem is not None:
+        raise ValidationError(problem)
 
 
 def _database_url(url: str) -> None:

@@ -27,6 +27,7 @@ from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
 from workers.runtime import open_pulse
 from workers.settings import Settings, SettingsInvalid, read_settings
+from workers.transports import is_open
 
 _PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", "alembic", "av", "pillow", "flower")
 _PYTHON: Final = (3, 11)
@@ -82,6 +83,7 @@ def checks() -> Iterator[Check]:
     try:
         found = list(_redis(pulse))
         yield from found
+        yield from _open_addresses(read)
         reachable = found[0].verdict is Verdict.OK
         yield _database(read)
         yield from _store(read.store, read.policy.disk_low_bytes)
@@ -140,6 +142,16 @@ def _redis(pulse: Pulse) -> Iterator[Check]:
     if not info.get("aof_enabled"):
         todo = "set appendonly to yes: without it a crash of Redis loses requests that were just submitted"
         yield _warning("redis persistence", "append-only file is off", todo)
+
+
+def _open_addresses(read: Settings) -> Iterator[Check]:
+    """What crosses a network in the clear, or to whoever answers."""
+    if is_open(read.redis_url):
+        todo = "use rediss:// (ssl_ca_certs names an authority of your own), unless the network is yours alone"
+        yield _warning("redis transport", "not encrypted", todo)
+    if is_open(read.database_url):
+        todo = "add ?sslmode=verify-full&sslrootcert=... to the address, unless the network is yours alone"
+        yield _warning("database transport", "the server's certificate is not verified", todo)
 
 
 def _database(read: Settings) -> Check:

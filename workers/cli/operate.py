@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from workers.cli.exits import INVALID, UNCONFIGURED, Failure
 from workers.folderlock import make_private
 from workers.runtime import open_ledger
 from workers.stackplan import ROOT
+from workers.transports import is_loopback
 
 _NO_LOGIN: Final = "REELWORKS_FLOWER_NO_LOGIN"  # from this verb to Flower's configuration, and from nowhere else
 
@@ -57,7 +57,7 @@ def flower(address: str, port: int, *, no_login: bool) -> None:
     """Run Flower, the view of workers and tasks, in this process. Needs a login (REELWORKS_FLOWER_LOGIN)."""
     read = settings()  # said here, in a sentence, rather than by Celery
     if no_login:
-        if not _is_loopback(address):
+        if not is_loopback(address):
             raise Failure(f"--no-login is for a loopback address, and {address} is none.", INVALID)
         os.environ[_NO_LOGIN] = "yes"
     elif not read.flower_login:
@@ -72,13 +72,6 @@ def flower(address: str, port: int, *, no_login: bool) -> None:
         os.environ["REELWORKS_FLOWER_LOGIN_FILE"] = str(Path(file).absolute())
     os.chdir(ROOT)  # where the path of its configuration begins
     _become(pools.flower_command(address=address, port=port))
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return address == "localhost"
 
 
 def _become(argv: Sequence[str]) -> None:
