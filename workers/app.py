@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import setup_logging, task_prerun
 
-from workers import kombufix, lanekeeper, runtime, spoolkeeper
+from workers import kombufix, lanekeeper, runtime, spoolkeeper, unreadable
 from workers.celeryconfig import config
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -16,6 +16,7 @@ from workers.settings import settings
 def make_app() -> Celery:
     """The application for this process' settings."""
     kombufix.install()
+    unreadable.install()
     made = Celery("reelworks", set_as_current=True)
     made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))

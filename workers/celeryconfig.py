@@ -17,8 +17,6 @@ def config(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for these settings."""
     return {
         "broker_url": settings.redis_url,
-        # Redis, but one that outlives messages which can't be read.
-        "broker_transport": "workers.unreadable:Transport",
         # Written by us alone: the live view of a job is Celery's result record under the job's id.
         "result_backend": settings.redis_url,
         "task_ignore_result": True,

@@ -7,8 +7,9 @@ is the name that users of the provider's own tools have set. `.env.example` list
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -51,8 +52,8 @@ class SettingsInvalid(ValueError):
 class Settings:
     """Everything that can be set. Addresses are URLs, folders are absolute paths, durations are seconds."""
 
-    redis_url: str
-    database_url: str
+    redis_url: str = field(repr=False)  # both may hold a password
+    database_url: str = field(repr=False)
     store: Path
     var: Path
     provider_url: str

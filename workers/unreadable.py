@@ -13,6 +13,7 @@ import json
 from typing import Any, Final
 
 import structlog
+from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError
 
@@ -56,6 +57,12 @@ def _check_task(headers: dict[str, Any], body: str, *, in_base64: bool) -> None:
 def _be(right: bool) -> None:
     if not right:
         raise TypeError("the message is of another form")
+
+
+def install() -> None:
+    """Have this process' Celery take Redis this way. By the schemes, which Flower and logs go on to show."""
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
 
 
 class Channel(kombu_redis.Channel):

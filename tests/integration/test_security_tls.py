@@ -54,6 +54,8 @@ def worker(url: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
         "REELWORKS_DATABASE_URL": f"sqlite:///{folder}/reelworks.db",
         "REELWORKS_VAR": str(folder),
     }
+    with closing(Ledger(env["REELWORKS_DATABASE_URL"])) as ledger:
+        upgrade(ledger)
     with log.open("wb") as out:
         return subprocess.Popen(pools.command("create", pools.PoolSizes()), env=env, cwd=ROOT, stdout=out, stderr=out)
 
