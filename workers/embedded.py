@@ -18,6 +18,7 @@ from workers.parts import Part
 from workers.settings import read_settings
 from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan, StoreNotWritable
 from workers.supervisor import PartFailed, Supervisor, SupervisorError, interruptible
+from workers.transports import TLS_PARAMETERS
 
 __all__ = [
     "EmbeddedStack",
@@ -171,10 +172,11 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
 
 
 def _masked(url: str) -> str:
-    """The URL; where it has a password or a query (which may hold one), without them."""
+    """The URL without a password, and of its query (which may hold one) only how TLS is spoken."""
     parts = urlsplit(url)
     if not parts.password and not parts.query:
         return url  # as it was: putting a URL without a host together again loses slashes
     user_info, _, place = parts.netloc.rpartition("@")
     place = f"{user_info.partition(':')[0]}:***@{place}" if parts.password else parts.netloc
-    return f"{parts.scheme}://{place}{parts.path}"
+    kept = "&".join(each for each in parts.query.split("&") if each.partition("=")[0] in TLS_PARAMETERS)
+    return f"{parts.scheme}://{place}{parts.path}" + (f"?{kept}" if kept else "")

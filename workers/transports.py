@@ -12,6 +12,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 _REDIS_TLS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 
+TLS_PARAMETERS: Final = (*_REDIS_TLS, "sslmode", "sslrootcert", "sslcert", "sslkey")
+"""Parameters of an address that say how TLS is spoken, and hold no secret."""
+
 
 def verified(url: str) -> str:
     """A `rediss://` address that says aloud what redis-py does unasked: kombu and Celery have to be told to verify."""

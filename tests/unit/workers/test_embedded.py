@@ -242,6 +242,11 @@ def test_a_folder_that_exists_keeps_its_rights(tmp_path: Path) -> None:
         ("redis://:canary@cache:6379/0", "redis://:***@cache:6379/0"),
         ("postgresql+psycopg://me:canary@db/reel?sslpassword=canary", "postgresql+psycopg://me:***@db/reel"),
         ("redis://cache/0?password=canary", "redis://cache/0"),
+        ("rediss://cache/0?password=canary&ssl_ca_certs=/ca.pem", "rediss://cache/0?ssl_ca_certs=/ca.pem"),
+        (
+            "postgresql+psycopg://db/reel?sslmode=verify-full&sslpassword=c",
+            "postgresql+psycopg://db/reel?sslmode=verify-full",
+        ),
         ("sqlite:////var/reel.db", "sqlite:////var/reel.db"),
     ],
 )
