@@ -17,7 +17,8 @@ from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError
 
-from workers.celeryconfig import CREATE_QUEUE, FINISH_QUEUE, LANES_QUEUE
+from tasks.hints import CREATE_QUEUE, FINISH_QUEUE
+from workers.celeryconfig import LANES_QUEUE
 
 log = structlog.get_logger("reelworks.broker")
 
