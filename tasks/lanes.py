@@ -19,12 +19,15 @@ from tasks import context
 from tasks.context import Context
 from tasks.failpoints import failpoint
 from tasks.keeping import kept
+from tasks.ledger import LedgerError
 from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.lanes")
 
 LANES: Final[dict[str, str]] = {name: f"reelworks.{name}" for name in ("accept", "admit", "poll", "sweep")}
 """Lane -> name of its task. A lane is added here and by `@lane`."""
+
+_AWAY_S: Final = 1.0
 
 Turn = Callable[[Context], float]
 """One turn: works a batch and says in how many seconds it wants to come back."""
@@ -97,8 +100,12 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
         try:
             with kept(renew, ttl_s):
                 wait_s = turn(ctx)
+        except (LedgerError, PulseError) as error:
+            # They are away: one line a turn says enough, and the next turn looks at the same rows.
+            log.warning("lane_turn_failed", lane=name, epoch=epoch, error=type(error).__name__)
+            wait_s = _AWAY_S
         except Exception:
-            # A lane outlives whatever one turn meets: the next turn looks at the same rows.
+            # A lane outlives whatever one turn meets.
             log.exception("lane_turn_failed", lane=name, epoch=epoch)
             wait_s = ctx.policy.lane_idle_s
         if renew():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tasks.hints import QUEUES
+from tasks.hints import DOWNLOAD, QUEUES
 from workers.settings import Settings
 
 LANES_QUEUE: Final = "lanes"
@@ -23,6 +23,8 @@ def config(settings: Settings) -> dict[str, Any]:
         "include": ["tasks.accept", "tasks.admit", "tasks.poll", "tasks.sweep", "tasks.create", "tasks.finish"],
         "task_default_queue": LANES_QUEUE,
         "task_routes": ROUTES,
+        # What decodes a film may hang where Python has no say: its process is ended, and the job is tried elsewhere.
+        "task_annotations": {DOWNLOAD: {"time_limit": 2 * settings.http.download_total_s + 120.0}},
         "task_serializer": "json",
         "result_serializer": "json",
         # Nothing else is ever decoded, whatever a message says of itself.

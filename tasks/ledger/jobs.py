@@ -222,6 +222,12 @@ def lapsed(tx: Transaction, limit: int) -> list[Job]:
     return _jobs(tx, overdue.order_by(jobs.c.lease_until).limit(limit))
 
 
+def count(tx: Transaction, state: State) -> int:
+    """How many jobs are in a state."""
+    found: int = tx.execute(sa.select(sa.func.count()).select_from(jobs).where(jobs.c.state == state)).scalar_one()
+    return found
+
+
 def doubtful(tx: Transaction, for_s: float, limit: int) -> list[Job]:
     """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted."""
     since = tx.now - timedelta(seconds=for_s)

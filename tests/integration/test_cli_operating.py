@@ -19,6 +19,7 @@ from tasks.ledger import Ledger, tables
 from tasks.ledger.jobs import accept, move
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, end_attempt
+from tasks.spool import Spool
 from tests.support.jobs import NEW_JOB
 from tests.support.waiting import wait_until
 from workers.cli import cli
@@ -97,6 +98,14 @@ def test_uncertain_lists_each_job_with_its_evidence(books: Ledger) -> None:
         assert shown in listed
     (job,) = answer("uncertain")["jobs"]
     assert (job["job_id"], job["attempts"][0]["http_status"], job["provider_task_id"]) == ("job-1", 502, None)
+
+
+def test_doctor_warns_of_what_waits_for_somebody(books: Ledger, tmp_path: Path) -> None:
+    make_uncertain(books, "job-1")
+    Spool(tmp_path / "var" / "spool").keep("a-1", {})
+    found = {check["name"]: check["found"] for check in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert found["uncertain jobs"] == "1"
+    assert found["spool"] == "1 answers of the provider wait for the database"
 
 
 def test_bind_refuses_a_task_that_the_provider_does_not_know(books: Ledger) -> None:

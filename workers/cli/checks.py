@@ -19,13 +19,15 @@ import requests
 from celery import Celery
 from kombu.exceptions import KombuError
 
+from schemas.jobs import State
 from tasks.ledger import LedgerError, SchemaMismatch
+from tasks.ledger.jobs import count
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from workers import pools
 from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
-from workers.runtime import open_pulse
+from workers.runtime import open_pulse, open_spool
 from workers.settings import Settings, SettingsInvalid, read_settings
 from workers.transports import is_open
 
@@ -85,7 +87,7 @@ def checks() -> Iterator[Check]:
         yield from found
         yield from _open_addresses(read)
         reachable = found[0].verdict is Verdict.OK
-        yield _database(read)
+        yield from _database(read)
         yield from _store(read.store, read.policy.disk_low_bytes)
         yield _provider(read.provider_url)
         yield _outputs(read, joined=joined)
@@ -154,21 +156,29 @@ def _open_addresses(read: Settings) -> Iterator[Check]:
         yield _warning("database transport", "the server's certificate is not verified", todo)
 
 
-def _database(read: Settings) -> Check:
+def _database(read: Settings) -> Iterator[Check]:
+    """Whether it can be worked on, and what in it waits for somebody."""
     backend = read.database_url.partition(":")[0]
     try:
-        with opened_ledger(read):
-            pass
+        with opened_ledger(read) as ledger, ledger.read() as tx:
+            doubtful = count(tx, State.UNCERTAIN)
     except SchemaMismatch as error:
         found = f"{backend}, schema {error.found or 'none'}, needed is {error.needed}"
-        return _broken("database", found, "run `python -m workers migrate`")
+        yield _broken("database", found, "run `python -m workers migrate`")
     except Failure:
         todo = "run `python -m workers migrate`, or name the folder of a stack with --var"
-        return _broken("database", f"{backend}, not there yet", todo)
+        yield _broken("database", f"{backend}, not there yet", todo)
     except LedgerError as error:
         todo = "start it, and look at REELWORKS_DATABASE_URL"
-        return _broken("database", f"{backend} can't be opened ({type(error).__name__})", todo)
-    return _ok("database", f"{backend}, schema is this version's")
+        yield _broken("database", f"{backend} can't be opened ({type(error).__name__})", todo)
+    else:
+        yield _ok("database", f"{backend}, schema is this version's")
+        if doubtful:
+            yield _warning("uncertain jobs", str(doubtful), "resolve them: `python -m workers uncertain`")
+    spooled = open_spool(read).waiting()
+    if spooled:
+        todo = "nothing if the database is away: workers of this machine write them when it is back"
+        yield _warning("spool", f"{spooled} answers of the provider wait for the database", todo)
 
 
 def _store(folder: Path, low_bytes: int) -> Iterator[Check]:
