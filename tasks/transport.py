@@ -11,6 +11,7 @@ import http.client
 import io
 import math
 import socket
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ TRANSPORT_ERRORS: Final = (OSError, urllib3.exceptions.HTTPError, http.client.HT
 """All that a call can raise: `requests.RequestException` is an `OSError`; an unusable URL, a `ValueError`."""
 
 _SEND_SLICE_BYTES: Final = 256 * 1024
+# So much of an answer that has come by the deadline is read after it: a short one, or the end of a long one.
+_LATE_BYTES: Final = 64 * 1024
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 
 
@@ -89,19 +92,36 @@ def _left_s(until: float) -> float:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """A socket's raw reader that waits no longer than the read time-out, and never past the deadline."""
+    """A socket's raw reader that waits no longer than the read time-out, and never past the deadline.
+
+    An answer that came while the process slept beyond the deadline is still read: it may say what was paid for.
+    """
 
     def __init__(self, sock: socket.socket, raw: io.RawIOBase, until: float) -> None:
         self._sock, self._raw, self._until = sock, raw, until
         self._read_timeout_s = sock.gettimeout()
+        self._late_bytes = _LATE_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        left_s = _left_s(self._until)
+        left_s = self._until - time.monotonic()
+        if left_s <= 0:
+            return self._take_what_has_come(buffer)
         self._sock.settimeout(left_s if self._read_timeout_s is None else min(self._read_timeout_s, left_s))
         return self._raw.readinto(buffer)
+
+    def _take_what_has_come(self, buffer: Any) -> int:
+        self._sock.settimeout(0)
+        try:
+            came = self._raw.readinto(buffer) if self._late_bytes > 0 else None
+        except ssl.SSLWantReadError:
+            came = None
+        if came is None:
+            raise TimeoutError("total deadline")
+        self._late_bytes -= came
+        return came
 
     def close(self) -> None:
         self._raw.close()
