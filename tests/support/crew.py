@@ -1,0 +1,124 @@
+"""Worker pools as processes of their own, which a test starts, stops, wakes, ends and kills one by one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+import psutil
+
+from tests.support.staged_worker import STAGE
+from tests.support.waiting import wait_until
+from workers import pools
+from workers.stackplan import ROOT
+
+
+class Worker:
+    """One worker of one pool: its process and the process group that it leads."""
+
+    def __init__(self, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path) -> None:
+        self.name, self.log = name, log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                argv, stdout=output, stderr=output, stdin=subprocess.DEVNULL, cwd=ROOT, env=env, start_new_session=True
+            )
+
+    @property
+    def lives(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def is_stopped(self) -> bool:
+        return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
+
+    @property
+    def threads(self) -> int:
+        return psutil.Process(self.process.pid).num_threads()
+
+    def ready(self) -> Worker:
+        def listens() -> bool:
+            assert self.lives, f"{self.name} ended: {self.text()[-2000:]}"
+            return " ready." in self.text()
+
+        wait_until(listens, within_s=60, what=f"{self.name} to be ready")
+        return self
+
+    def stop(self) -> None:
+        """As a machine that stands still: nobody of the group runs until `wake`."""
+        os.killpg(self.process.pid, signal.SIGSTOP)
+
+    def wake(self) -> None:
+        os.killpg(self.process.pid, signal.SIGCONT)
+
+    def terminate(self) -> None:
+        """Ask it to end, as whoever deploys does."""
+        self.process.terminate()
+
+    def ended(self, within_s: float) -> int:
+        """Its exit status, when it has ended in time."""
+        return self.process.wait(within_s)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+class Crew:
+    """All workers of a test. Whatever of them is left when the test ends is killed."""
+
+    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
+        self._folder, self._env = folder, dict(env)
+        self.stage = folder / "stage"
+        self.stage.mkdir(parents=True)
+        self.all: list[Worker] = []
+
+    def start(self, *names: str, **settings: object) -> list[Worker]:
+        """One worker of each of these pools, all ready; `settings` are variables for these alone."""
+        started = [self._start(name, settings) for name in names or tuple(pools.POOLS)]
+        return [worker.ready() for worker in started]
+
+    def only(self, name: str, **settings: object) -> Worker:
+        """A new worker of this pool, and no other one of it: those that there are end first."""
+        self.end(name)
+        (worker,) = self.start(name, **settings)
+        return worker
+
+    def _start(self, name: str, settings: Mapping[str, object]) -> Worker:
+        env = {**self._env, STAGE: str(self.stage), **{key: str(value) for key, value in settings.items()}}
+        number = sum(worker.name.startswith(name) for worker in self.all) + 1
+        command = pools.command(name, cast(Any, pools.PoolSizes.read(env)))
+        # As the pool is started everywhere, with a place for the test to step in, and a name for each.
+        arguments = command[command.index("celery") + 1 :]
+        arguments[arguments.index("-n") + 1] = f"{name}{number}@%h"
+        argv = [sys.executable, "-m", "tests.support.staged_worker", *arguments]
+        worker = Worker(f"{name}{number}", argv, env, self._folder / f"{name}{number}.log")
+        self.all.append(worker)
+        return worker
+
+    def texts(self) -> str:
+        return "\n".join(worker.text() for worker in self.all)
+
+    def living(self, pool: str = "") -> list[Worker]:
+        return [worker for worker in self.all if worker.lives and worker.name.startswith(pool)]
+
+    def end(self, pool: str = "") -> None:
+        """Ask all workers (of a pool) to end, and wait until they have."""
+        ending = self.living(pool)
+        for worker in ending:
+            worker.terminate()
+        for worker in ending:
+            worker.ended(60)
+
+    def close(self) -> None:
+        for worker in self.all:
+            worker.kill()
