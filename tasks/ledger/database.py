@@ -29,7 +29,15 @@ _POSTGRES_CONNECTION: Final[Mapping[str, Any]] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
     "tcp_user_timeout": 20_000,
-    "options": "-c statement_timeout=60s -c lock_timeout=30s",
+    "options": " ".join(
+        (
+            "-c statement_timeout=60s -c lock_timeout=30s",
+            # What holds for the server holds for workers too: one that stands still, or that the network has swallowed,
+            # in the middle of a transaction keeps its locks from the others no longer than this.
+            "-c idle_in_transaction_session_timeout=20s",
+            "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+        )
+    ),
 }
 
 
@@ -137,6 +145,7 @@ def _engine(url: str, pool_size: int) -> sa.Engine:
             connect_args=_POSTGRES_CONNECTION,
         )
         sa.event.listen(engine, "handle_error", _without_detail)
+        sa.event.listen(engine, "checkin", _leave_read_only_to_the_server)
         return engine
     engine = sa.create_engine(
         parsed,
@@ -158,6 +167,13 @@ def _without_detail(context: sa.engine.ExceptionContext) -> None:
         sentence = original.diag.message_primary or type(original).__name__
         original.args = (sentence,)
         wrapped.args = tuple(str(arg).replace(whole, sentence) for arg in wrapped.args)
+
+
+def _leave_read_only_to_the_server(connection: object, _record: ConnectionPoolEntry) -> None:
+    # A connection that has read would begin with READ WRITE from then on: over the head of whoever has made the server
+    # read-only, be it for want of space.
+    if isinstance(connection, psycopg.Connection) and not connection.closed:
+        connection.read_only = None
 
 
 def _prepare_sqlite(connection: DBAPIConnection, _record: ConnectionPoolEntry) -> None:
