@@ -9,6 +9,7 @@ from celery import bootsteps
 from kombu.exceptions import OperationalError
 
 from tasks import lanes
+from tasks.ledger import LedgerError
 from tasks.pulse import PulseError
 from workers.settings import settings
 
@@ -39,7 +40,8 @@ class LaneKeeper(bootsteps.StartStopStep):
         for name in lanes.LANES:
             try:
                 lanes.seed(name, parent.app.send_task)
-            except (PulseError, OperationalError) as error:
+            except (PulseError, LedgerError, OperationalError) as error:
+                # A worker may well start before the database does, which its first look at the lanes opens.
                 log.warning("lane_not_checked", lane=name, error=type(error).__name__)
                 # One time-out is enough: this is the worker's own loop, which has to find back to the broker as well.
                 return
