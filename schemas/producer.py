@@ -79,7 +79,7 @@ class Producer:
             redis_url,
             socket_timeout=timeout_s,
             socket_connect_timeout=timeout_s,
-            socket_keepalive=True,
+            **({} if redis_url.startswith("unix:") else {"socket_keepalive": True}),  # a local socket knows none
             retry=Retry(NoBackoff(), 0),
             # Said as well: the default of 100 would be the number of jobs that a process can wait for at once.
             max_connections=max_connections,

@@ -27,8 +27,8 @@ def verified(url: str) -> str:
 
 def redis_problem(url: str) -> str | None:
     """What is wrong with an address of Redis, in a sentence that does not show it."""
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        return "must be a URL that begins with redis://, rediss:// or unix://"
+    if not url.startswith(("redis://", "rediss://")):  # Celery has no transport for unix://
+        return "must be a URL that begins with redis:// or rediss://"
     parts = urlsplit(url)
     given = {name: value for name, value in parse_qsl(parts.query) if name.startswith("ssl_")}
     if parts.scheme != "rediss":
@@ -48,7 +48,7 @@ def is_open(url: str) -> bool:
     parts = urlsplit(url)
     query = dict(parse_qsl(parts.query))
     host = parts.hostname or query.get("host", "")
-    if not host or host.startswith("/") or is_loopback(host) or parts.scheme in ("rediss", "unix"):
+    if not host or host.startswith("/") or is_loopback(host) or parts.scheme == "rediss":
         return False
     return query.get("sslmode") != "verify-full"
 
