@@ -76,16 +76,20 @@ class Worker:
 class Crew:
     """All workers of a test. Whatever of them is left when the test ends is killed."""
 
-    def __init__(self, folder: Path, env: Mapping[str, str]) -> None:
-        self._folder, self._env = folder, dict(env)
+    def __init__(self, folder: Path, env: Mapping[str, str], within: Sequence[str] = ()) -> None:
+        """`within` is put before the command line that a deployment has; without it, a test can step in (`stage`)."""
+        self._folder, self._env, self._within = folder, dict(env), list(within)
         self.stage = folder / "stage"
         self.stage.mkdir(parents=True)
         self.all: list[Worker] = []
 
     def start(self, *names: str, **settings: object) -> list[Worker]:
         """One worker of each of these pools, all ready; `settings` are variables for these alone."""
-        started = [self._start(name, settings) for name in names or tuple(pools.POOLS)]
-        return [worker.ready() for worker in started]
+        return [worker.ready() for worker in self.begin(*names, **settings)]
+
+    def begin(self, *names: str, **settings: object) -> list[Worker]:
+        """The same, without waiting for them."""
+        return [self._start(name, settings) for name in names or tuple(pools.POOLS)]
 
     def only(self, name: str, **settings: object) -> Worker:
         """A new worker of this pool, and no other one of it: those that there are end first."""
@@ -96,14 +100,19 @@ class Crew:
     def _start(self, name: str, settings: Mapping[str, object]) -> Worker:
         env = {**self._env, STAGE: str(self.stage), **{key: str(value) for key, value in settings.items()}}
         number = sum(worker.name.startswith(name) for worker in self.all) + 1
+        argv = [*self._within, sys.executable, "-m", "workers", "pool", name]
+        if not self._within:
+            argv = self._staged(name, number, env)
+        worker = Worker(f"{name}{number}", argv, env, self._folder / f"{name}{number}.log")
+        self.all.append(worker)
+        return worker
+
+    def _staged(self, name: str, number: int, env: Mapping[str, str]) -> list[str]:
         command = pools.command(name, cast(Any, pools.PoolSizes.read(env)))
         # As the pool is started everywhere, with a place for the test to step in, and a name for each.
         arguments = command[command.index("celery") + 1 :]
         arguments[arguments.index("-n") + 1] = f"{name}{number}@%h"
-        argv = [sys.executable, "-m", "tests.support.staged_worker", *arguments]
-        worker = Worker(f"{name}{number}", argv, env, self._folder / f"{name}{number}.log")
-        self.all.append(worker)
-        return worker
+        return [sys.executable, "-m", "tests.support.staged_worker", *arguments]
 
     def texts(self) -> str:
         return "\n".join(worker.text() for worker in self.all)

@@ -29,7 +29,7 @@ from tasks.ledger.migrate import upgrade
 from tasks.spool import Spool
 from tests.support.crew import Crew
 from tests.support.gate import Gate
-from tests.support.valkey import Valkey, valkey_server
+from tests.support.valkey import valkey_server
 from tests.support.waiting import wait_until
 from workers.probes import free_port, http_answers
 from workers.runtime import build
@@ -68,25 +68,37 @@ QUICK: Mapping[str, str] = {
 class Works:
     """The parts, and short ways to what they have written. Made by `works`."""
 
-    def __init__(self, folder: Path, database_url: str, broker: Valkey, bill: Path, gate: Gate, settings: Any) -> None:
-        self.bill_path, self.gate, self.broker = bill, gate, broker
+    gate: Gate
+    """Between workers and provider."""
+
+    def __init__(
+        self,
+        folder: Path,
+        addresses: Mapping[str, str],
+        bill: Path,
+        *,
+        ledger_url: str | None = None,
+        redis_url: str | None = None,
+    ) -> None:
+        """`addresses`: settings of the workers that say where everything is, or differ from `QUICK`.
+
+        `ledger_url` and `redis_url`: for the test itself, where it goes another way than the workers.
+        """
+        self.bill_path = bill
         self.store = folder / "store"
         self.env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
             **QUICK,
             "REELWORKS_VAR": str(folder / "var"),
             "REELWORKS_STORE": str(self.store),
-            "REELWORKS_REDIS_URL": broker.url,
-            "REELWORKS_DATABASE_URL": database_url,
-            "REELWORKS_PROVIDER_URL": gate.url,
             "REELWORKS_PROVIDER_KEYS": f"main={KEY}",
-            **settings,
+            **addresses,
         }
         self.spool = Spool(folder / "var" / "spool")
-        self.ledger = Ledger(database_url)
+        self.ledger = Ledger(ledger_url or self.env["REELWORKS_DATABASE_URL"])
         upgrade(self.ledger)
         self.crew = Crew(folder / "crew", self.env)
-        self.producer = Producer(broker.url)
+        self.producer = Producer(redis_url or self.env["REELWORKS_REDIS_URL"])
 
     @contextmanager
     def context(self) -> Iterator[Context]:
@@ -109,7 +121,7 @@ class Works:
 
     def script(self, *rules: Mapping[str, Any]) -> None:
         """How the provider treats the creates from now on."""
-        put(f"{self.gate.url}/admin/scenario", list(rules))
+        _put(f"{self.gate.url}/admin/scenario", list(rules))
 
     def state(self, job_id: str) -> State | None:
         row = self.row(job_id)
@@ -169,7 +181,7 @@ def _picture() -> str:
     return data_url(buffer.getvalue())
 
 
-def put(url: str, body: Any) -> None:
+def _put(url: str, body: Any) -> None:
     request = urllib.request.Request(url, data=json.dumps(body).encode(), method="PUT")
     urllib.request.urlopen(request, timeout=5).close()
 
@@ -191,14 +203,19 @@ def simulator(folder: Path, speed: float = 100) -> Iterator[int]:
 
 
 @contextmanager
-def works(folder: Path, database_url: str, **settings: str) -> Iterator[Works]:
+def works(folder: Path, database_url: str) -> Iterator[Works]:
     """All parts but the workers, which `crew` starts; everything is ended with the block."""
     with ExitStack() as stack:
         (folder / "valkey").mkdir(parents=True)
         broker = stack.enter_context(valkey_server(folder / "valkey"))
-        port = stack.enter_context(simulator(folder / "simulator"))
-        gate = Gate(port)
+        gate = Gate(stack.enter_context(simulator(folder / "simulator")))
         stack.callback(gate.close)
-        made = Works(folder, database_url, broker, folder / "simulator" / "bill.jsonl", gate, settings)
+        addresses = {
+            "REELWORKS_REDIS_URL": broker.url,
+            "REELWORKS_DATABASE_URL": database_url,
+            "REELWORKS_PROVIDER_URL": gate.url,
+        }
+        made = Works(folder, addresses, folder / "simulator" / "bill.jsonl")
         stack.callback(made.close)
+        made.gate = gate
         yield made
