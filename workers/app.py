@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import setup_logging, task_prerun
 
-from workers import kombufix, lanekeeper, runtime, spoolkeeper, unreadable
+from workers import kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper, unreadable
 from workers.celeryconfig import config
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -22,6 +22,7 @@ def make_app() -> Celery:
     made.config_from_object(config(settings()))
     made.steps["consumer"].add(lanekeeper.LaneKeeper)
     made.steps["consumer"].add(spoolkeeper.SpoolKeeper)
+    made.steps["consumer"].add(ledgerwatch.LedgerWatch)
     return made
 
 

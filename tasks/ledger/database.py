@@ -28,7 +28,7 @@ _POSTGRES_CONNECTION: Final[Mapping[str, Any]] = {
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
+    "tcp_user_timeout": 10_000,
     "options": " ".join(
         (
             "-c statement_timeout=60s -c lock_timeout=30s",
