@@ -1,22 +1,35 @@
-"""Workers that stand still, are ended, replaced, or die over one job: real processes, on both databases."""
+"""Workers that stand still, are ended, replaced (also by another version), or die over one job.
+
+Real processes, on both databases.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import datetime, timedelta
+from decimal import Decimal
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from schemas.handle import Handle
 from schemas.jobs import State
+from schemas.requests import parse_request
 from tasks import operating
+from tasks.context import Context
+from tasks.domain.answers import Accepted, Completed
+from tasks.domain.looking import FinalAnswer
 from tasks.ledger import tables
+from tasks.vtrix.mapping import create_body
 from tests.support.postgres import postgres_server
 from tests.support.waiting import wait_until
-from tests.support.works import Works, works
+from tests.support.works import MODEL, Works, request, works
 from workers.pools import POOLS
 
 CREATE, FILES = b"POST ", b"GET /files/"
@@ -32,7 +45,10 @@ GRACE_S = 20.0
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
+def running(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Works]:
     """All parts but the workers; a test starts those that it is about, and finds the others as they were left."""
     folder = tmp_path_factory.mktemp("works")
     with ExitStack() as stack:
@@ -204,3 +220,76 @@ def test_all_workers_are_replaced_under_load_and_nothing_is_lost_or_in_doubt(run
     running.wait(jobs, State.COMPLETED)
     assert {tuple(running.events(job.id)) for job in jobs} == {tuple(WAY)}
     running.check_books()
+
+
+MESSAGES = Path(__file__).parents[1] / "contract" / "samples" / "own" / "messages.json"
+SINCE = {"deaths", "cancel_requested_at", "settle_at"}
+"""Columns that the version before does not write."""
+
+
+def test_what_the_version_before_left_in_the_queue_and_in_the_database_is_worked_off(running: Works) -> None:
+    running.crew.end("lanes")  # nobody sends a message of this version
+    crewed(running, "create", "finish")
+    jobs = [running.producer.handle(f"old-{state}") for state in ("admitted", "downloading", "recording")]
+    with running.context() as ctx:
+        answers, asked = [finished(ctx) for _ in jobs[1:]], stored_request(ctx)
+        with ctx.ledger.begin() as tx:
+            now = tx.now
+            tx.execute(sa.insert(tables.jobs), [old_row("old-admitted", State.ADMITTED, now, request=asked)])
+            for job, state, (task, answer) in zip(jobs[1:], (State.DOWNLOADING, State.RECORDING), answers, strict=True):
+                values = {"provider_task_id": task, "generating_at": now, "answer": answer, "request": asked}
+                tx.execute(sa.insert(tables.jobs), [old_row(job.id, state, now, **values)])
+            moments = [{"job_id": job.id, "seq": 1, "event": "accept", "state": "queued"} for job in jobs]
+            tx.execute(sa.insert(tables.timeline), [{**moment, "at": now, "detail": {}} for moment in moments])
+    for sent in json.loads(MESSAGES.read_text()):
+        running.broker.client.lpush(sent["queue"], json.dumps(sent["message"]))
+    running.wait(jobs[:1], State.GENERATING)
+    running.wait(jobs[1:], State.COMPLETED)
+    crewed(running, "lanes")  # for which there is an old message, too
+    running.wait(jobs, State.COMPLETED)
+    running.check_books()
+
+
+def finished(ctx: Context) -> tuple[str, dict[str, Any]]:
+    """A provider task that has been completed, and its answer as the ledger keeps it."""
+    provider = ctx.providers["main"]
+    created = provider.create(create_body(parse_request(request()), first_frame=request()["first_frame_image"]))
+    assert isinstance(created, Accepted)
+    wait_until(lambda: isinstance(provider.poll(created.provider_task_id), Completed), what="the end of the task")
+    answer = provider.poll(created.provider_task_id)
+    assert isinstance(answer, Completed)
+    return created.provider_task_id, FinalAnswer.of(answer).to_json()
+
+
+def stored_request(ctx: Context) -> dict[str, Any]:
+    """A request as a job holds it, its picture in the store."""
+    detached, blobs = parse_request(request()).detached()
+    for name, data in blobs.items():
+        ctx.store.put_input(name, data, "png")
+    return detached.to_dict()
+
+
+def old_row(job_id: str, state: State, now: datetime, **values: Any) -> dict[str, Any]:
+    """A job as the version before wrote it: with each of the columns that it knew."""
+    known = {column.key for column in tables.jobs.columns} - SINCE
+    row = {
+        "id": job_id,
+        "tenant": "default",
+        "fingerprint": "f" * 64,
+        "model": MODEL,
+        "resolution": "512P",
+        "duration_s": 6,
+        "priority": 0,
+        "estimate_usd": Decimal("0.10"),
+        "state": state,
+        "version": 2,
+        "accepted_at": now,
+        "changed_at": now,
+        "lease_until": now + timedelta(seconds=600),
+        "claimed": False,
+        "tries": 0,
+        "key_alias": "main",
+        **values,
+    }
+    assert set(row) <= known
+    return {name: row.get(name) for name in known}

@@ -29,7 +29,7 @@ from tasks.ledger.migrate import upgrade
 from tasks.spool import Spool
 from tests.support.crew import Crew
 from tests.support.gate import Gate
-from tests.support.valkey import valkey_server
+from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.probes import free_port, http_answers
 from workers.runtime import build
@@ -70,6 +70,7 @@ class Works:
 
     gate: Gate
     """Between workers and provider."""
+    broker: Valkey
 
     def __init__(
         self,
@@ -116,8 +117,7 @@ class Works:
 
     def submit(self, number: int = 1) -> list[Handle]:
         """New jobs, small and cheap ones."""
-        request = {"model": MODEL, "first_frame_image": _picture(), "prompt": "[static]", "resolution": "512P"}
-        return self.producer.submit_many([request] * number)
+        return self.producer.submit_many([request()] * number)
 
     def script(self, *rules: Mapping[str, Any]) -> None:
         """How the provider treats the creates from now on."""
@@ -174,6 +174,11 @@ class Works:
         self.ledger.close()
 
 
+def request() -> dict[str, Any]:
+    """What a producer asks for here: the smallest and cheapest there is."""
+    return {"model": MODEL, "first_frame_image": _picture(), "prompt": "[static]", "resolution": "512P"}
+
+
 @cache
 def _picture() -> str:
     buffer = io.BytesIO()
@@ -182,8 +187,7 @@ def _picture() -> str:
 
 
 def _put(url: str, body: Any) -> None:
-    request = urllib.request.Request(url, data=json.dumps(body).encode(), method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
+    urllib.request.urlopen(urllib.request.Request(url, data=json.dumps(body).encode(), method="PUT"), timeout=5).close()
 
 
 @contextmanager
@@ -217,5 +221,5 @@ def works(folder: Path, database_url: str) -> Iterator[Works]:
         }
         made = Works(folder, addresses, folder / "simulator" / "bill.jsonl")
         stack.callback(made.close)
-        made.gate = gate
+        made.gate, made.broker = gate, broker
         yield made
