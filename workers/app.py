@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import setup_logging, task_prerun
+from celery.signals import setup_logging, task_prerun, worker_init
 
+from tasks.ledger import SchemaMismatch
 from workers import kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper, unreadable
 from workers.celeryconfig import config
 from workers.logs import bind_job, configure_logs
@@ -30,6 +31,15 @@ def make_app() -> Celery:
 def _our_logs(**_: object) -> None:
     # Connected, so that Celery leaves logging alone: it would set its own level and format.
     configure_logs(settings().log_level, settings().log_format)
+
+
+@worker_init.connect
+def _check_schema(**_: object) -> None:
+    try:
+        runtime.check_schema(settings())
+    except SchemaMismatch as error:
+        # Celery only logs what a receiver raises; this worker must not begin.
+        raise SystemExit(f"Error: {error}.") from None
 
 
 @task_prerun.connect

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tasks import context
 from tasks.context import Context
-from tasks.ledger import Ledger
+from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
@@ -25,7 +25,8 @@ def install() -> None:
 def build(read: Settings) -> Context:
     """The context for these settings. Raises `SchemaMismatch` when the database needs migrating."""
     ledger = open_ledger(read)
-    check(ledger)
+    if not _schema_checked:
+        check(ledger)
     store = FolderStore(read.store, low_bytes=read.policy.disk_low_bytes)
     return Context(
         policy=read.policy,
@@ -42,6 +43,26 @@ def build(read: Settings) -> Context:
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),
     )
+
+
+_schema_checked = False
+
+
+def check_schema(read: Settings) -> None:
+    """Once a worker, before its processes are forked, which then take its word.
+
+    A process that is forked after the next version's migration, to take a dead one's place, works on: migrations only
+    add for one release. A database that is away is left to the processes themselves. Raises `SchemaMismatch`.
+    """
+    global _schema_checked  # noqa: PLW0603 (what forked processes inherit)
+    ledger = open_ledger(read)
+    try:
+        check(ledger)
+    except LedgerError:
+        return
+    finally:
+        ledger.close()
+    _schema_checked = True
 
 
 def open_ledger(read: Settings) -> Ledger:

@@ -49,6 +49,7 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
             "REELWORKS_REDIS_URL": f"redis://{net.address('redis')}:6379/0",
             "REELWORKS_DATABASE_URL": server.url,
             "REELWORKS_PROVIDER_URL": f"http://{net.address('provider')}:8080",
+            "REELWORKS_OUTPUT_PRIVATE": net.address("provider"),
         }
         works = Works(folder / "parts", addresses, bill, ledger_url=server.socket_url, redis_url=socket_url)
         stack.callback(works.close)

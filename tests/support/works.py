@@ -218,6 +218,7 @@ def works(folder: Path, database_url: str) -> Iterator[Works]:
             "REELWORKS_REDIS_URL": broker.url,
             "REELWORKS_DATABASE_URL": database_url,
             "REELWORKS_PROVIDER_URL": gate.url,
+            "REELWORKS_OUTPUT_PRIVATE": "127.0.0.1",
         }
         made = Works(folder, addresses, folder / "simulator" / "bill.jsonl")
         stack.callback(made.close)
