@@ -7,18 +7,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-JOBS ?= 3
 SPEED ?= 30
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-FUZZ := ANSWERS REQUESTS SEED
+PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE
 
-# What is given for the demo reaches it as it was typed: make expands no $ in it, and the shell reads it from the
+# What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
-$(foreach name,$(DEMO) $(FUZZ),$(eval override $(name) := $$(value $(name))))
-export $(DEMO) $(FUZZ)
+$(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
+export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz lint types imports audit lock clean
+.PHONY: help demo up test fuzz chaos soak lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -39,6 +38,16 @@ test: lint types imports ## everything that has to hold: lint, types, import rul
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \
 	  $${ANSWERS:+"--answers=$$ANSWERS"} $${REQUESTS:+"--requests=$$REQUESTS"} $${SEED:+"--seed=$$SEED"}
+
+chaos: $(STAMP) ## break everything on purpose, compare with the bill: SEED JOBS DATABASE MINUTES
+	@exec $(BIN)/python -m tests.chaos run \
+	  $${SEED:+"--seed=$$SEED"} $${JOBS:+"--jobs=$$JOBS"} $${DATABASE:+"--database=$$DATABASE"} \
+	  $${MINUTES:+"--minutes=$$MINUTES"}
+
+soak: $(STAMP) ## a steady rate of jobs with kills, for hours: HOURS RATE SEED DATABASE
+	@exec $(BIN)/python -m tests.chaos soak \
+	  $${HOURS:+"--hours=$$HOURS"} $${RATE:+"--rate=$$RATE"} $${SEED:+"--seed=$$SEED"} \
+	  $${DATABASE:+"--database=$$DATABASE"}
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

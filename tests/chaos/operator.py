@@ -1,0 +1,99 @@
+"""The operator of a run: cancels jobs on the way, and at the end resolves what is uncertain and retries what failed.
+
+What the provider has stands in its bill; the witness says for which job. So every uncertain job has one answer.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import sqlalchemy as sa
+
+from schemas.jobs import State
+from tasks import operating
+from tasks.context import Context
+from tasks.ledger import LedgerError
+from tasks.ledger.tables import attempts, jobs
+from tasks.operating import NotPossible
+
+_AGAIN: Final = (State.DOWNLOADING, State.ADMITTED)
+
+
+def cancel(context: Context, job_id: str) -> bool:
+    """Cancel a job; false when it was too late for that, or the database was away."""
+    try:
+        operating.cancel(context, job_id)
+    except (NotPossible, LedgerError):
+        return False
+    return True
+
+
+class Operator:
+    """Resolves what waits for a person. `marks`: the mark of each job, by its id."""
+
+    def __init__(self, context: Context, marks: Mapping[str, str]) -> None:
+        self._context, self._marks = context, marks
+        self.bound: dict[str, str] = {}
+        self.written_off: list[str] = []
+        self.created_anew: list[str] = []
+        self.retried: list[str] = []
+
+    def resolve(self, tasks_by_mark: Mapping[str, Sequence[str]], *, anew: bool) -> int:
+        """Resolve every uncertain and every failed job that can go on; gives how many it acted on.
+
+        `anew`: whether every second job of which the provider has nothing is created anew, instead of given up.
+        """
+        with self._context.ledger.read() as tx:
+            found = tx.execute(
+                sa.select(jobs.c.id, jobs.c.state, jobs.c.error_stage, jobs.c.cancel_requested_at).where(
+                    jobs.c.state.in_([State.UNCERTAIN, State.FAILED])
+                )
+            ).all()
+            rows = tx.execute(sa.select(attempts.c.provider_task_id).where(attempts.c.provider_task_id.is_not(None)))
+            named = set(rows.scalars())
+        acted = 0
+        for job in found:
+            if job.state == State.UNCERTAIN:
+                unnamed = [task for task in tasks_by_mark.get(self._marks[job.id], ()) if task not in named]
+                acted += self._settle(job.id, unnamed, anew=anew and job.cancel_requested_at is None)
+            elif job.error_stage in _AGAIN and job.id not in self.retried:
+                acted += self._retry(job.id)
+        return acted
+
+    def _settle(self, job_id: str, unnamed: Sequence[str], *, anew: bool) -> bool:
+        try:
+            if unnamed:
+                operating.bind(self._context, job_id, unnamed[0])
+                self.bound[job_id] = unnamed[0]
+            elif anew and int(self._marks[job_id][-1]) % 2:
+                operating.create_anew(self._context, job_id)
+                self.created_anew.append(job_id)
+            else:
+                operating.write_off(self._context, job_id, None)
+                self.written_off.append(job_id)
+        except NotPossible:
+            return False
+        return True
+
+    def _retry(self, job_id: str) -> bool:
+        self.retried.append(job_id)
+        try:
+            operating.retry(self._context, job_id)
+        except NotPossible:
+            return False
+        return True
+
+
+def main(job_id: str) -> int:
+    """Cancel one job in a process of its own, which a fuse may end."""
+    from workers import runtime
+    from workers.settings import read_settings
+
+    context = runtime.build(read_settings())
+    return 0 if cancel(context, job_id) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,179 @@
+"""What a chaos run will do, drawn from its seed: the jobs with their scripted faults, and the harm with its times.
+
+Pure: the same scale and seed are the same plan. When things happen in the end is the machine's business.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, Final
+
+from tasks.failpoints import FAILPOINTS
+
+MODEL: Final = "minimax_hailuo_02_i2v"
+
+# Kind of job -> (what the simulator's scenario says of it, share of all jobs in thousandths). A kind stands in the
+# prompt's prose, by which its rule finds it.
+_CREATE_FAULTS: Final = (
+    *("accept_then_reset", "accept_never_answer", "http_500_after_accept", "http_502_after_accept", "no_id"),
+    *("http_500_before_accept", "reset_before_accept", "not_json", "redirect", "truncated_body", "slow_drip"),
+)
+_POLL_FAULTS: Final = (
+    *("reset", "never_answer", "http_500", "http_404", "http_429"),
+    *("not_json", "truncated_body", "slow_drip", "redirect"),
+)
+_OUTPUT_FAULTS: Final = (
+    *("url_expired", "truncated_output", "slow_output", "not_a_video"),
+    *("reset", "never_answer", "http_500", "http_404", "http_429"),
+)
+_COST_FORMS: Final = ("number", "empty", "null", "missing", "garbage")
+
+AMBIGUOUS: Final = frozenset(f"create-{fault}" for fault in _CREATE_FAULTS)
+"""Kinds whose create the simulator answers so that its outcome may not be known."""
+
+
+def _kinds() -> dict[str, tuple[dict[str, Any], float]]:
+    kinds: dict[str, tuple[dict[str, Any], float]] = {}
+    for fault in _CREATE_FAULTS:
+        kinds[f"create-{fault}"] = ({"create": {"fault": fault}}, 50 / len(_CREATE_FAULTS))
+    for fault in _POLL_FAULTS:
+        kinds[f"poll-{fault}"] = ({"poll": {"fault": fault, "fault_times": 2}}, 30 / len(_POLL_FAULTS))
+    for fault in _OUTPUT_FAULTS:
+        kinds[f"output-{fault}"] = ({"output": {"fault": fault}}, 40 / len(_OUTPUT_FAULTS))
+    for form in _COST_FORMS:
+        kinds[f"cost-{form}"] = ({"poll": {"cost_form": form}}, 30 / len(_COST_FORMS))
+    # Twice is as often as a file of the wrong kind is asked for: the job fails, and an operator has it fetched again.
+    kinds["unstorable"] = ({"output": {"fault": "not_a_video", "fault_times": 2}}, 5)
+    kinds["failed"] = ({"poll": {"outcome": "failed"}}, 20)
+    kinds["failed-paid"] = ({"poll": {"outcome": "failed", "cost_usd": "0.05", "usage": "present"}}, 10)
+    kinds["refused"] = ({"create": {"fault": "refused_without_id"}}, 5)
+    return kinds
+
+
+KINDS: Final = _kinds()
+_THROTTLED_SHARE: Final = 20
+_CANCELLED_SHARE: Final = 0.03
+_REPEATED_SHARE: Final = 0.05
+_PICTURES: Final = 25
+
+
+def scenario() -> list[dict[str, Any]]:
+    """The simulator's rules: one a kind."""
+    rules = [{"match": {"prompt_contains": f" {kind} "}, **rule} for kind, (rule, _) in KINDS.items()]
+    return [*rules, {"match": {"prompt_contains": " throttled ", "chance": 0.6}, "create": {"status": 429}}]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job to submit: `at_s` after the start, `cancel_after_s` after it was seen accepted."""
+
+    number: int
+    kind: str
+    picture: int
+    at_s: float
+    cancel_after_s: float | None
+    twice: bool
+
+    @property
+    def mark(self) -> str:
+        """What names the job in its prompt, and so to the simulator."""
+        return f"shot-{self.number:06d}"
+
+    @property
+    def prompt(self) -> str:
+        return f"[static] {self.kind} {self.mark}"
+
+
+@dataclass(frozen=True, slots=True)
+class Blow:
+    """One piece of harm: `kind` is what `tests.chaos.harm` does, `at_s` after the start; `target`, `for_s` by kind."""
+
+    at_s: float
+    kind: str
+    target: str = ""
+    for_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much of everything. `window_s`: the time over which jobs come and harm is done."""
+
+    jobs: int
+    window_s: float
+    fuses: int
+    kills: int
+    wipes: int
+    broker_restarts: int
+    freezes: int
+    refusals: int
+
+    @classmethod
+    def full(cls, jobs: int, window_s: float) -> Scale:
+        """Every failpoint once, and what else a whole run does."""
+        return cls(jobs, window_s, len(FAILPOINTS), 12, 3, 3, 3, 2)
+
+    @classmethod
+    def small(cls) -> Scale:
+        return cls(jobs=60, window_s=22, fuses=5, kills=3, wipes=1, broker_restarts=1, freezes=0, refusals=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    seed: int
+    scale: Scale
+    orders: tuple[Order, ...]
+    blows: tuple[Blow, ...]
+
+
+def make_plan(seed: int, scale: Scale) -> Plan:
+    """The plan of a seed."""
+    return Plan(seed, scale, _orders(random.Random(f"{seed}:orders"), scale), _blows(seed, scale))
+
+
+def _orders(die: random.Random, scale: Scale) -> tuple[Order, ...]:
+    names = [*KINDS, "throttled", "plain"]
+    shares = [*(share for _, share in KINDS.values()), _THROTTLED_SHARE]
+    kinds = die.choices(names, [*shares, 1000 - sum(shares)], k=scale.jobs)
+    times = sorted(die.uniform(0, scale.window_s) for _ in range(scale.jobs))
+    return tuple(
+        Order(
+            number=number,
+            kind=kind,
+            picture=die.randrange(1, _PICTURES) if die.random() < 0.1 else 0,
+            at_s=at_s,
+            cancel_after_s=die.expovariate(1.0) if die.random() < _CANCELLED_SHARE else None,
+            twice=die.random() < _REPEATED_SHARE,
+        )
+        for number, (kind, at_s) in enumerate(zip(kinds, times, strict=True))
+    )
+
+
+def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
+    die = random.Random(f"{seed}:blows")
+    places = sorted(FAILPOINTS)
+    die.shuffle(places)
+    # The two places of the spool are passed only while the database takes no answers.
+    spool = [place for place in places if place.startswith("spool.")]
+    rest = [place for place in places if place not in spool]
+    if scale.fuses < len(places):
+        spool, rest = [], [p for p in rest if not p.startswith(_RARE)][: scale.fuses]
+    acts: list[tuple[str, str, float]] = [("fuse", place, 0.0) for place in rest]
+    acts += [("kill", die.choice(_TARGETS), 0.0) for _ in range(scale.kills)]
+    acts += [("wipe", "", 0.0)] * scale.wipes
+    acts += [("broker", ("SIGKILL", "SIGTERM")[n % 2], 0.0) for n in range(scale.broker_restarts)]
+    acts += [("freeze", die.choice(_WORKERS), die.uniform(3, 9)) for _ in range(scale.freezes)]
+    acts += [("refuse", spool[n] if n < len(spool) else "", 3.0) for n in range(scale.refusals)]
+    die.shuffle(acts)
+    # Spread evenly with some play, so that a run is neither calm nor so crowded that nothing goes on in between.
+    step_s = (scale.window_s - _CALM_S) / max(1, len(acts))
+    return tuple(
+        Blow(_CALM_S + step_s * (n + die.random()), kind, target, for_s) for n, (kind, target, for_s) in enumerate(acts)
+    )
+
+
+_CALM_S: Final = 3.0
+_WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish")
+_TARGETS: Final = (*_WORKERS, "finish child", "finish child")
+# Places that a short run may not come by.
+_RARE: Final = ("operate.", "sweep.", "download.given_back", "input.", "record.before_publish", "record.after_publish")

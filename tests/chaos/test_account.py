@@ -1,0 +1,130 @@
+"""The reckoning sees each kind of broken promise: shown on books that were cooked by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+
+from schemas.jobs import State
+from tests.chaos.account import Attempt, Books, Moment, Row, reckon
+from tests.chaos.harm import Done
+from tests.chaos.plan import Order
+
+T0 = datetime(2026, 1, 1, tzinfo=UTC)
+ORDER = Order(number=1, kind="plain", picture=0, at_s=0, cancel_after_s=None, twice=False)
+USD = Decimal("0.10")
+
+
+def at(seconds: float) -> datetime:
+    return T0 + timedelta(seconds=seconds)
+
+
+def moments(*events: tuple[str, State, float]) -> tuple[Moment, ...]:
+    return tuple(Moment(event, state, at(seconds)) for event, state, seconds in events)
+
+
+WAY = moments(
+    ("accept", State.QUEUED, 1),
+    ("admit", State.ADMITTED, 2),
+    ("begin", State.CREATING, 3),
+    ("accepted", State.GENERATING, 4),
+    ("completed", State.DOWNLOADING, 6),
+    ("stored", State.RECORDING, 7),
+    ("charged", State.COMPLETED, 8),
+)
+ATTEMPT = Attempt(at(3), at(4), "accepted", 200, None, "task-1")
+ROW = Row(State.COMPLETED, WAY, (ATTEMPT,), (("default/job/0.mp4", 10),))
+BOOKS = Books(
+    orders={"job": ORDER},
+    confirmed_at={"job": at(0)},
+    rows={"job": ROW},
+    created={ORDER.mark: ["task-1"]},
+    billed=["task-1"],
+    ended_at={"task-1": at(5)},
+    billed_usd={"task-1": USD},
+    charged_usd={"task-1": USD},
+    owner={"task-1": "job"},
+)
+
+
+def promises(books: Books, harm: list[Done] | None = None) -> list[str]:
+    return [breach.promise for breach in reckon(books, harm or []).breaches]
+
+
+def test_books_that_agree_break_no_promise() -> None:
+    result = reckon(BOOKS, [])
+    assert (result.lost, result.paid_twice, result.uncertain, result.bill_matches) == (0, 0, 0, True)
+    assert result.breaches == ()
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        {},
+        {"job": replace(ROW, state=State.GENERATING, moments=WAY[:4])},
+        {"job": replace(ROW, files=())},
+        {"job": ROW, "stranger": ROW},
+    ],
+    ids=["not in the ledger", "never ended", "completed without a film", "submitted by nobody"],
+)
+def test_a_lost_job_is_seen(rows: dict[str, Row]) -> None:
+    assert promises(replace(BOOKS, rows=rows)) == ["lost"]
+
+
+def test_a_second_create_is_seen_unless_it_was_asked_for() -> None:
+    twice = replace(
+        BOOKS,
+        created={ORDER.mark: ["task-1", "task-2"]},
+        billed=["task-1", "task-2"],
+        billed_usd={"task-1": USD, "task-2": USD},
+    )
+    assert promises(twice) == ["paid_twice", "bill"]
+    anew = replace(ROW, moments=(*WAY[:4], Moment("anew", State.QUEUED, at(4.5)), *WAY[4:]))
+    charged = {"task-1": USD, "task-2": USD}
+    paid = replace(twice, rows={"job": anew}, charged_usd=charged, owner={"task-1": "job", "task-2": "job"})
+    assert promises(paid) == []
+
+
+def test_a_create_that_only_the_bill_knows_is_seen() -> None:
+    assert promises(replace(BOOKS, billed=["task-1", "task-9"])) == ["paid_twice"]
+
+
+@pytest.mark.parametrize(
+    ("billed", "charged"),
+    [({"task-1": USD}, {}), ({}, {"task-1": USD}), ({"task-1": USD}, {"task-1": Decimal("0.11")})],
+    ids=["not charged", "charged without a bill", "a cent more"],
+)
+def test_a_cent_of_difference_is_seen(billed: dict[str, Decimal], charged: dict[str, Decimal]) -> None:
+    assert not reckon(replace(BOOKS, billed_usd=billed, charged_usd=charged), []).bill_matches
+
+
+def test_an_uncertain_job_needs_evidence_and_a_reason() -> None:
+    doubt = (*WAY[:3], Moment("unknown", State.UNCERTAIN, at(4)), *WAY[3:])
+    unknown = replace(ATTEMPT, outcome="unknown", http_status=None, reason="the worker was lost during the create")
+    books = replace(BOOKS, rows={"job": replace(ROW, moments=doubt, attempts=(unknown,))})
+    assert promises(books) == ["uncertain"]
+    assert promises(books, [Done("died create", at(3.5), at(3.5))]) == []
+    assert promises(books, [Done("died lanes", at(3.5), at(3.5))]) == ["uncertain"]
+    assert promises(books, [Done("died create", at(9), at(9))]) == ["uncertain"]
+    scripted = replace(books, orders={"job": replace(ORDER, kind="create-no_id")})
+    assert promises(scripted) == []
+    silent = replace(ROW, moments=doubt, attempts=(replace(unknown, reason=None),))
+    assert promises(replace(scripted, rows={"job": silent})) == ["uncertain"]
+    assert reckon(scripted, []).uncertain == 1
+
+
+@pytest.mark.parametrize(
+    ("harmed_at", "waited_s"),
+    [(0.5, 0.5), (1.5, 0), (2.5, 0.5), (4.5, 0), (5.5, 0.5), (6.25, 0.75), (9, 0)],
+    ids=["in the stream", "queued", "admitted", "still generating", "ended, not seen", "downloading", "completed"],
+)
+def test_a_rescue_is_from_the_harm_to_the_next_row_where_work_was_due(harmed_at: float, waited_s: float) -> None:
+    assert reckon(BOOKS, [Done("wipe", at(harmed_at), at(harmed_at))]).rescue_p99_s == waited_s
+
+
+def test_a_rescue_of_more_than_thirty_seconds_is_seen() -> None:
+    late = replace(ROW, moments=(*WAY[:6], Moment("charged", State.COMPLETED, at(40))))
+    assert promises(replace(BOOKS, rows={"job": late}), [Done("kill finish", at(7.5), at(7.5))]) == ["rescue"]

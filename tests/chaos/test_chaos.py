@@ -1,0 +1,20 @@
+"""A small chaos run on real servers: the one of `make chaos`, with less of everything."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.chaos import account
+from tests.chaos.plan import Scale, make_plan
+from tests.chaos.run import run
+
+SEED = 3
+
+
+def test_kills_a_wipe_and_a_broker_restart_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
+    outcome = run(make_plan(SEED, Scale.small()), tmp_path / "run", database="sqlite", within_s=100, say=print)
+    told = [
+        f"{b.promise}: {b.sentence}\n" + "\n".join(account.story(outcome.books, b.job_id)) for b in outcome.breaches
+    ]
+    assert not told, "\n".join([*told, outcome.closing_line()])
+    assert outcome.counts["kill"] >= 8
