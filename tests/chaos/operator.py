@@ -17,6 +17,9 @@ from tasks.context import Context
 from tasks.ledger import LedgerError
 from tasks.ledger.tables import attempts, jobs
 from tasks.operating import NotPossible
+from workers import runtime
+from workers.logs import configure_logs
+from workers.settings import read_settings
 
 _AGAIN: Final = (State.DOWNLOADING, State.ADMITTED)
 
@@ -88,11 +91,8 @@ class Operator:
 
 def main(job_id: str) -> int:
     """Cancel one job in a process of its own, which a fuse may end."""
-    from workers import runtime
-    from workers.settings import read_settings
-
-    context = runtime.build(read_settings())
-    return 0 if cancel(context, job_id) else 1
+    configure_logs("ERROR", "console")
+    return 0 if cancel(runtime.build(read_settings()), job_id) else 1
 
 
 if __name__ == "__main__":

@@ -173,7 +173,7 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
 
 
 _CALM_S: Final = 3.0
-_WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish")
-_TARGETS: Final = (*_WORKERS, "finish child", "finish child")
+_WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b")
+_TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
 # Places that a short run may not come by.
 _RARE: Final = ("operate.", "sweep.", "download.given_back", "input.", "record.before_publish", "record.after_publish")

@@ -34,10 +34,11 @@ class WitnessedProvider(Provider):
 
 
 def command(*, host: str, port: int, folder: Path, speed: float, seed: int, python: str = sys.executable) -> list[str]:
-    """The command line in place of `workers.stackplan.simulator_command`; no limits, so that none of them decides."""
+    """The command line in place of `workers.stackplan.simulator_command`; its limits are out of reach."""
     return [
         *(python, "-m", "tests.chaos.provider", "--host", host, "--port", str(port)),
         *("--speed", f"{speed:g}", "--seed", str(seed), "--open-limit", "100000", "--rate-per-minute", "1000000"),
+        *("--url-ttl-s", "30000"),
         *("--bill", str(folder / "bill.jsonl"), "--data", str(folder / "films")),
     ]
 

@@ -49,14 +49,14 @@ _SETTINGS: Final = {
     "LANE_TTL_S": "2.5",
     "LANE_CHECK_S": "0.5",
     "SWEEP_INTERVAL_S": "0.7",
-    "HANDOVER_S": "3",
+    "HANDOVER_S": "6",
     "WORK_LEASE_S": "5",
     "CONFIRM_S": "10",
     "SETTLE_S": "2",
 }
 _SPEED: Final = 100.0
-# A second worker of the pools that every job passes through, as a second machine would have: one may die at any time.
-_SECOND: Final = {f"{name}-b": replace(pools.POOLS[name], name=f"{name}-b") for name in ("lanes", "create")}
+# A second worker of each pool, as a second machine would have: one may die at any time.
+_SECOND: Final = {f"{name}-b": replace(pool, name=f"{name}-b") for name, pool in pools.POOLS.items()}
 WORKERS: Final = (*pools.POOLS, *_SECOND)
 """The parts that are workers."""
 
