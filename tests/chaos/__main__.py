@@ -92,7 +92,13 @@ def _close(outcome: Outcome, folder: Path, *, keep: bool) -> None:
 
 
 def show(outcome: Outcome, folder: Path) -> None:
-    """Which job broke which promise, with its story."""
+    """What the figures are made of, and which job broke which promise, with its story."""
+    result = outcome.result
+    in_flight = result.uncertain - result.scripted
+    click.echo(
+        f"uncertain: {result.scripted} by script, {in_flight} whose create was in flight when its worker suffered; "
+        f"rescue: {result.rescues} times that work was due when harm was done"
+    )
     for breach in outcome.breaches[:_SHOWN]:
         click.echo(f"{breach.promise}: job {breach.job_id or '-'}: {breach.sentence}")
         for line in account.story(outcome.books, breach.job_id) if breach.job_id else ():

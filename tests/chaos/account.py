@@ -90,6 +90,9 @@ class Result:
     lost: int
     paid_twice: int
     uncertain: int
+    scripted: int
+    """How many of the uncertain ones were to be: by script their create was answered ambiguously."""
+    rescues: int
     rescue_p99_s: float
     bill_matches: bool
     breaches: tuple[Breach, ...]
@@ -160,6 +163,8 @@ def reckon(books: Books, harm: Sequence[Done]) -> Result:
         lost=len(lost),
         paid_twice=len(twice),
         uncertain=len(doubts),
+        scripted=sum(_scripted(books, job_id) for job_id in doubts),
+        rescues=len(rescues),
         rescue_p99_s=p99_s,
         bill_matches=not money,
         breaches=(*lost, *twice, *money, *unexplained, *slow),
@@ -212,7 +217,7 @@ def _money(books: Books) -> Iterable[Breach]:
 def _unexplained(books: Books, doubts: Mapping[str, Row], harm: Sequence[Done]) -> Iterable[Breach]:
     """Uncertain jobs whose create was neither answered ambiguously by script nor in flight when its worker suffered."""
     for job_id, row in doubts.items():
-        scripted = books.orders[job_id].kind in AMBIGUOUS if job_id in books.orders else False
+        scripted = _scripted(books, job_id)
         for attempt in row.attempts:
             if attempt.outcome != "unknown":
                 continue
@@ -220,6 +225,10 @@ def _unexplained(books: Books, doubts: Mapping[str, Row], harm: Sequence[Done]) 
                 yield Breach("uncertain", job_id, "its attempt has no evidence")
             elif not scripted and not any(_hurt(done, attempt) for done in harm):
                 yield Breach("uncertain", job_id, f"nobody made its create ambiguous: {attempt.reason}")
+
+
+def _scripted(books: Books, job_id: str) -> bool:
+    return job_id in books.orders and books.orders[job_id].kind in AMBIGUOUS
 
 
 _CREATE_HARM: Final = ("died create", "freeze create", "kill create")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,6 +26,7 @@ from tests.chaos.plan import Blow, Plan
 from tests.chaos.stage import Stage
 
 _TICK_S: Final = 0.05
+_LAST_LOOK_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ class Harm:
                 if self._blows and self._blows[0].at_s <= time.monotonic() - self._begun_at:
                     self._deal(self._blows.pop(0))
                 self._stop.wait(_TICK_S)
+            ends_at = time.monotonic() + _LAST_LOOK_S
+            while time.monotonic() < ends_at:  # whoever died last has to be seen, too
+                self._notice()
+                time.sleep(_TICK_S)
         except BaseException as error:  # noqa: BLE001 (raised by `ended`, where somebody sees it)
             self._error = error
 
@@ -132,8 +138,16 @@ class Harm:
             case _:
                 raise ValueError(f"no such blow: {blow.kind}")
 
-    def _aside(self, act, *given: object) -> None:
-        helper = threading.Thread(target=act, args=given, name="harm")
+    def _aside(self, act: Callable[..., None], *given: object) -> None:
+        """Harm that takes its time, in a thread of its own."""
+
+        def run() -> None:
+            try:
+                act(*given)
+            except BaseException as error:  # noqa: BLE001 (raised by `ended`, where somebody sees it)
+                self._error = error
+
+        helper = threading.Thread(target=run, name="harm")
         helper.start()
         self._helpers.append(helper)
 

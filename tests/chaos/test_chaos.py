@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.chaos import account
 from tests.chaos.plan import Scale, make_plan
 from tests.chaos.run import run
@@ -11,6 +13,7 @@ from tests.chaos.run import run
 SEED = 3
 
 
+@pytest.mark.timeout(240)  # a run has a bound of its own; its stack needs a while to stop
 def test_kills_a_wipe_and_a_broker_restart_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
     outcome = run(make_plan(SEED, Scale.small()), tmp_path / "run", database="sqlite", within_s=100, say=print)
     told = [
