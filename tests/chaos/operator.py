@@ -42,9 +42,10 @@ class Operator:
         self.written_off: list[str] = []
         self.created_anew: list[str] = []
         self.retried: list[str] = []
+        self.put_off = 0
 
     def resolve(self, tasks_by_mark: Mapping[str, Sequence[str]], *, anew: bool) -> int:
-        """Resolve every uncertain and every failed job that can go on; gives how many it acted on.
+        """Resolve every uncertain and every failed job that can go on; gives how many there were.
 
         `anew`: whether every second job of which the provider has nothing is created anew, instead of given up.
         """
@@ -56,16 +57,18 @@ class Operator:
             ).all()
             rows = tx.execute(sa.select(attempts.c.provider_task_id).where(attempts.c.provider_task_id.is_not(None)))
             named = set(rows.scalars())
-        acted = 0
+        waiting = 0
         for job in found:
             if job.state == State.UNCERTAIN:
                 unnamed = [task for task in tasks_by_mark.get(self._marks[job.id], ()) if task not in named]
-                acted += self._settle(job.id, unnamed, anew=anew and job.cancel_requested_at is None)
+                waiting += 1
+                self._settle(job.id, unnamed, anew=anew and job.cancel_requested_at is None)
             elif job.error_stage in _AGAIN and job.id not in self.retried:
-                acted += self._retry(job.id)
-        return acted
+                waiting += 1
+                self._retry(job.id)
+        return waiting
 
-    def _settle(self, job_id: str, unnamed: Sequence[str], *, anew: bool) -> bool:
+    def _settle(self, job_id: str, unnamed: Sequence[str], *, anew: bool) -> None:
         try:
             if unnamed:
                 operating.bind(self._context, job_id, unnamed[0])
@@ -77,16 +80,14 @@ class Operator:
                 operating.write_off(self._context, job_id, None)
                 self.written_off.append(job_id)
         except NotPossible:
-            return False
-        return True
+            self.put_off += 1
 
-    def _retry(self, job_id: str) -> bool:
+    def _retry(self, job_id: str) -> None:
         self.retried.append(job_id)
         try:
             operating.retry(self._context, job_id)
         except NotPossible:
-            return False
-        return True
+            self.put_off += 1
 
 
 def main(job_id: str) -> int:

@@ -25,6 +25,7 @@ from tests.chaos.stage import Stage, staged, write_scenario
 APP: Final = "workers.app"
 _AT_REST: Final = sorted({*TERMINAL, State.UNCERTAIN})
 _CALM_AFTER_S: Final = 10.0
+_ROUNDS: Final = 10
 # What the last fuses may take to burn once all else is done.
 _BURN_S: Final = 20.0
 
@@ -142,7 +143,8 @@ def _end(stage: Stage, producers: Producers, deadline: float, say: Callable[[str
             say(f"at rest: {standing(stage)}")
             _script(stage, "[]")  # what is created anew from here on meets no fault
         # Only the first round creates anew: what is in doubt after that is settled by what the provider has.
-        if not operator.resolve(provider.witnessed(stage.simulator), anew=rounds == 0):
+        # What is not possible at the moment (the provider does not answer the operator either) is tried again.
+        if not operator.resolve(provider.witnessed(stage.simulator), anew=rounds == 0) or rounds > _ROUNDS:
             break
         rounds += 1
     say(
