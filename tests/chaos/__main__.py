@@ -15,8 +15,9 @@ from pathlib import Path
 
 import click
 
-from tests.chaos import account, soak
+from tests.chaos import soak
 from tests.chaos.account import Breach
+from tests.chaos.books import story
 from tests.chaos.plan import Scale, make_plan
 from tests.chaos.run import APP, Outcome, run
 from tests.chaos.stage import DATABASES
@@ -101,7 +102,7 @@ def show(outcome: Outcome, folder: Path) -> None:
     )
     for breach in outcome.breaches[:_SHOWN]:
         click.echo(f"{breach.promise}: job {breach.job_id or '-'}: {breach.sentence}")
-        for line in account.story(outcome.books, breach.job_id) if breach.job_id else ():
+        for line in story(outcome.books, breach.job_id) if breach.job_id else ():
             click.echo(f"    {line}")
     if len(outcome.breaches) > _SHOWN:
         click.echo(f"and {len(outcome.breaches) - _SHOWN} more")

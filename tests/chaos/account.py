@@ -1,6 +1,6 @@
 """The reckoning: the ledger, compared with the provider's bill, its witness, and what producers were promised.
 
-Owns what counts as a broken promise. Pure but for `read`, which takes it all from where it stands.
+Owns what counts as a broken promise. Pure: the books were read before (`tests.chaos.books`).
 """
 
 from __future__ import annotations
@@ -8,69 +8,17 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from pathlib import Path
-from typing import Any, Final
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
 
-import sqlalchemy as sa
-
-from ops.simulator.bill import read_bill
 from schemas.jobs import TERMINAL, State
-from tasks.ledger import Ledger, tables
-from tests.chaos import provider
+from tests.chaos.books import Attempt, Books, Row
 from tests.chaos.harm import Done
-from tests.chaos.plan import AMBIGUOUS, Order
+from tests.chaos.plan import AMBIGUOUS
 
 RESCUE_LIMIT_S: Final = 30.0
 _WORK_DUE: Final = frozenset({State.ADMITTED, State.CREATING, State.DOWNLOADING, State.RECORDING})
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    event: str
-    state: State
-    at: datetime
-    detail: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    begun_at: datetime
-    ended_at: datetime | None
-    outcome: str | None
-    http_status: int | None
-    reason: str | None
-    provider_task_id: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One job as the ledger has it."""
-
-    state: State
-    moments: tuple[Moment, ...]
-    attempts: tuple[Attempt, ...]
-    files: tuple[tuple[str, int], ...] = ()
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Books:
-    """Everything that is compared. `orders` and `confirmed_at` by job id, `created` by mark, money by provider task."""
-
-    orders: Mapping[str, Order]
-    confirmed_at: Mapping[str, datetime]
-    rows: Mapping[str, Row]
-    created: Mapping[str, Sequence[str]]
-    billed: Sequence[str]
-    ended_at: Mapping[str, datetime]
-    billed_usd: Mapping[str, Decimal]
-    charged_usd: Mapping[str, Decimal]
-    owner: Mapping[str, str]
-    """The job that a charge stands with, by provider task."""
-    store: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,52 +46,6 @@ class Result:
     breaches: tuple[Breach, ...]
 
 
-def read(ledger: Ledger, simulator: Path, store: Path, submitted: Iterable[tuple[str, Order, datetime]]) -> Books:
-    """The books of a run that has ended."""
-    t = tables
-    with ledger.read() as tx:
-        moments, tries, files = _grouped(tx, t.timeline), _grouped(tx, t.attempts), _grouped(tx, t.outputs)
-        found = tx.execute(sa.select(t.jobs.c.id, t.jobs.c.state, t.jobs.c.error_code)).all()
-        charges = tx.execute(sa.select(t.charges)).mappings().all()
-    rows = {
-        job.id: Row(
-            State(job.state),
-            tuple(
-                Moment(m["event"], State(m["state"]), m["at"], m["detail"])
-                for m in sorted(moments.get(job.id, ()), key=lambda m: m["seq"])
-            ),
-            tuple(
-                Attempt(*(a[name] for name in Attempt.__slots__))
-                for a in sorted(tries.get(job.id, ()), key=lambda a: a["number"])
-            ),
-            tuple((f["path"], f["size_bytes"]) for f in files.get(job.id, ())),
-            job.error_code,
-        )
-        for job in found
-    }
-    bill = read_bill(simulator / "bill.jsonl")
-    known = list(submitted)
-    return Books(
-        orders={job_id: order for job_id, order, _ in known},
-        confirmed_at={job_id: at for job_id, _, at in known},
-        rows=rows,
-        created=provider.witnessed(simulator),
-        billed=[create.task for create in bill.creates],
-        ended_at={task: datetime.fromtimestamp(at, UTC) for task, at in provider.ended_at_s(simulator).items()},
-        billed_usd=bill.usd_by_task,
-        charged_usd={charge["provider_task_id"]: charge["amount_usd"] for charge in charges},
-        owner={charge["provider_task_id"]: charge["job_id"] for charge in charges},
-        store=store,
-    )
-
-
-def _grouped(tx: Any, table: sa.Table) -> dict[str, list[Mapping[str, Any]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in tx.execute(sa.select(table)).mappings():
-        found.setdefault(row["job_id"], []).append(row)
-    return found
-
-
 def reckon(books: Books, harm: Sequence[Done]) -> Result:
     """Compare the books, promise by promise."""
     lost = list(_lost(books))
@@ -153,6 +55,7 @@ def reckon(books: Books, harm: Sequence[Done]) -> Result:
     unexplained = list(_unexplained(books, doubts, harm))
     rescues = sorted(rescue_times_s(books, harm))
     p99_s = rescues[math.ceil(len(rescues) * 0.99) - 1][0] if rescues else 0.0
+    fallen = [Breach("workers", "", f"nobody killed it: {done.what}, at {done.at:%H:%M:%S}") for done in unkilled(harm)]
     slow = [
         Breach("rescue", job_id, f"went on only {waited_s:.1f} s after {what}")
         for waited_s, job_id, what in rescues[-5:]
@@ -167,7 +70,7 @@ def reckon(books: Books, harm: Sequence[Done]) -> Result:
         rescues=len(rescues),
         rescue_p99_s=p99_s,
         bill_matches=not money,
-        breaches=(*lost, *twice, *money, *unexplained, *slow),
+        breaches=(*lost, *twice, *money, *unexplained, *slow, *fallen),
     )
 
 
@@ -243,6 +146,33 @@ def _hurt(done: Done, attempt: Attempt) -> bool:
     return done.at <= ended_at + timedelta(seconds=1) and done.until >= attempt.begun_at - timedelta(seconds=1)
 
 
+def unkilled(harm: Sequence[Done]) -> list[Done]:
+    """Workers that ended though nobody killed them: a wiped or restarted Redis must not.
+
+    Each death needs a kill of its own, of that process or by a fuse, in the seconds before it was noticed. A fuse may
+    have ended a child or an operator instead, so that a death can pass for explained; never the other way round.
+    """
+    kills = [done for done in harm if not done.what.startswith(_NO_KILL)]
+    found = []
+    for death in sorted((done for done in harm if done.what.startswith("died ")), key=lambda done: done.at):
+        part = death.what.removeprefix("died ")
+        kill = next((each for each in kills if _may_have_ended(each, part, death.at)), None)
+        if kill is not None:
+            kills.remove(kill)
+        elif part != "valkey":
+            found.append(death)
+    return found
+
+
+_NO_KILL: Final = ("died ", "freeze ", "wipe", "refuse", "broker ")
+_NOTICED_WITHIN: Final = timedelta(seconds=12)
+
+
+def _may_have_ended(kill: Done, part: str, died_at: datetime) -> bool:
+    named = kill.what == f"kill {part}" if kill.what.startswith("kill ") else True
+    return named and timedelta(seconds=-1) <= died_at - kill.at <= _NOTICED_WITHIN
+
+
 def rescue_times_s(books: Books, harm: Sequence[Done]) -> Iterable[tuple[float, str, str]]:
     """How long work that was due when harm was done took to go on: (seconds, job, harm).
 
@@ -269,19 +199,3 @@ def rescue_times_s(books: Books, harm: Sequence[Done]) -> Iterable[tuple[float, 
             due = state is State.GENERATING and task_ends is not None and task_ends <= at
             if state in _WORK_DUE or due:
                 yield (times[index] - at).total_seconds(), job_id, what
-
-
-def story(books: Books, job_id: str) -> list[str]:
-    """A job's timeline and attempts, a line each, in the order of time."""
-    row, order = books.rows.get(job_id), books.orders.get(job_id)
-    lines = [(books.confirmed_at[job_id], "confirmed to its producer")] if job_id in books.confirmed_at else []
-    moments, tries = (row.moments, row.attempts) if row else ((), ())
-    lines += [(m.at, f"{m.event} -> {m.state} {dict(m.detail) or ''}") for m in moments]
-    lines += [(a.begun_at, "the attempt begins") for a in tries]
-    lines += [
-        (a.ended_at, f"attempt: {a.outcome} {a.http_status or ''} {a.reason or ''} {a.provider_task_id or ''}")
-        for a in tries
-        if a.ended_at is not None
-    ]
-    kind = f"{order.mark} {order.kind}, on the bill: {list(books.created.get(order.mark, ()))}" if order else ""
-    return [kind, *(f"{at:%H:%M:%S.%f} {text}" for at, text in sorted(lines, key=lambda line: line[0]))]

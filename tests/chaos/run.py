@@ -14,8 +14,9 @@ import sqlalchemy as sa
 from schemas.jobs import TERMINAL, State
 from schemas.producer import WEEK_S
 from tasks.ledger.tables import attempts, jobs
-from tests.chaos import account, provider
-from tests.chaos.account import Books, Breach, Result
+from tests.chaos import account, books, provider
+from tests.chaos.account import Breach, Result
+from tests.chaos.books import Books
 from tests.chaos.harm import Done, Harm
 from tests.chaos.operator import Operator, cancel
 from tests.chaos.plan import Plan
@@ -179,8 +180,8 @@ def _script(stage: Stage, rules: str) -> None:
 def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
-    books = account.read(stage.context.ledger, stage.simulator, store, submitted)
-    result = account.reckon(books, harm.done)
+    found = books.read(stage.context.ledger, stage.simulator, store, submitted)
+    result = account.reckon(found, harm.done)
     breaches = list(result.breaches)
     breaches += [
         Breach("duplicate", one.job_id, f"one key, several jobs: {sorted(one.ids)}")
@@ -194,5 +195,5 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
         if (done := harm.counts[kind]) < least:
             breaches.append(Breach("run", "", f"only {done} of {least} of kind {kind} were done: {harm.unburnt}"))
     return Outcome(
-        result, books, dict(harm.counts), harm.unburnt, plan.seed, database, tuple(breaches), tuple(harm.done)
+        result, found, dict(harm.counts), harm.unburnt, plan.seed, database, tuple(breaches), tuple(harm.done)
     )

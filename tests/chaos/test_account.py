@@ -9,7 +9,8 @@ from decimal import Decimal
 import pytest
 
 from schemas.jobs import State
-from tests.chaos.account import Attempt, Books, Moment, Row, reckon
+from tests.chaos.account import reckon
+from tests.chaos.books import Attempt, Books, Moment, Row
 from tests.chaos.harm import Done
 from tests.chaos.plan import Order
 
@@ -52,6 +53,10 @@ BOOKS = Books(
 
 def promises(books: Books, harm: list[Done] | None = None) -> list[str]:
     return [breach.promise for breach in reckon(books, harm or []).breaches]
+
+
+def killed(part: str, seconds: float) -> list[Done]:
+    return [Done(f"{what} {part}", at(seconds), at(seconds)) for what in ("kill", "died")]
 
 
 def test_books_that_agree_break_no_promise() -> None:
@@ -106,9 +111,9 @@ def test_an_uncertain_job_needs_evidence_and_a_reason() -> None:
     unknown = replace(ATTEMPT, outcome="unknown", http_status=None, reason="the worker was lost during the create")
     books = replace(BOOKS, rows={"job": replace(ROW, moments=doubt, attempts=(unknown,))})
     assert promises(books) == ["uncertain"]
-    assert promises(books, [Done("died create", at(3.5), at(3.5))]) == []
-    assert promises(books, [Done("died lanes", at(3.5), at(3.5))]) == ["uncertain"]
-    assert promises(books, [Done("died create", at(9), at(9))]) == ["uncertain"]
+    assert promises(books, killed("create", 3.5)) == []
+    assert promises(books, killed("lanes", 3.5)) == ["uncertain"]
+    assert promises(books, killed("create", 9)) == ["uncertain"]
     scripted = replace(books, orders={"job": replace(ORDER, kind="create-no_id")})
     assert promises(scripted) == []
     silent = replace(ROW, moments=doubt, attempts=(replace(unknown, reason=None),))
@@ -128,3 +133,11 @@ def test_a_rescue_is_from_the_harm_to_the_next_row_where_work_was_due(harmed_at:
 def test_a_rescue_of_more_than_thirty_seconds_is_seen() -> None:
     late = replace(ROW, moments=(*WAY[:6], Moment("charged", State.COMPLETED, at(40))))
     assert promises(replace(BOOKS, rows={"job": late}), [Done("kill finish", at(7.5), at(7.5))]) == ["rescue"]
+
+
+def test_a_worker_that_ends_though_nobody_killed_it_is_seen() -> None:
+    burnt = [Done("create.after_post", at(20), at(20)), Done("died create", at(20.5), at(20.5))]
+    broker = [Done("broker SIGTERM", at(30), at(30)), Done("died valkey", at(30), at(30))]
+    assert promises(BOOKS, [*killed("lanes", 10), *burnt, *broker]) == []
+    assert promises(BOOKS, [*killed("lanes", 10), *burnt, *broker, Done("died finish", at(32), at(32))]) == ["workers"]
+    assert promises(BOOKS, [Done("kill lanes", at(10), at(10)), Done("died finish", at(11), at(11))]) == ["workers"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos import account
+from tests.chaos.books import story
 from tests.chaos.plan import Scale, make_plan
 from tests.chaos.run import run
 
@@ -16,8 +16,6 @@ SEED = 3
 @pytest.mark.timeout(240)  # a run has a bound of its own; its stack needs a while to stop
 def test_kills_a_wipe_and_a_broker_restart_lose_nothing_and_pay_nothing_twice(tmp_path: Path) -> None:
     outcome = run(make_plan(SEED, Scale.small()), tmp_path / "run", database="sqlite", within_s=100, say=print)
-    told = [
-        f"{b.promise}: {b.sentence}\n" + "\n".join(account.story(outcome.books, b.job_id)) for b in outcome.breaches
-    ]
+    told = [f"{b.promise}: {b.sentence}\n" + "\n".join(story(outcome.books, b.job_id)) for b in outcome.breaches]
     assert not told, "\n".join([*told, outcome.closing_line()])
     assert outcome.counts["kill"] >= 8
