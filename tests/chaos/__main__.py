@@ -61,7 +61,9 @@ def run_command(*, seed: int, jobs: int, database: str, minutes: float, app: str
 def soak_command(*, seed: int, hours: float, rate: float, database: str, keep: bool) -> None:
     """A steady rate of jobs with kills going on: nothing lost, and memory is flat."""
     folder = _folder(f"soak-{seed}-{database}")
-    plan, minutes = soak.soak_plan(seed, hours, rate), soak.Minutes(click.echo)
+    plan = soak.soak_plan(seed, hours, rate)
+    # Once a minute; more often where there would be too few samples to draw a line through.
+    minutes = soak.Minutes(click.echo, every_s=min(60.0, plan.scale.window_s / 12))
     # What Redis keeps to be looked at would grow for a week; kept for minutes, it is level after as many.
     keep_s = max(60, min(300, int(hours * 600)))
     within_s = plan.scale.window_s + _DRAIN_S
@@ -70,7 +72,8 @@ def soak_command(*, seed: int, hours: float, rate: float, database: str, keep: b
     growth = soak.growth_mb(minutes.samples)
     figures = ", ".join(f"{name} {more:+.1f} of {size:.0f} MB" for name, (size, more) in growth.items())
     click.echo(f"soak: growth over the second half (at most {soak.GROWTH_BOUND:.0%} each): {figures or 'not measured'}")
-    breaches = [Breach("memory", "", sentence) for sentence in soak.grown(growth)]
+    sentences = soak.grown(growth) if growth else ["it was not measured: the run ended too early"]
+    breaches = [Breach("memory", "", sentence) for sentence in sentences]
     _close(replace(outcome, breaches=(*outcome.breaches, *breaches)), folder, keep=keep)
 
 

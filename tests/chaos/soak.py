@@ -50,7 +50,7 @@ Sizes = dict[str, float]
 
 
 class Minutes:
-    """Measures once a minute, and says so in a line. Call it as often as you like."""
+    """Measures every `every_s` seconds, and says so in a line. Call it as often as you like."""
 
     def __init__(self, say: Callable[[str], None], every_s: float = 60.0) -> None:
         self.samples: list[tuple[float, Sizes]] = []
@@ -120,4 +120,4 @@ def minute_line(stage: Stage, sizes: Mapping[str, float], elapsed_s: float) -> s
     rss = " ".join(f"{name}={size:.0f}" for name, size in sizes.items() if name != "redis_used")
     redis_mb = sizes.get("redis_used", float("nan"))
     figures = f"jobs={total} open={still_open} rss_mb: {rss} redis_used_memory_mb={redis_mb:.1f}"
-    return f"soak: minute={elapsed_s / 60:.0f} {figures}"
+    return f"soak: minute={elapsed_s / 60:.3g} {figures}"
