@@ -8,8 +8,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 SPEED ?= 30
+RUNS ?= 20
+EXAMPLES ?= 500
+STEPS ?= 50
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE
+PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS EXAMPLES STEPS
 
 # What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
@@ -17,7 +20,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz chaos soak lint types imports audit lock clean
+.PHONY: help demo up test fuzz chaos soak mutants failpoints model lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -61,6 +64,15 @@ imports: $(STAMP) ## which room may import which
 
 audit: ## look the locked packages up among known vulnerabilities (needs pip-audit and a network)
 	@$(PYTHON) -m ops.audit requirements.lock --pip-audit "$(PIP_AUDIT)"
+
+mutants: $(STAMP) ## take out one guard after the other and see each of them missed by a test
+	@exec $(BIN)/python -m tests.mutants
+
+failpoints: $(STAMP) ## have processes die RUNS times at every named place, and compare ledger and bill
+	@exec $(BIN)/python -m tests.failpoints "$$RUNS"
+
+model: $(STAMP) ## everything that can happen to a job, in any order, against a model: EXAMPLES, STEPS
+	@exec $(BIN)/python -m tests.model "$$EXAMPLES" "$$STEPS"
 
 lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }

@@ -1,0 +1,151 @@
+"""Every place a process can die at, so and so often: what each death leaves behind, place by place."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.jobs import State
+from tasks.failpoints import FAILPOINTS
+from tasks.ledger import tables
+from tests.failpoints.stack import Stack
+from tests.support.waiting import wait_until
+
+PATIENCE_S: Final = 90.0
+"""How long a place may take to be passed once: a worker starts, leases run out, a job goes its way."""
+NEXT_JOB_S: Final = 5.0
+UNSENT: Final = frozenset({"unsent", "throttled", "key_refused", "rejected"})
+
+HELPERS: Final = {
+    # Only a job that somebody dropped is rescued, and only one that somebody was creating is parked.
+    "sweep.rescue": "record.before_commit",
+    "record.before_publish": "record.before_commit",
+    "record.after_publish": "record.before_commit",
+    "sweep.park": "create.before_post",
+}
+"""Where another process has to have died, that a place is passed at all."""
+
+
+@dataclass
+class Line:
+    """What came of one place."""
+
+    place: str
+    deaths: int
+    jobs: int
+    creates: int = 0
+    uncertain: int = 0
+
+
+def places() -> list[str]:
+    return sorted(FAILPOINTS)
+
+
+def die_at(stack: Stack, place: str, runs: int) -> Line:
+    """Have a process die at a place `runs` times, with jobs under way."""
+    before = len(stack.jobs)
+    for _ in range(runs):
+        _die_once(stack, place)
+    stack.take_away()
+    return Line(place, runs, len(stack.jobs) - before)
+
+
+def _die_once(stack: Stack, place: str) -> None:
+    if place.startswith("spool."):
+        wait_until(lambda: _die_spooling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
+        return
+    if place.startswith("operate."):
+        wait_until(lambda: _die_cancelling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
+        return
+    helper = next((help_at for what, help_at in HELPERS.items() if place.startswith(what)), None)
+    stack.lay(place)
+    if helper is not None:
+        stack.lay(helper)
+    _submit_until(stack, place, lambda: stack.burnt(place))
+    stack.take_away()
+
+
+def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
+    ends_at = time.monotonic() + PATIENCE_S
+    while not done():
+        stack.embedded.check()
+        if time.monotonic() > ends_at:
+            raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
+        stack.submit(prompt="brittle" if "given_back" in place else "", picture=place.startswith("input."))
+        again_at = time.monotonic() + (3 * NEXT_JOB_S if place.startswith("sweep.park") else NEXT_JOB_S)
+        while not done() and time.monotonic() < again_at:
+            time.sleep(0.02)
+
+
+def _die_cancelling(stack: Stack, place: str) -> bool:
+    job_id = stack.submit(prompt="slow")
+    wait_until(lambda: stack.states().get(job_id) is State.GENERATING, within_s=PATIENCE_S, what="a job to cancel")
+    return stack.child(place, "cancel", job_id) == -signal.SIGKILL
+
+
+def _die_spooling(stack: Stack, place: str) -> bool:
+    with stack.stopped("create"):
+        job_id = stack.submit()
+        wait_until(lambda: stack.states().get(job_id) is State.ADMITTED, within_s=PATIENCE_S, what="an admitted job")
+        return stack.child(place, "spool", job_id) == -signal.SIGKILL
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the bill and the ledger say in the end."""
+
+    created_twice: int
+    lost: int
+    bill_matches: bool
+    unexplained: str = ""
+
+    @property
+    def holds(self) -> bool:
+        return not self.created_twice and not self.lost and self.bill_matches and not self.unexplained
+
+
+def settle(stack: Stack) -> dict[str, State]:
+    """Wait until nothing is left but what a person has to decide; gives the jobs' states."""
+    wait_until(stack.settled, within_s=2 * PATIENCE_S, what="the end of all jobs")
+    return stack.states()
+
+
+def judge(stack: Stack, lines: list[Line], owners: dict[str, str]) -> Verdict:
+    """Compare ledger and bill, and count into `lines`. `owners`: place of each job."""
+    by_place = {line.place: line for line in lines}
+    unexplained = ""
+    try:
+        in_doubt = stack.unnamed()
+    except LookupError as error:
+        return Verdict(0, 0, False, str(error))
+    attempts = stack.rows(tables.attempts)
+    job_of = {row.provider_task_id: row.job_id for row in attempts if row.provider_task_id} | in_doubt
+    creates = Counter(job_of[create.task] for create in stack.bill.creates)
+    for job_id, count in creates.items():
+        by_place[owners[job_id]].creates += count
+    states = stack.states()
+    for job_id, state in states.items():
+        by_place[owners[job_id]].uncertain += state is State.UNCERTAIN
+    begun = Counter(row.job_id for row in attempts if row.outcome not in UNSENT)
+    twice = {job_id for job_id in states if creates[job_id] > 1 or begun[job_id] > 1}
+    without = [row.job_id for row in attempts if row.outcome == "unknown" and not row.reason]
+    if without:
+        unexplained = f"{len(without)} creates of unknown outcome without evidence"
+    lost = len(set(stack.jobs) - states.keys())
+    return Verdict(len(twice), lost, True, unexplained)
+
+
+def evidence(stack: Stack) -> Counter[str]:
+    """Why creates are in doubt, and how many."""
+    doubtful = [row for row in stack.rows(tables.attempts) if row.outcome == "unknown"]
+    return Counter(row.reason or "no evidence" for row in doubtful)
+
+
+def bill_matches(stack: Stack) -> bool:
+    """Whether the charges are what the provider billed, task by task."""
+    charged = {row.provider_task_id: row.amount_usd for row in stack.rows(tables.charges)}
+    return charged == {task: cost for task, cost in stack.bill.usd_by_task.items() if cost}

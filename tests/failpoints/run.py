@@ -1,0 +1,66 @@
+"""The whole proof: deaths at each place, the end of all jobs, an operator who tidies up, and the books compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from schemas.jobs import TERMINAL
+from tests.failpoints.deaths import Line, Verdict, bill_matches, die_at, evidence, judge, places, settle
+from tests.failpoints.stack import stack
+from tests.support.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What each place came to, and whether the promises held."""
+
+    lines: Sequence[Line]
+    verdict: Verdict
+    jobs: int
+
+    @property
+    def holds(self) -> bool:
+        return self.verdict.holds
+
+    @property
+    def closing_line(self) -> str:
+        verdict = self.verdict
+        matches = "yes" if verdict.bill_matches else "no"
+        line = (
+            f"failpoints: places={len(self.lines)} deaths={sum(line.deaths for line in self.lines)} jobs={self.jobs}"
+            f" created_twice={verdict.created_twice} lost={verdict.lost} bill_matches={matches}"
+        )
+        return f"{line} unexplained={verdict.unexplained!r}" if verdict.unexplained else line
+
+
+def prove(folder: Path, runs: int, only: Sequence[str] | None, report: Callable[[str], None]) -> Proof:
+    """Each place of `only`, or all of them, `runs` times."""
+    chosen = list(only) if only else places()
+    lines: list[Line] = []
+    owners: dict[str, str] = {}
+    with stack(folder, report) as running:
+        for place in chosen:
+            before = len(running.jobs)
+            lines.append(die_at(running, place, runs))
+            owners.update(dict.fromkeys(running.jobs[before:], place))
+            report(f"{len(lines):>3} of {len(chosen)} {place}: {lines[-1].jobs} jobs")
+        settle(running)
+        verdict, reasons = judge(running, lines, owners), evidence(running)
+        if not verdict.unexplained:
+            running.resolve()
+            ended = lambda: running.settled() and all(s in TERMINAL for s in running.states().values())  # noqa: E731
+            wait_until(ended, within_s=120, what="the end of what an operator resolved")
+            matches = bill_matches(running)
+            verdict = Verdict(verdict.created_twice, verdict.lost, matches, verdict.unexplained)
+        table(lines, report)
+        for reason, count in reasons.most_common():
+            report(f"in doubt: {count} ({reason})")
+        return Proof(lines, verdict, len(running.jobs))
+
+
+def table(lines: Sequence[Line], report: Callable[[str], None]) -> None:
+    report(f"{'place':<32} {'deaths':>6} {'jobs':>5} {'creates':>7} {'uncertain':>9}")
+    for line in lines:
+        report(f"{line.place:<32} {line.deaths:>6} {line.jobs:>5} {line.creates:>7} {line.uncertain:>9}")

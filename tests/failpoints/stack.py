@@ -1,0 +1,229 @@
+"""A whole stack in which every process can be made to die at any of the named places, and an operator who tidies up."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from PIL import Image
+
+from ops.simulator.bill import Bill, read_bill
+from schemas import data_url
+from schemas.jobs import TERMINAL, State
+from schemas.producer import Producer
+from tasks import operating
+from tasks.context import Context
+from tasks.failpoints import VARIABLE
+from tasks.ledger import tables
+from tests.support.waiting import wait_until
+from workers.embedded import EmbeddedStack, StackOptions
+from workers.pools import PoolSizes
+from workers.runtime import build
+from workers.settings import read_settings
+from workers.supervisor import Restarts
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+MODEL: Final = "minimax_hailuo_02_i2v"
+URL: Final = "https://pictures.example/first.jpg"
+SPEED: Final = 300.0
+# Short leases, so that what dies is found soon; each above what it has to be above (`workers.settings`).
+SETTINGS: Final = {
+    "POLL_FIRST_S": "0.2",
+    "POLL_INTERVAL_S": "0.2",
+    "LANE_IDLE_S": "0.1",
+    "LANE_TTL_S": "3",
+    "LANE_CHECK_S": "0.3",
+    "SWEEP_INTERVAL_S": "0.3",
+    "HANDOVER_S": "1",
+    "WORK_LEASE_S": "2",
+    "CREATE_RETRY_S": "0.2",
+    "CREATE_START_S": "1",
+    "CREATE_LEASE_S": "9",
+    "HTTP_CONNECT_S": "1",
+    "HTTP_CREATE_READ_S": "6",
+    "HTTP_CREATE_TOTAL_S": "6",
+    "HTTP_POLL_READ_S": "2",
+    "HTTP_POLL_TOTAL_S": "2",
+    "POLL_LEASE_S": "4",
+    "KEY_PAUSE_S": "0.2",
+    "DOWNLOAD_RETRY_S": "0.2",
+    "OPEN_TASKS_PER_KEY": "200",
+    "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
+}
+SCENARIO: Final = [
+    {"match": {"prompt_contains": "slow"}, "poll": {"latency_s": SPEED * 30}},
+    {"match": {"prompt_contains": "brittle"}, "output": {"fault": "truncated_output"}},
+]
+
+
+@dataclass
+class Stack:
+    """The running stack, its fuses, and what there is to see of it."""
+
+    embedded: EmbeddedStack
+    producer: Producer
+    ctx: Context
+    fuses: Path
+    jobs: list[str] = field(default_factory=list)
+    _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    # --- what a test does ---
+
+    def lay(self, place: str) -> None:
+        (self.fuses / place).touch()
+
+    def take_away(self) -> None:
+        for fuse in self.fuses.iterdir():
+            fuse.unlink(missing_ok=True)
+
+    def burnt(self, place: str) -> bool:
+        return not (self.fuses / place).exists()
+
+    def submit(self, *, prompt: str = "", picture: bool = False) -> str:
+        """Ask for a film. `picture`: of one that the store does not have."""
+        number = next(self._numbers)
+        image = data_url(_picture(number)) if picture else URL
+        job = self.producer.submit(
+            model=MODEL, first_frame_image=image, prompt=f"[static] {prompt}", resolution="512P", duration=6
+        )
+        self.jobs.append(job.id)
+        return job.id
+
+    @contextmanager
+    def stopped(self, pool: str) -> Iterator[None]:
+        """While the block runs, a pool's worker takes no step."""
+        pid = wait_until(lambda: self._pid(pool), what=f"the pool {pool}")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def _pid(self, pool: str) -> int | None:
+        pids: Any = self.embedded.addresses["pids"]
+        found: int | None = pids.get(pool)
+        return found
+
+    def child(self, place: str, what: str, job_id: str) -> int:
+        """The exit status of a process that does something to a job with a fuse of its own at a place."""
+        env = {**os.environ, **self.embedded.environment, **_settings(), VARIABLE: place}
+        command = [sys.executable, "-m", "tests.failpoints.child", what, job_id]
+        return subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=60, capture_output=True).returncode
+
+    # --- what there is to see ---
+
+    def states(self) -> dict[str, State]:
+        with self.ctx.ledger.read() as tx:
+            rows = tx.execute(sa.select(tables.jobs.c.id, tables.jobs.c.state))
+            return {row.id: State(row.state) for row in rows}
+
+    def rows(self, table: sa.Table) -> list[Any]:
+        with self.ctx.ledger.read() as tx:
+            return list(tx.execute(sa.select(table)))
+
+    @property
+    def bill(self) -> Bill:
+        return read_bill(Path(str(self.embedded.addresses["bill"])))
+
+    def settled(self) -> bool:
+        """Whether every job has ended, or waits for a person to say what became of its create."""
+        self.embedded.check()
+        states = self.states()
+        return all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
+
+    # --- what an operator does ---
+
+    def unnamed(self) -> dict[str, str]:
+        """Tasks on the bill that no attempt names, each with the job whose create in doubt it must be.
+
+        A provider's books have no ids of ours: an operator goes by the time. Raises `LookupError` for a task that no
+        create in doubt explains.
+        """
+        attempts = sorted(self.rows(tables.attempts), key=lambda row: row.begun_at)
+        named = {row.provider_task_id for row in attempts}
+        doubtful = [row for row in attempts if row.outcome == "unknown" and row.provider_task_id is None]
+        found: dict[str, str] = {}
+        for create in sorted(self.bill.creates, key=lambda each: each.at):
+            if create.task in named:
+                continue
+            before = [row for row in doubtful if (create.at - row.begun_at).total_seconds() > -0.5]
+            if not before:
+                raise LookupError(f"{create.task} is on the bill and nobody asked for it")
+            doubtful.remove(before[-1])
+            found[create.task] = before[-1].job_id
+        return found
+
+    def resolve(self) -> int:
+        """Bind what the provider has to the jobs in doubt, and write the others off; gives how many there were."""
+        tasks = {job_id: task for task, job_id in self.unnamed().items()}
+        uncertain = [job_id for job_id, state in self.states().items() if state is State.UNCERTAIN]
+        for job_id in uncertain:
+            if job_id in tasks:
+                operating.bind(self.ctx, job_id, tasks[job_id])
+            else:
+                operating.write_off(self.ctx, job_id, None)
+        return len(uncertain)
+
+
+def _picture(number: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 400), (number % 256, number // 256 % 256, 90)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _settings() -> dict[str, str]:
+    return {f"REELWORKS_{name}": value for name, value in SETTINGS.items()}
+
+
+def _scenario(provider_url: str) -> None:
+    body = json.dumps(SCENARIO).encode()
+    request = urllib.request.Request(f"{provider_url}/admin/scenario", data=body, method="PUT")
+    urllib.request.urlopen(request, timeout=5).close()
+
+
+@contextmanager
+def _environment(more: dict[str, str]) -> Iterator[None]:
+    before = dict(os.environ)
+    os.environ.update(more)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def stack(folder: Path, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+    """A running stack with no fuse laid, in an empty folder."""
+    fuses = folder / "fuses"
+    fuses.mkdir()
+    calm = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    env = {**calm, **_settings(), VARIABLE: str(fuses)}
+    options = StackOptions(
+        var=folder / "var",
+        speed=SPEED,
+        flower=False,
+        env=env,
+        pool_sizes=PoolSizes(lanes_concurrency=5, create_concurrency=4, finish_concurrency=2),
+        restarts=Restarts(settled_s=0.0, limit=1_000_000, first_delay_s=0.05, longest_delay_s=0.1),
+    )
+    report("starting the stack")
+    with EmbeddedStack(options) as embedded:
+        _scenario(str(embedded.addresses["provider_url"]))
+        with _environment({**_settings(), **embedded.environment}):
+            ctx = build(read_settings())
+        with Producer(str(embedded.addresses["redis_url"])) as producer:
+            yield Stack(embedded, producer, ctx, fuses)
+        ctx.close()
