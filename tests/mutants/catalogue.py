@@ -1,0 +1,256 @@
+"""The mutants: each is the product without one guard, with the test that notices it missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import tasks.accept
+import tasks.admit
+import tasks.answering
+import tasks.create
+import tasks.durably
+import tasks.operating
+import tasks.poll
+import tasks.settling
+import tasks.sweep
+from tasks.domain import looking
+from tasks.lanes import TURNS
+from tasks.ledger import database, jobs, money
+from tests.mutants.rewriting import rewrite, rewrite_script
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`what` is then the case; `apply` takes the guard out of this process; `caught_by` is the id of a test."""
+
+    name: str
+    what: str
+    apply: Callable[[], None]
+    caught_by: str
+
+
+def _without(function: Callable[..., Any], old: str, new: str) -> Callable[[], None]:
+    return partial(rewrite, function, old, new)
+
+
+def _all(*steps: Callable[[], None]) -> Callable[[], None]:
+    def apply() -> None:
+        for step in steps:
+            step()
+
+    return apply
+
+
+_STEPS: Final = "tests/integration/test_steps.py::"
+_OPERATING: Final = "tests/integration/test_operating.py::"
+_LEDGER: Final = "tests/integration/test_ledger.py::"
+_PULSE: Final = "tests/integration/test_pulse.py::"
+_GUARDS: Final = "tests/integration/test_guards.py::"
+
+_HELD: Final = "globals().setdefault('_held', {})"
+
+MUTANTS: Final = (
+    Mutant(
+        "attempt-after-answer",
+        "the attempt is written after the answer, not before the request",
+        _all(
+            _without(money.begin_attempt, "tx.execute(sa.insert(attempts).values(row))", f"{_HELD}[attempt_id] = row"),
+            _without(
+                money.end_attempt,
+                "    tx.execute(\n        sa.update(attempts)",
+                f"    if attempt_id in {_HELD}:\n"
+                f"        tx.execute(sa.insert(attempts).values({_HELD}.pop(attempt_id)))\n"
+                "    tx.execute(\n        sa.update(attempts)",
+            ),
+        ),
+        _STEPS + "TestCreate::test_the_attempt_is_committed_before_the_provider_is_asked[sqlite]",
+    ),
+    Mutant(
+        "retry-on-time-out",
+        "a create of unknown outcome is sent again at once",
+        _without(
+            tasks.create._ask,
+            "    outcome = provider.create(body)\n",
+            "    outcome = provider.create(body)\n"
+            "    if isinstance(outcome, Unknown):\n        outcome = provider.create(body)\n",
+        ),
+        _STEPS + "TestCreate::test_an_unknown_outcome_is_parked_with_its_evidence_and_never_repeated[sqlite]",
+    ),
+    Mutant(
+        "lost-create-queued-again",
+        "a create whose worker is gone counts as not sent",
+        _without(tasks.sweep._park, "Event.UNKNOWN,\n            lease_s=ctx.policy.handover_s,", "Event.UNSENT,"),
+        _STEPS + "TestCreate::test_a_worker_that_dies_during_a_create_leaves_an_uncertain_job[sqlite]",
+    ),
+    Mutant(
+        "sent-late",
+        "a worker that slept after its commit sends all the same",
+        _without(tasks.create._ask, "if time.monotonic() > send_by:", "if False:"),
+        _OPERATING + "TestLateAnswers::test_a_worker_that_slept_after_its_commit_sends_nothing[sqlite]",
+    ),
+    Mutant(
+        "any-event-in-any-state",
+        "a change of state does not look at the state",
+        _without(
+            jobs.move,
+            "next_state(job.state, event)",
+            "next((to for each in State for to in [next_state(each, event)] if to), None)",
+        ),
+        _LEDGER + "test_an_event_out_of_order_changes_nothing[sqlite]",
+    ),
+    Mutant(
+        "no-compare-and-set",
+        "a change of state does not look whether somebody was first",
+        _without(jobs.move, " & (jobs.c.state == job.state) & (jobs.c.version == job.version)", ""),
+        _GUARDS + "test_of_two_that_read_the_same_state_one_changes_it[postgresql]",
+    ),
+    Mutant(
+        "no-sweep",
+        "nobody looks for what was left behind",
+        _without(TURNS["sweep"], "left = lapsed(tx, ctx.policy.sweep_batch)", "left = []"),
+        _STEPS + "TestSweep::test_a_lost_message_is_sent_again[sqlite]",
+    ),
+    Mutant(
+        "no-refill",
+        "a wiped Redis stays empty",
+        _without(TURNS["sweep"], "if not ctx.pulse.timetable.is_whole():", "if False:"),
+        _STEPS + "TestSweep::test_whoever_waits_for_a_job_that_ended_is_told_in_the_end[sqlite-True]",
+    ),
+    Mutant(
+        "look-without-lease",
+        "a claimed look is taken off the timetable, not leased",
+        partial(
+            rewrite_script,
+            "claim_due",
+            "if #moved > 0 then redis.call('ZADD', KEYS[1], unpack(moved)) end",
+            "for i = 2, #moved, 2 do redis.call('ZREM', KEYS[1], moved[i]) end",
+        ),
+        _PULSE + "TestTimetable::test_a_claim_is_a_lease_that_falls_due_again",
+    ),
+    Mutant(
+        "claim-without-lease",
+        "a job that somebody is at work on is claimed again",
+        _without(jobs.claim, "jobs.c.state == state, free, ready)", "jobs.c.state == state, ready)"),
+        _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
+    ),
+    Mutant(
+        "claim-for-good",
+        "the claim of a dead worker never runs out",
+        _without(jobs.claim, " | (jobs.c.lease_until <= tx.now)", ""),
+        _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
+    ),
+    Mutant(
+        "no-fsync-before-rename",
+        "a file is given its name before its bytes are on disk",
+        _without(tasks.durably.publish, "    sync(part)\n", ""),
+        "tests/unit/media/test_store.py::test_file_is_synced_before_the_rename_and_its_folder_after",
+    ),
+    Mutant(
+        "charge-each-time",
+        "a charge has a key of its own each time",
+        _without(
+            money.charge,
+            '"provider_task_id": job.provider_task_id,',
+            '"provider_task_id": f"{job.provider_task_id}#{uuid.uuid4()}",',
+        ),
+        _LEDGER + "test_a_provider_task_is_charged_once_however_often_it_is_recorded[sqlite]",
+    ),
+    Mutant(
+        "slots-not-counted",
+        "the slots of a key are always free",
+        _without(jobs.open_by_key, "row.key_alias: row.open", "row.key_alias: 0"),
+        _STEPS + "TestAdmit::test_no_more_are_admitted_than_a_key_may_have_open[sqlite]",
+    ),
+    Mutant(
+        "no-turns-in-admission",
+        "two lanes count the same free slots at once",
+        _without(database.Transaction.take_turns, 'if self.dialect == "postgresql":', "if False:"),
+        _STEPS + "TestAdmit::test_no_more_are_admitted_than_a_key_may_have_open[postgresql]",
+    ),
+    Mutant(
+        "late-answer-ignored",
+        "an answer that comes after its job was parked is dropped",
+        _without(
+            tasks.answering.commit_answer,
+            "if latest_attempt(tx, answer.job_id) == answer.attempt_id:",
+            "if (job := get(tx, answer.job_id)) is not None and job.state is State.CREATING:",
+        ),
+        _STEPS + "TestCreate::test_an_answer_that_comes_after_the_job_was_parked_is_still_bound[sqlite]",
+    ),
+    Mutant(
+        "answer-not-spooled",
+        "an answer that the database cannot take is gone",
+        _without(tasks.create._commit, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
+        _OPERATING + "TestLateAnswers::test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed[sqlite]",
+    ),
+    Mutant(
+        "strays-not-settled",
+        "nobody asks what a provider task cost that no job follows",
+        _without(tasks.settling.settle_strays, "due = strays(tx, limit)", "due = []"),
+        _OPERATING + "TestUncertain::test_created_anew_both_tasks_are_paid_for_when_the_first_turns_up[sqlite]",
+    ),
+    Mutant(
+        "cancel-forgets-the-cost",
+        "a finished film that nobody wants is not charged",
+        _without(tasks.operating.cancel, "charge_task(tx, job, answer.usage, answer.metadata)", "pass"),
+        _OPERATING + "TestCancel::test_a_finished_film_that_nobody_wants_is_charged_and_left[sqlite]",
+    ),
+    Mutant(
+        "cancelled-look-forgets-the-cost",
+        "a cancelled job whose provider task ends is not charged",
+        _without(
+            tasks.poll._write,
+            "event = Event.CANCEL\n            charge_task(tx, job, answer.usage, answer.metadata)",
+            "event = Event.CANCEL",
+        ),
+        _OPERATING + "TestCancel::test_a_generating_job_is_followed_to_its_end_charged_and_not_delivered[sqlite]",
+    ),
+    Mutant(
+        "404-ends-the-job",
+        "the first 404 of a poll is believed",
+        _without(looking.decide, "if missing_s is not None and missing_s >= policy.lost_after_s:", "if True:"),
+        _OPERATING + "TestLost::test_a_task_that_is_not_found_for_too_long_parks_the_job_and_keeps_its_id[sqlite]",
+    ),
+    Mutant(
+        "poison-not-counted",
+        "workers that die over a job are not counted",
+        _all(
+            _without(jobs.claim, "deaths=_DEATHS, ", ""),
+            _without(jobs.renew_lapsed, '"deaths": _DEATHS, ', ""),
+        ),
+        _OPERATING + "TestPoison::test_a_request_that_kills_three_workers_is_parked_unsent[sqlite]",
+    ),
+    Mutant(
+        "request-acked-first",
+        "a request leaves the stream before it is committed",
+        _without(
+            TURNS["accept"],
+            "    new, refused = _sort(ctx, entries)\n",
+            "    ctx.pulse.intake.done([entry.id for entry in entries])\n    new, refused = _sort(ctx, entries)\n",
+        ),
+        _GUARDS + "test_a_request_stays_in_the_stream_until_it_is_committed[sqlite]",
+    ),
+    Mutant(
+        "doubled-lane-goes-on",
+        "a lane that is not the newest renews all the same",
+        partial(rewrite_script, "renew_lane", "if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end", ""),
+        _PULSE + "TestLanes::test_only_the_newest_epoch_keeps_a_lane_alive",
+    ),
+    Mutant(
+        "settles-without-taking-back",
+        "what was charged as a guess stays when the task comes to light",
+        _without(
+            money.settled,
+            "    tx.execute(sa.delete(charges).where("
+            "charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))\n",
+            "",
+        ),
+        _OPERATING
+        + "TestUncertain::test_an_id_that_comes_after_the_write_off_replaces_the_estimate_by_the_price[sqlite]",
+    ),
+)
+
+BY_NAME: Final = {mutant.name: mutant for mutant in MUTANTS}
