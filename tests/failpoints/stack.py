@@ -64,7 +64,7 @@ SETTINGS: Final = {
 }
 SCENARIO: Final = [
     {"match": {"prompt_contains": "slow"}, "poll": {"latency_s": SPEED * 30}},
-    {"match": {"prompt_contains": "brittle"}, "output": {"fault": "truncated_output"}},
+    {"match": {"prompt_contains": "brittle"}, "output": {"fault": "not_a_video"}},
 ]
 
 
