@@ -15,7 +15,7 @@ from tasks.domain.transitions import Event
 from tasks.ledger import LedgerConflict, LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, move
-from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle_later
+from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle_later, take_back_estimate
 
 log = structlog.get_logger("reelworks.create")
 
@@ -43,8 +43,10 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
         if latest_attempt(tx, answer.job_id) == answer.attempt_id:
             moved = _move(ctx, tx, answer)
         if moved is None and verdict.provider_task_id is not None and not _is_bound(tx, answer):
-            settle_later(tx, answer.attempt_id, ctx.policy.settle_s)
+            settle_later(tx, answer.attempt_id, ctx.policy.settle_s)  # an estimate stands until then
             log.warning("provider_task_without_job", job_id=answer.job_id, provider_task_id=verdict.provider_task_id)
+        elif verdict.event is not Event.UNKNOWN:
+            take_back_estimate(tx, answer.attempt_id)  # its job charges the task at its end, or there is none
     return moved
 
 

@@ -114,8 +114,13 @@ def strays(tx: Transaction, limit: int) -> list[Stray]:
 
 
 def settled(tx: Transaction, attempt_id: str) -> None:
-    """It is known what a stray cost. An estimate that was charged while its task was not known is taken back."""
+    """It is known what a stray cost: an estimate is not needed any more."""
     tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=None))
+    take_back_estimate(tx, attempt_id)
+
+
+def take_back_estimate(tx: Transaction, attempt_id: str) -> None:
+    """Remove what an attempt was written off for while its task was not known; without effect when it was not."""
     tx.execute(sa.delete(charges).where(charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))
 
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from schemas import keys
 from schemas.jobs import State
+from tasks import operating
+from tasks.answering import commit_answer
+from tasks.create import create
+from tasks.domain.answers import Accepted, CreateOutcome, Rejected, Unknown, Unsent
+from tasks.domain.creating import Answer, judge
 from tasks.domain.transitions import Event
-from tasks.ledger import Ledger, LedgerError
+from tasks.ledger import Ledger, LedgerError, tables
 from tasks.ledger import jobs as ledger_jobs
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import accept, get, move
-from tests.support.bench import MODEL, URL, Bench
+from tests.support.bench import DONE, MODEL, URL, Bench
 from tests.support.jobs import NEW_JOB
 
 
@@ -61,6 +67,29 @@ def test_of_two_that_read_the_same_state_one_changes_it(ledger: Ledger, monkeypa
         assert (done, job.state, job.version) == ({Event.ADMIT: True, Event.CANCEL: False}, State.ADMITTED, 2)
     else:  # one after the other: then both may have their way
         assert job.version == 1 + sum(done.values())
+
+
+@pytest.mark.parametrize(
+    "answer", [Accepted("late-1"), Rejected("bad_request", "no", 400), Unsent("ConnectionRefused")]
+)
+def test_what_was_written_off_is_not_charged_beside_the_answer_that_comes_late(
+    bench: Bench, answer: CreateOutcome
+) -> None:
+    bench.provider.creates = [Unknown("ReadTimeout")]
+    job_id = bench.submit()
+    bench.turn("admit")
+    create(job_id)
+    (attempt,) = bench.rows(tables.attempts)
+    operating.write_off(bench.ctx, job_id, Decimal("0.30"))
+    operating.retry(bench.ctx, job_id, anew=True)
+    commit_answer(bench.ctx, Answer(job_id, attempt.id, "main", judge(answer, 1, 1)))
+    assert bench.rows(tables.charges) == []
+    if bench.state(job_id) is State.GENERATING:
+        bench.provider.polls = [DONE]
+        bench.turn("sweep")
+        bench.look()
+        operating.cancel(bench.ctx, job_id)
+        assert [row.provider_task_id for row in bench.rows(tables.charges)] == ["late-1"]
 
 
 def test_a_request_stays_in_the_stream_until_it_is_committed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

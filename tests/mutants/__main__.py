@@ -15,11 +15,11 @@ def main() -> int:
         sys.stdout.write(f"{whole.output}\nmutants: the tests fail without any mutant\n")
         return 1
     bad = 0
-    sys.stdout.write(f"{'mutant':<28} | {'what is missing':<68} | caught by\n")
+    sys.stdout.write(f"{'mutant':<31} | {'what is missing':<68} | caught by\n")
     for mutant in chosen:
         problem = verdict(mutant)
         bad += problem is not None
-        sys.stdout.write(f"{mutant.name:<28} | {mutant.what:<68} | {problem or mutant.caught_by}\n")
+        sys.stdout.write(f"{mutant.name:<31} | {mutant.what:<68} | {problem or mutant.caught_by}\n")
         sys.stdout.flush()
     sys.stdout.write(f"mutants: tried={len(chosen)} caught={len(chosen) - bad} survived_or_untried={bad}\n")
     return 1 if bad else 0

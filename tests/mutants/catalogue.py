@@ -244,12 +244,17 @@ MUTANTS: Final = (
         "what was charged as a guess stays when the task comes to light",
         _without(
             money.settled,
-            "    tx.execute(sa.delete(charges).where("
-            "charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))\n",
-            "",
+            "take_back_estimate(tx, attempt_id)",
+            "pass",
         ),
         _OPERATING
         + "TestUncertain::test_an_id_that_comes_after_the_write_off_replaces_the_estimate_by_the_price[sqlite]",
+    ),
+    Mutant(
+        "binds-without-taking-back",
+        "what was charged as a guess stays when a job is given its task late",
+        _without(tasks.answering.commit_answer, "take_back_estimate(tx, answer.attempt_id)", "pass"),
+        _GUARDS + "test_what_was_written_off_is_not_charged_beside_the_answer_that_comes_late[sqlite-answer0]",
     ),
 )
 
