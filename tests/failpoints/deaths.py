@@ -97,6 +97,7 @@ def _die_cancelling(stack: Stack, place: str) -> bool:
 
 
 def _die_spooling(stack: Stack, place: str) -> bool:
+    settle(stack)  # stopped within a transaction, a worker would keep SQLite's only lock
     with stack.stopped("create"):
         job_id = stack.submit()
         wait_until(lambda: stack.states().get(job_id) is State.ADMITTED, within_s=PATIENCE_S, what="an admitted job")
