@@ -53,7 +53,7 @@ def _kinds() -> dict[str, tuple[dict[str, Any], float]]:
 
 KINDS: Final = _kinds()
 _THROTTLED_SHARE: Final = 20
-_CANCELLED_SHARE: Final = 0.03
+_CANCELLED_SHARE: Final = 0.06
 _REPEATED_SHARE: Final = 0.05
 _PICTURES: Final = 25
 
@@ -74,6 +74,13 @@ class Order:
     at_s: float
     cancel_after_s: float | None
     twice: bool
+
+    @property
+    def cancelled_by(self) -> str:
+        """Who cancels the job: its `producer`, by a command, or an `operator`; empty for nobody."""
+        if self.cancel_after_s is None:
+            return ""
+        return ("producer", "operator")[self.number % 2]
 
     @property
     def mark(self) -> str:
@@ -157,23 +164,38 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
     spool = [place for place in places if place.startswith("spool.")]
     rest = [place for place in places if place not in spool]
     if scale.fuses < len(places):
-        spool, rest = [], [p for p in rest if not p.startswith(_RARE)][: scale.fuses]
-    acts: list[tuple[str, str, float]] = [("fuse", place, 0.0) for place in rest]
+        spool, rest = [], [place for place in rest if place not in _AFTER and not place.startswith(_SELDOM)]
+        rest = rest[: scale.fuses]
+    acts: list[tuple[str, str, float]] = [("fuse", place, 0.0) for place in rest if place not in _AFTER]
     acts += [("kill", die.choice(_TARGETS), 0.0) for _ in range(scale.kills)]
     acts += [("wipe", "", 0.0)] * scale.wipes
     acts += [("broker", ("SIGKILL", "SIGTERM")[n % 2], 0.0) for n in range(scale.broker_restarts)]
     acts += [("freeze", die.choice(_WORKERS), die.uniform(3, 9)) for _ in range(scale.freezes)]
     acts += [("refuse", spool[n] if n < len(spool) else "", 3.0) for n in range(scale.refusals)]
     die.shuffle(acts)
-    # Spread evenly with some play, so that a run is neither calm nor so crowded that nothing goes on in between.
-    step_s = (scale.window_s - _CALM_S) / max(1, len(acts))
+    # What is seldom come by is laid early enough; a sort is stable, so the rest stays as it was shuffled.
+    late = len(acts) * 3 // 4
+    acts.sort(key=lambda act: act in acts[late:] and not act[1].startswith(_SELDOM))
+    for place, before in _AFTER.items():
+        if place in rest:
+            acts.insert(acts.index(("fuse", before, 0.0)), ("fuse", place, 0.0))
+    # Spread evenly with some play, so that a run is neither calm nor so crowded that nothing goes on in between; and
+    # over before the last jobs come, because a fuse needs somebody to come by.
+    step_s = (scale.window_s * _HARMED - _CALM_S) / max(1, len(acts))
     return tuple(
         Blow(_CALM_S + step_s * (n + die.random()), kind, target, for_s) for n, (kind, target, for_s) in enumerate(acts)
     )
 
 
 _CALM_S: Final = 3.0
+_HARMED: Final = 0.85
 _WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b")
 _TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
-# Places that a short run may not come by.
-_RARE: Final = ("operate.", "sweep.", "download.given_back", "input.", "record.before_publish", "record.after_publish")
+# Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
+_SELDOM: Final = ("operate.", "command.", "sweep.", "download.given_back.", "input.")
+# A message to record alone is sent only for a job that was left between its stored files and its charge. So that is
+# where a worker has to die first: place -> the place to die at.
+_AFTER: Final = {
+    "record.before_publish": "record.before_commit",
+    "record.after_publish": "download.stored.after_commit",
+}

@@ -39,6 +39,11 @@ class Submitted:
     submissions: int = 0
     ids: set[str] = field(default_factory=set)
 
+    @property
+    def to_be_cancelled_now(self) -> bool:
+        """Whether the job was accepted so long ago that its order says to cancel it."""
+        return self.seen_at is not None and time.monotonic() >= self.seen_at + (self.order.cancel_after_s or 0)
+
 
 class Producers:
     """Threads that submit the orders when their time comes, each its share. `wipes()` counts the wipes so far."""
@@ -81,7 +86,8 @@ class Producers:
 
     def _produce(self, producer: Producer, waiting: list[Submitted]) -> None:
         unseen: list[Submitted] = []
-        while (waiting or unseen) and not self._stop.is_set():
+        to_cancel = [one for one in waiting if one.order.cancelled_by == "producer"]
+        while (waiting or unseen or to_cancel) and not self._stop.is_set():
             now_s = time.monotonic() - self._begun_at
             while waiting and waiting[0].order.at_s <= now_s:
                 one = waiting.pop(0)
@@ -89,6 +95,7 @@ class Producers:
                     self._submit(producer, one)
                 unseen.append(one)
             unseen = [one for one in unseen if not self._look(producer, one)]
+            to_cancel = [one for one in to_cancel if not _cancelled(producer, one)]
             self._stop.wait(_LOOK_S)
 
     def _submit(self, producer: Producer, one: Submitted) -> None:
@@ -117,6 +124,17 @@ class Producers:
         if view is not None or self._wipes() > one.wipes:
             self._submit(producer, one)
         return False
+
+
+def _cancelled(producer: Producer, one: Submitted) -> bool:
+    """Whether the producer has asked for the job to be cancelled by now, or need not."""
+    if not one.to_be_cancelled_now:
+        return False
+    try:
+        producer.handle(one.job_id).cancel()
+    except NotSubmitted:
+        return False
+    return True
 
 
 def _turned_away(view: JobView) -> bool:

@@ -102,7 +102,7 @@ def _go_on(
     watch: Callable[[Stage], None],
 ) -> None:
     """Until all orders were accepted and all harm is done; meanwhile some jobs are cancelled."""
-    to_cancel = [one for one in producers.submitted if one.order.cancel_after_s is not None]
+    to_cancel = [one for one in producers.submitted if one.order.cancelled_by == "operator"]
     say_at, burn_by = time.monotonic(), None
     while time.monotonic() < deadline:
         stage.stack.check()
@@ -122,10 +122,9 @@ def _go_on(
 
 
 def _cancelled(stage: Stage, one: Submitted) -> bool:
-    if one.seen_at is None or one.seen_at + (one.order.cancel_after_s or 0) > time.monotonic():
-        return False
-    cancel(stage.context, one.job_id)
-    return True
+    if one.to_be_cancelled_now:
+        cancel(stage.context, one.job_id)
+    return one.to_be_cancelled_now
 
 
 def standing(stage: Stage) -> dict[str, int]:
