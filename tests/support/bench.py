@@ -26,6 +26,7 @@ from tasks.lanes import TURNS
 from tasks.ledger import Ledger, tables
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
+from tasks.outward import Reach
 from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool
@@ -143,7 +144,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             pulse=pulse,
             store=store,
             spool=Spool(folder / "spool"),
-            fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1)),
+            fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
             poll_threads=threads,
         )
