@@ -36,7 +36,7 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 	@exec $(BIN)/python -m workers up
 
 test: lint types imports ## everything that has to hold: lint, types, import rules, all tests
-	@exec $(BIN)/python -m pytest
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \
