@@ -47,6 +47,8 @@ def places() -> list[str]:
 
 def die_at(stack: Stack, place: str, runs: int) -> Line:
     """Have a process die at a place `runs` times, with jobs under way."""
+    if place.endswith("_post"):
+        settle(stack)  # so that it is a job of this place that is left in doubt
     before = len(stack.jobs)
     for _ in range(runs):
         _die_once(stack, place)
