@@ -46,6 +46,7 @@ def _all(*steps: Callable[[], None]) -> Callable[[], None]:
 
 _STEPS: Final = "tests/integration/test_steps.py::"
 _OPERATING: Final = "tests/integration/test_operating.py::"
+_RESCUE: Final = "tests/integration/test_rescue.py::"
 _LEDGER: Final = "tests/integration/test_ledger.py::"
 _PULSE: Final = "tests/integration/test_pulse.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
@@ -89,7 +90,7 @@ MUTANTS: Final = (
         "sent-late",
         "a worker that slept after its commit sends all the same",
         _without(tasks.create._ask, "if time.monotonic() > send_by:", "if False:"),
-        _OPERATING + "TestLateAnswers::test_a_worker_that_slept_after_its_commit_sends_nothing[sqlite]",
+        _RESCUE + "TestLateAnswers::test_a_worker_that_slept_after_its_commit_sends_nothing[sqlite]",
     ),
     Mutant(
         "any-event-in-any-state",
@@ -184,7 +185,7 @@ MUTANTS: Final = (
         "answer-not-spooled",
         "an answer that the database cannot take is gone",
         _without(tasks.create._commit, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
-        _OPERATING + "TestLateAnswers::test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed[sqlite]",
+        _RESCUE + "TestLateAnswers::test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed[sqlite]",
     ),
     Mutant(
         "strays-not-settled",
@@ -212,7 +213,7 @@ MUTANTS: Final = (
         "404-ends-the-job",
         "the first 404 of a poll is believed",
         _without(looking.decide, "if missing_s is not None and missing_s >= policy.lost_after_s:", "if True:"),
-        _OPERATING + "TestLost::test_a_task_that_is_not_found_for_too_long_parks_the_job_and_keeps_its_id[sqlite]",
+        _RESCUE + "TestLost::test_a_task_that_is_not_found_for_too_long_parks_the_job_and_keeps_its_id[sqlite]",
     ),
     Mutant(
         "poison-not-counted",
@@ -221,7 +222,7 @@ MUTANTS: Final = (
             _without(jobs.claim, "deaths=_DEATHS, ", ""),
             _without(jobs.renew_lapsed, '"deaths": _DEATHS, ', ""),
         ),
-        _OPERATING + "TestPoison::test_a_request_that_kills_three_workers_is_parked_unsent[sqlite]",
+        _RESCUE + "TestPoison::test_a_request_that_kills_three_workers_is_parked_unsent[sqlite]",
     ),
     Mutant(
         "request-acked-first",

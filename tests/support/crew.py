@@ -117,6 +117,10 @@ class Crew:
     def texts(self) -> str:
         return "\n".join(worker.text() for worker in self.all)
 
+    def last_words(self) -> str:
+        """The ends of the logs of those that live, for the message of a test that waited in vain."""
+        return "\n".join(f"{worker.name}: {worker.text()[-800:]}" for worker in self.living())
+
     def living(self, pool: str = "") -> list[Worker]:
         return [worker for worker in self.all if worker.lives and worker.name.startswith(pool)]
 

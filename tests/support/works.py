@@ -149,7 +149,7 @@ class Works:
         try:
             wait_until(all_there, within_s=within_s, what=f"{len(jobs)} jobs in {'/'.join(states)}")
         except AssertionError as error:
-            raise AssertionError(f"{error}: {found}") from None
+            raise AssertionError(f"{error}: {found}\n{self.crew.last_words()}") from None
 
     def bill(self) -> Bill:
         return read_bill(self.bill_path)

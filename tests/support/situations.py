@@ -1,0 +1,65 @@
+"""Situations that a job can be in, made on a bench."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from schemas.jobs import State
+from tasks import context
+from tasks.create import create
+from tasks.domain.answers import (
+    Completed,
+    RemoteOutput,
+    Unknown,
+    Usage,
+)
+from tasks.finish import download
+from tasks.ledger import tables
+from tasks.policy import Policy
+from tests.support.bench import Bench
+
+OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
+FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
+
+
+def uncertain(bench: Bench) -> str:
+    """A job whose create got no answer."""
+    job_id = bench.submit()
+    bench.turn("admit")
+    bench.provider.creates.append(Unknown("ReadTimeout"))
+    create(job_id)
+    assert bench.state(job_id) is State.UNCERTAIN
+    return job_id
+
+
+def downloading(bench: Bench) -> str:
+    job_id = bench.generating()
+    bench.provider.polls.append(FILM)
+    bench.look()
+    assert bench.state(job_id) is State.DOWNLOADING
+    return job_id
+
+
+def failed_download(bench: Bench) -> str:
+    """A job whose output can't be fetched: nobody listens at its address."""
+    job_id = downloading(bench)
+    for _ in range(20):
+        if bench.state(job_id) is State.FAILED:
+            return job_id
+        bench.provider.polls.append(FILM)
+        download(job_id)
+        bench.lapse()
+    raise AssertionError("the download never gave up")
+
+
+def amounts(bench: Bench) -> dict[str, Decimal]:
+    return {row.provider_task_id: row.amount_usd for row in bench.rows(tables.charges)}
+
+
+def with_policy(bench: Bench, **changes: Any) -> Bench:
+    changed: Policy = replace(bench.ctx.policy, **changes)
+    ctx = replace(bench.ctx, policy=changed)
+    context.install(lambda: ctx)
+    return replace(bench, ctx=ctx)
