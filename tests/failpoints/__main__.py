@@ -1,7 +1,8 @@
-"""`python -m tests.failpoints RUNS [PLACE ...]`: every place, so many deaths each, as a table and a closing line."""
+"""`python -m tests.failpoints [RUNS] [PLACE ...]`: every place, so many deaths each, as a table and a closing line."""
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 import tempfile
@@ -20,10 +21,13 @@ def say(text: str) -> None:
 
 def main() -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
-    runs, only = int(sys.argv[1]), sys.argv[2:]
+    parser = argparse.ArgumentParser(prog="python -m tests.failpoints", description="A death at every named place.")
+    parser.add_argument("runs", type=int, nargs="?", default=20, help="deaths at each place")
+    parser.add_argument("places", nargs="*", metavar="PLACE", help="only these; without any, all")
+    asked = parser.parse_args()
     begun_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelworks-failpoints-") as folder:
-        proof = prove(Path(folder), runs, only or None, say)
+        proof = prove(Path(folder), asked.runs, asked.places or None, say)
     say(f"took {time.monotonic() - begun_at:.0f} s")
     say(proof.closing_line)
     return 0 if proof.holds else 1
