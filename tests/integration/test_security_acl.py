@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import secrets
 import signal
@@ -21,7 +22,7 @@ from PIL import Image
 from redis.exceptions import NoPermissionError
 
 from schemas import data_url, keys
-from schemas.errors import IdempotencyConflict
+from schemas.errors import IdempotencyConflict, JobCancelled
 from schemas.jobs import State
 from schemas.producer import Producer
 from tests.support.valkey import Valkey, valkey_server
@@ -95,6 +96,22 @@ def test_a_whole_way_runs_with_the_users_of_the_file(server: Valkey, stack: Embe
         assert [event.event for event in handle.events(timeout=60)][-1] == "charged"
         assert [each.get(timeout=60).state for each in (handle, *many)] == [State.COMPLETED] * 3
         assert handle.info["state"] is State.COMPLETED
+    assert denials(server) == []
+
+
+def test_commands_and_missing_tasks_need_no_more(server: Valkey, stack: EmbeddedStack) -> None:
+    rules = [{"poll": {"fault": "http_404", "fault_times": 2}}]
+    scenario = f"{stack.addresses['provider_url']}/admin/scenario"
+    put = urllib.request.Request(scenario, data=json.dumps(rules).encode(), method="PUT")
+    urllib.request.urlopen(put, timeout=10).close()
+    server.client.acl_log_reset()
+    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    with Producer(server.url_for(login("producer"))) as producer:
+        assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
+        unwanted = producer.submit(**request)
+        unwanted.cancel()
+        with pytest.raises(JobCancelled):
+            unwanted.get(timeout=60)
     assert denials(server) == []
 
 
