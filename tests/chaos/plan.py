@@ -55,7 +55,9 @@ KINDS: Final = _kinds()
 _THROTTLED_SHARE: Final = 20
 _CANCELLED_SHARE: Final = 0.06
 _REPEATED_SHARE: Final = 0.05
-_PICTURES: Final = 25
+# So many that few come twice: only a picture that is new to the store is written there.
+_PICTURES: Final = 230
+_PICTURE_SHARE: Final = 0.05
 
 
 def scenario() -> list[dict[str, Any]]:
@@ -147,7 +149,7 @@ def _orders(die: random.Random, scale: Scale) -> tuple[Order, ...]:
         Order(
             number=number,
             kind=kind,
-            picture=die.randrange(1, _PICTURES) if die.random() < 0.1 else 0,
+            picture=die.randrange(1, _PICTURES) if die.random() < _PICTURE_SHARE else 0,
             at_s=at_s,
             cancel_after_s=die.expovariate(1.0) if die.random() < _CANCELLED_SHARE else None,
             twice=die.random() < _REPEATED_SHARE,

@@ -143,7 +143,7 @@ def _turned_away(view: JobView) -> bool:
 
 
 def request(order: Order) -> dict[str, Any]:
-    """The request of an order. Few pictures and one camera movement: the simulator renders each film once."""
+    """The request of an order. Mostly one picture, and one camera movement: the simulator renders each film once."""
     return {
         "model": MODEL,
         "first_frame_image": _picture(order.picture),
