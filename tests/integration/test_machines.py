@@ -22,7 +22,7 @@ from tests.support.waiting import wait_until
 from tests.support.works import Works
 from workers.stackplan import ROOT, simulator_command, valkey_server_binary
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
 
 HOSTS = ("near", "far")
 
