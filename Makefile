@@ -35,7 +35,7 @@ demo: $(STAMP) ## run generations to real films: JOBS IMAGE PROMPT RESOLUTION DU
 up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 	@exec $(BIN)/python -m workers up
 
-test: lint types imports ## everything that has to hold: lint, types, import rules, all tests
+test: lint types imports ## what has to hold at every change: lint, types, import rules, tests
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile -m "not long"
 
 outages: $(STAMP) ## workers that stand still, die, are replaced; hosts cut off (some minutes, root for the hosts)
