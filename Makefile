@@ -20,7 +20,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test outages fuzz chaos soak mutants failpoints model lint types imports audit lock clean
+.PHONY: help demo up test fuzz chaos soak mutants failpoints model lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -36,10 +36,7 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 	@exec $(BIN)/python -m workers up
 
 test: lint types imports ## what has to hold at every change: lint, types, import rules, tests
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile -m "not long"
-
-outages: $(STAMP) ## workers that stand still, die, are replaced; hosts cut off (some minutes, root for the hosts)
-	@exec $(BIN)/python -m pytest -m long
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \

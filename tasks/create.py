@@ -49,14 +49,13 @@ def create(job: str) -> None:
         return
     claimed, provider, body = prepared
     send_by = time.monotonic() + ctx.policy.create_start_s
-    with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
-        begun = move(tx, job, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
-        attempt_id = None if begun is None else begin_attempt(tx, begun)
-    if begun is None or attempt_id is None:
+    begun = _begin(ctx, claimed)
+    if begun is None:
         return  # another message was first, or the job is past this step
+    job_begun, attempt_id = begun
     outcome = _ask(provider, body, send_by)
-    answer = _answer(ctx, begun, attempt_id, outcome)
-    _follow(ctx, begun, answer, _commit(ctx, begun, answer))
+    answer = _answer(ctx, job_begun, attempt_id, outcome)
+    _follow(ctx, job_begun, answer, _commit(ctx, job_begun, answer))
 
 
 def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, Any]] | None:
@@ -82,6 +81,22 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
         _refuse(ctx, job, "request_unusable", str(error))
         return None
     return job, provider, create_body(request, first_frame=first, last_frame=last)
+
+
+def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
+    """Commit an attempt: from here on a create may be under way. Raises `LedgerError`: then nothing may be sent."""
+    begun, attempt_id = None, None
+    try:
+        with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
+            begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
+            attempt_id = None if begun is None else begin_attempt(tx, begun)
+    except LedgerError as error:
+        if begun is not None and attempt_id is not None:
+            # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was sent.
+            unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
+            ctx.spool.keep(attempt_id, _answer(ctx, begun, attempt_id, unsent).to_json())
+        raise
+    return None if begun is None or attempt_id is None else (begun, attempt_id)
 
 
 def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:

@@ -29,7 +29,6 @@ def ask(ctx: Context, key_alias: str, provider_task_id: str) -> PollAnswer | Non
 
 
 def _settle(ctx: Context, stray: Stray, answer: PollAnswer | None) -> bool:
-    ended = isinstance(answer, Completed | Failed)
     with ctx.ledger.begin() as tx:
         job = get(tx, stray.job_id)
         if job is None or not isinstance(answer, Completed | Failed):
@@ -40,4 +39,4 @@ def _settle(ctx: Context, stray: Stray, answer: PollAnswer | None) -> bool:
         settled(tx, stray.attempt_id)
     log.warning("stray_settled", job_id=stray.job_id, provider_task_id=stray.provider_task_id)
     ctx.show([stray.job_id])
-    return ended
+    return True

@@ -54,8 +54,8 @@ def check(ledger: Ledger) -> None:
 
 
 def _mismatch(ledger: Ledger) -> SchemaMismatch | None:
-    with ledger.engine.connect() as connection:
-        found = MigrationContext.configure(connection).get_current_revision()
+    with ledger.read() as tx:
+        found = MigrationContext.configure(tx.connection).get_current_revision()
     if found == _head():
         return None
     known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}

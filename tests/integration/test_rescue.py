@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -24,7 +26,7 @@ from tasks.domain.answers import (
 from tasks.domain.creating import Answer, judge
 from tasks.domain.polling import PollPolicy
 from tasks.finish import download
-from tasks.ledger import tables
+from tasks.ledger import Ledger, tables
 from tasks.ledger.jobs import claim
 from tasks.media.errors import NoRoom
 from tasks.media.store import FolderStore
@@ -153,6 +155,25 @@ class TestLateAnswers:
         assert answering.replay(bench.ctx) == 0
         assert bench.ctx.spool.waiting() == 1
 
+    @pytest.mark.parametrize("committed", [True, False])
+    def test_an_attempt_of_which_no_word_came_back_is_known_to_have_sent_nothing(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, committed: bool
+    ) -> None:
+        job_id = self.admitted(bench)
+        with monkeypatch.context() as broken:
+            broken.setattr(type(bench.ctx.ledger), "begin", _wordless(bench.ctx.ledger, committed))
+            with pytest.raises(sa.exc.OperationalError):
+                create(job_id)
+        assert bench.state(job_id) is (State.CREATING if committed else State.ADMITTED)
+        answering.replay(bench.ctx)
+        assert (bench.provider.created, bench.ctx.spool.waiting()) == ([], 0)
+        bench.lapse()
+        bench.turn("admit")
+        create(job_id)
+        assert bench.state(job_id) is State.GENERATING
+        outcomes = ["unsent", "accepted"] if committed else ["accepted"]
+        assert [row.outcome for row in sorted(bench.rows(tables.attempts), key=lambda row: row.number)] == outcomes
+
     def test_what_can_never_be_written_is_set_aside_and_holds_nothing_up(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -180,6 +201,22 @@ class TestLateAnswers:
 
 def _away(*_: Any) -> Any:
     raise sa.exc.OperationalError("COMMIT", None, Exception("server closed the connection"))
+
+
+def _wordless(ledger: Ledger, committed: bool) -> Callable[..., Any]:
+    """`Ledger.begin` of a database that does a create's beginning, or does not, and breaks off before it says so."""
+    begin = ledger.begin
+
+    @contextmanager
+    def broken(_: Ledger, name: str = "other") -> Iterator[Any]:
+        with begin(name) as tx:
+            yield tx
+            if name == "create.begin" and not committed:
+                _away()
+        if name == "create.begin":
+            _away()
+
+    return broken
 
 
 class TestStranded:

@@ -32,8 +32,6 @@ from tests.support.waiting import wait_until
 from tests.support.works import MODEL, Works, request, works
 from workers.pools import POOLS
 
-pytestmark = pytest.mark.long
-
 CREATE, FILES = b"POST ", b"GET /files/"
 WAY = ["accept", "admit", "begin", "accepted", "completed", "stored", "charged"]
 # The shortest times that the settings allow: after 1 s nothing is sent any more, after 7 s an attempt is given up.

@@ -37,6 +37,14 @@ class Worker:
     def is_stopped(self) -> bool:
         return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
 
+    def _stands_still(self) -> bool:
+        leader = psutil.Process(self.process.pid)
+        with suppress(psutil.NoSuchProcess):  # a thread that ended while it was looked at
+            group = [leader, *leader.children(recursive=True)]
+            threads = [thread.id for process in group for thread in process.threads()]
+            return all(psutil.Process(thread).status() == psutil.STATUS_STOPPED for thread in threads)
+        return False
+
     @property
     def threads(self) -> int:
         return psutil.Process(self.process.pid).num_threads()
@@ -50,8 +58,10 @@ class Worker:
         return self
 
     def stop(self) -> None:
-        """As a machine that stands still: nobody of the group runs until `wake`."""
+        """As a machine that stands still: nobody of the group runs until `wake`, and nobody does when this returns."""
         os.killpg(self.process.pid, signal.SIGSTOP)
+        # The signal is sent, not obeyed: each thread runs on until it notices.
+        wait_until(self._stands_still, what=f"{self.name} standing still")
 
     def wake(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
