@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Final
 
 import psycopg
@@ -77,8 +77,9 @@ class Transaction:
         return self._clock()
 
     def execute(
-        self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]] | None = None
+        self, statement: sa.Executable, rows: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None
     ) -> sa.CursorResult[Any]:
+        """`rows`: the values of the statement's parameters; of several rows, those of each."""
         result: sa.CursorResult[Any] = self.connection.execute(statement, rows)
         return result
 
@@ -89,8 +90,13 @@ class Transaction:
 
     def insert_new(self, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
         """An INSERT that leaves rows alone which are already there, whichever unique constraint says so."""
-        insert = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        return insert(table).on_conflict_do_nothing()
+        return _insert_new(self.dialect, table)
+
+
+@cache
+def _insert_new(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    return insert(table).on_conflict_do_nothing()
 
 
 class Ledger:

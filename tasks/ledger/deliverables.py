@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -12,6 +12,12 @@ from schemas.jobs import Output
 
 from .database import Transaction
 from .tables import outputs, rejected
+
+_OUTPUTS: Final = (
+    sa.select(outputs)
+    .where(outputs.c.job_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(outputs.c.job_id, outputs.c["index"])
+)
 
 
 def store_outputs(tx: Transaction, job_id: str, stored: Sequence[Output]) -> None:
@@ -24,8 +30,9 @@ def store_outputs(tx: Transaction, job_id: str, stored: Sequence[Output]) -> Non
 def outputs_of(tx: Transaction, job_ids: Sequence[str]) -> dict[str, list[Output]]:
     """The stored outputs of each of these jobs that has any, by index."""
     found: dict[str, list[Output]] = {}
-    query = sa.select(outputs).where(outputs.c.job_id.in_(job_ids)).order_by(outputs.c.job_id, outputs.c["index"])
-    for row in tx.execute(query).mappings():
+    if not job_ids:
+        return found
+    for row in tx.execute(_OUTPUTS, {"ids": list(job_ids)}).mappings():
         values = dict(row)
         job_id = values.pop("job_id")
         del values["stored_at"]
@@ -36,4 +43,4 @@ def outputs_of(tx: Transaction, job_ids: Sequence[str]) -> dict[str, list[Output
 def put_aside(tx: Transaction, entry_id: str, job_id: str | None, reason: str, entry: Mapping[str, Any]) -> None:
     """Keep what came through a door and could not be accepted, with its reason."""
     row = {"id": entry_id, "job_id": job_id, "reason": reason, "entry": dict(entry), "at": tx.now}
-    tx.execute(tx.insert_new(rejected).values(row))
+    tx.execute(tx.insert_new(rejected), row)

@@ -1,4 +1,8 @@
-"""Jobs in the ledger: accepted, moved, claimed for work. Every change of state goes through `move`."""
+"""Jobs in the ledger: accepted, moved, claimed for work. Every change of state goes through `move`.
+
+The statements of a job's everyday way are made once: to put one together costs SQLAlchemy several times what it costs
+to run it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -17,9 +21,33 @@ from tasks.domain.transitions import HOLDS_SLOT, LEASED, OPEN, Event, next_state
 from .database import Transaction
 from .tables import jobs, timeline
 
-_COLUMNS = [jobs.c[f.name].label(f.name) for f in fields(Job)]
+_COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
 # A claim that runs out was never given back: whoever had it died, or slept too long.
-_DEATHS = sa.case((jobs.c.claimed, jobs.c.deaths + 1), else_=jobs.c.deaths)
+_DEATHS: Final = sa.case((jobs.c.claimed, jobs.c.deaths + 1), else_=jobs.c.deaths)
+
+_this: Final = sa.bindparam
+_UNMOVED: Final = (jobs.c.id == _this("this_id")) & (jobs.c.version == _this("this_version"))
+_MINE: Final = _UNMOVED & (jobs.c.tries == _this("this_tries"))
+
+_GET: Final = sa.select(*_COLUMNS).where(jobs.c.id == _this("this_id"))
+_GET_MANY: Final = sa.select(*_COLUMNS).where(jobs.c.id.in_(_this("ids", expanding=True)))
+_MOVE: Final = sa.update(jobs).where(_UNMOVED, jobs.c.state == _this("this_state")).returning(*_COLUMNS)
+_TELL: Final = sa.insert(timeline)
+_CLAIM: Final = (
+    sa.update(jobs)
+    .where(
+        jobs.c.id == _this("this_id"),
+        jobs.c.state == _this("this_state"),
+        sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= _this("now")),
+        jobs.c.not_before.is_(None) | (jobs.c.not_before <= _this("now")),
+    )
+    .values(claimed=True, tries=jobs.c.tries + 1, deaths=_DEATHS, lease_until=_this("until"))
+    .returning(*_COLUMNS)
+)
+_EXTEND: Final = sa.update(jobs).where(_MINE, jobs.c.claimed)
+_RELEASE: Final = sa.update(jobs).where(_MINE)
+_SET: Final = sa.update(jobs).where(_UNMOVED)
+"""With the columns to set among its parameters, as those above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +80,7 @@ def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
     )
     if inserted:
         tx.execute(
-            sa.insert(timeline),
+            _TELL,
             [_moment(job_id, 1, Event.ACCEPT, State.QUEUED, tx.now) for job_id in sorted(inserted)],
         )
     return inserted
@@ -100,16 +128,28 @@ def holder_of(tx: Transaction, tenant: str, idempotency_key: str | None) -> str 
 
 def get(tx: Transaction, job_id: str) -> Job | None:
     """The job, or `None`."""
-    return next(iter(get_many(tx, [job_id])), None)
+    return _job(tx.execute(_GET, {"this_id": job_id}))
 
 
 def get_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
     """Those of these jobs that exist, in no particular order."""
-    return _jobs(tx, sa.select(*_COLUMNS).where(jobs.c.id.in_(job_ids)))
+    return _jobs(tx.execute(_GET_MANY, {"ids": list(job_ids)}))
 
 
-def _jobs(tx: Transaction, query: sa.Select[Any]) -> list[Job]:
-    return [Job(**{**row, "state": State(row["state"])}) for row in tx.execute(query).mappings()]
+def _jobs(rows: sa.CursorResult[Any]) -> list[Job]:
+    return [Job(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
+
+
+def _job(rows: sa.CursorResult[Any]) -> Job | None:
+    return next(iter(_jobs(rows)), None)
+
+
+def _unmoved(job: Job) -> dict[str, Any]:
+    return {"this_id": job.id, "this_version": job.version}
+
+
+def _mine(job: Job) -> dict[str, Any]:
+    return {**_unmoved(job), "this_tries": job.tries}
 
 
 def move(
@@ -144,11 +184,10 @@ def move(
         "lease_until": None if lease_s is None else tx.now + timedelta(seconds=lease_s),
         **values,
     }
-    unchanged_since = (jobs.c.id == job_id) & (jobs.c.state == job.state) & (jobs.c.version == job.version)
-    if tx.execute(sa.update(jobs).where(unchanged_since).values(changed)).rowcount != 1:
-        return None
-    tx.execute(sa.insert(timeline), [_moment(job_id, job.version + 1, event, target, tx.now, detail)])
-    return get(tx, job_id)
+    moved = _job(tx.execute(_MOVE, {**_unmoved(job), "this_state": job.state, **changed}))
+    if moved is not None:
+        tx.execute(_TELL, _moment(job_id, moved.version, event, target, tx.now, detail))
+    return moved
 
 
 def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | None:
@@ -156,22 +195,14 @@ def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | N
 
     `None` when it is not in that state, not to be tried yet, or when somebody is at work whose lease has not run out.
     """
-    free = sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= tx.now)
-    ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
     until = tx.now + timedelta(seconds=lease_s)
-    claimed = tx.execute(
-        sa.update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == state, free, ready)
-        .values(claimed=True, tries=jobs.c.tries + 1, deaths=_DEATHS, lease_until=until)
-    )
-    return get(tx, job_id) if claimed.rowcount == 1 else None
+    return _job(tx.execute(_CLAIM, {"this_id": job_id, "this_state": state, "now": tx.now, "until": until}))
 
 
 def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
     """Lengthen the lease of a claimed job that one is still at work on. False: it has moved on, or was claimed anew."""
-    mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
     until = tx.now + timedelta(seconds=lease_s)
-    return tx.execute(sa.update(jobs).where(mine, jobs.c.claimed).values(lease_until=until)).rowcount == 1
+    return tx.execute(_EXTEND, {**_mine(job), "lease_until": until}).rowcount == 1
 
 
 def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) -> None:
@@ -179,16 +210,14 @@ def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) 
 
     Not `counted`: the try says nothing about the job.
     """
-    mine = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.tries == job.tries)
     then = tx.now + timedelta(seconds=after_s)
     tries = job.tries if counted else job.tries - 1
-    tx.execute(sa.update(jobs).where(mine).values(claimed=False, tries=tries, not_before=then, lease_until=then))
+    tx.execute(_RELEASE, {**_mine(job), "claimed": False, "tries": tries, "not_before": then, "lease_until": then})
 
 
 def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
     """Replace the outputs of a provider's final answer by fresher ones: their URLs expire."""
-    unmoved = (jobs.c.id == job.id) & (jobs.c.version == job.version)
-    tx.execute(sa.update(jobs).where(unmoved).values(answer=dict(answer)))
+    tx.execute(_SET, {**_unmoved(job), "answer": dict(answer)})
 
 
 def waiting(tx: Transaction, limit: int) -> list[str]:
@@ -219,7 +248,7 @@ def open_by_key(tx: Transaction, uncertain_s: float) -> dict[str, int]:
 def lapsed(tx: Transaction, limit: int) -> list[Job]:
     """Jobs whose lease has run out, the longest first: what had to follow may not have followed."""
     overdue = sa.select(*_COLUMNS).where(jobs.c.lease_until <= tx.now)
-    return _jobs(tx, overdue.order_by(jobs.c.lease_until).limit(limit))
+    return _jobs(tx.execute(overdue.order_by(jobs.c.lease_until).limit(limit)))
 
 
 def count(tx: Transaction, state: State) -> int:
@@ -233,13 +262,12 @@ def doubtful(tx: Transaction, for_s: float, limit: int) -> list[Job]:
     since = tx.now - timedelta(seconds=for_s)
     unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
     found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
-    return _jobs(tx, found.order_by(jobs.c.changed_at).limit(limit))
+    return _jobs(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
 
 
 def request_cancel(tx: Transaction, job: Job) -> bool:
     """Note that nobody wants the output of a job any more; false when it has moved on meanwhile."""
-    same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
-    return tx.execute(sa.update(jobs).where(same).values(cancel_requested_at=tx.now)).rowcount == 1
+    return tx.execute(_SET, {**_unmoved(job), "cancel_requested_at": tx.now}).rowcount == 1
 
 
 def commands_done(tx: Transaction, job_id: str) -> frozenset[str]:
@@ -266,14 +294,13 @@ def end_handovers(tx: Transaction) -> None:
 def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, float]) -> None:
     """What had to follow these jobs' changes has followed: the sweep forgets them, or looks `again_s` seconds later."""
     for job in sorted(confirmed, key=lambda each: each.id):
-        same = (jobs.c.id == job.id) & (jobs.c.version == job.version)
         after_s = again_s.get(job.state)
         until = None if after_s is None else tx.now + timedelta(seconds=after_s)
-        tx.execute(sa.update(jobs).where(same).values(lease_until=until))
+        tx.execute(_SET, {**_unmoved(job), "lease_until": until})
 
 
 def watched(tx: Transaction, after_id: str, limit: int, ended_within_s: float) -> list[Job]:
     """One page, by id after `after_id`, of the jobs that are open, or ended so lately that somebody may still ask."""
     lately = jobs.c.changed_at >= tx.now - timedelta(seconds=ended_within_s)
     page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(OPEN)) | lately, jobs.c.id > after_id)
-    return _jobs(tx, page.order_by(jobs.c.id).limit(limit))
+    return _jobs(tx.execute(page.order_by(jobs.c.id).limit(limit)))

@@ -17,13 +17,31 @@ from tasks.domain.prices import MICRO_USD, Price
 from .database import LedgerConflict, Transaction
 from .tables import attempts, charges, jobs
 
+# The statements of a job's everyday way, made once (`tasks.ledger.jobs` says why).
+_number: Final = sa.select(sa.func.count() + 1).where(attempts.c.job_id == sa.bindparam("of_job")).scalar_subquery()
+_BEGIN: Final = sa.insert(attempts).values(number=_number)
+_SET: Final = sa.update(attempts).where(attempts.c.id == sa.bindparam("attempt"))
+_LATEST: Final = (
+    sa.select(attempts.c.id)
+    .where(attempts.c.job_id == sa.bindparam("of_job"))
+    .order_by(attempts.c.number.desc())
+    .limit(1)
+)
+_task: Final = sa.bindparam("task", type_=sa.String)
+_OWNER: Final = (
+    sa.select(jobs.c.id)
+    .where(jobs.c.provider_task_id == _task)
+    .union_all(sa.select(attempts.c.job_id).where(attempts.c.provider_task_id == _task))
+    .limit(1)
+)
+_TAKE_BACK: Final = sa.delete(charges).where(charges.c.provider_task_id == _task, charges.c.estimated)
+
 
 def begin_attempt(tx: Transaction, job: Job) -> str:
     """Commit-to-be of one create call, before it is made; gives the attempt's id."""
-    number = sa.select(sa.func.count() + 1).select_from(attempts).where(attempts.c.job_id == job.id).scalar_subquery()
     attempt_id = str(uuid.uuid4())
-    row = {"id": attempt_id, "job_id": job.id, "number": number, "key_alias": job.key_alias, "begun_at": tx.now}
-    tx.execute(sa.insert(attempts).values(row))
+    row = {"id": attempt_id, "job_id": job.id, "key_alias": job.key_alias, "begun_at": tx.now}
+    tx.execute(_BEGIN, {**row, "of_job": job.id})
     return attempt_id
 
 
@@ -37,17 +55,8 @@ def end_attempt(
     provider_task_id: str | None = None,
 ) -> None:
     """Write what became of an attempt: its outcome and the evidence."""
-    tx.execute(
-        sa.update(attempts)
-        .where(attempts.c.id == attempt_id)
-        .values(
-            outcome=outcome,
-            reason=reason,
-            http_status=http_status,
-            provider_task_id=provider_task_id,
-            ended_at=tx.now,
-        )
-    )
+    written = {"outcome": outcome, "reason": reason, "http_status": http_status, "ended_at": tx.now}
+    tx.execute(_SET, {"attempt": attempt_id, **written, "provider_task_id": provider_task_id})
 
 
 def open_attempt(tx: Transaction, job_id: str) -> str | None:
@@ -58,8 +67,7 @@ def open_attempt(tx: Transaction, job_id: str) -> str | None:
 
 def latest_attempt(tx: Transaction, job_id: str) -> str | None:
     """The id of the job's latest attempt, whatever became of it."""
-    found = sa.select(attempts.c.id).where(attempts.c.job_id == job_id)
-    return tx.execute(found.order_by(attempts.c.number.desc()).limit(1)).scalar()
+    return tx.execute(_LATEST, {"of_job": job_id}).scalar()
 
 
 def doubtful_attempts(tx: Transaction, job_id: str) -> int:
@@ -83,20 +91,17 @@ class Stray:
 def settle_later(tx: Transaction, attempt_id: str, after_s: float) -> None:
     """Have it asked in `after_s` seconds what the provider task of an attempt cost, which no job will ask."""
     due = tx.now + timedelta(seconds=after_s)
-    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=due))
+    tx.execute(_SET, {"attempt": attempt_id, "settle_at": due})
 
 
 def name_task(tx: Transaction, attempt_id: str, provider_task_id: str, settle_at: datetime | None = None) -> None:
     """Note which provider task an attempt made after all; with `settle_at`, one that no job follows."""
-    values: dict[str, Any] = {"provider_task_id": provider_task_id, "settle_at": settle_at}
-    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(values))
+    tx.execute(_SET, {"attempt": attempt_id, "provider_task_id": provider_task_id, "settle_at": settle_at})
 
 
 def owner_of_task(tx: Transaction, provider_task_id: str) -> str | None:
     """The job whose provider task this is, or once was."""
-    bound = sa.select(jobs.c.id).where(jobs.c.provider_task_id == provider_task_id)
-    made = sa.select(attempts.c.job_id).where(attempts.c.provider_task_id == provider_task_id)
-    return tx.execute(bound).scalar() or tx.execute(made.limit(1)).scalar()
+    return tx.execute(_OWNER, {"task": provider_task_id}).scalar()
 
 
 def only_task_of(tx: Transaction, job_id: str, provider_task_id: str) -> None:
@@ -115,13 +120,13 @@ def strays(tx: Transaction, limit: int) -> list[Stray]:
 
 def settled(tx: Transaction, attempt_id: str) -> None:
     """It is known what a stray cost: an estimate is not needed any more."""
-    tx.execute(sa.update(attempts).where(attempts.c.id == attempt_id).values(settle_at=None))
+    tx.execute(_SET, {"attempt": attempt_id, "settle_at": None})
     take_back_estimate(tx, attempt_id)
 
 
 def take_back_estimate(tx: Transaction, attempt_id: str) -> None:
     """Remove what an attempt was written off for while its task was not known; without effect when it was not."""
-    tx.execute(sa.delete(charges).where(charges.c.provider_task_id == unknown_task(attempt_id), charges.c.estimated))
+    tx.execute(_TAKE_BACK, {"task": unknown_task(attempt_id)})
 
 
 def correct_estimate(tx: Transaction, provider_task_id: str, amount_usd: Decimal, usage: Mapping[str, Any]) -> None:
@@ -165,5 +170,5 @@ def charge(
         "charged_at": tx.now,
     }
     # What came back, not the count of rows: drivers do not agree on the count of an insert that did nothing.
-    written = tx.execute(tx.insert_new(charges).values(row).returning(charges.c.provider_task_id))
+    written = tx.execute(tx.insert_new(charges).returning(charges.c.provider_task_id), row)
     return written.first() is not None

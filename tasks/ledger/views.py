@@ -4,30 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
+from typing import Final
 
 import sqlalchemy as sa
 
 from schemas.jobs import JobEvent, JobView, State
+from tasks.domain.transitions import OPEN
 
 from .database import Transaction
 from .deliverables import outputs_of
 from .tables import charges, jobs, timeline
 
 # A job that goes back and forth in a long outage must not make its view grow without end.
-_EVENTS_SHOWN = 50
+_EVENTS_SHOWN: Final = 50
+_NOTHING_STORED: Final = OPEN - {State.RECORDING}
+
+# Made once (`tasks.ledger.jobs` says why).
+_ids: Final[sa.BindParameter[str]] = sa.bindparam("ids", expanding=True)
+_SHOWN: Final = ("id", "state", "tenant", "model", "error_code", "error_message", "error_stage", "request")
+_JOBS: Final = sa.select(*jobs.c[_SHOWN]).where(jobs.c.id.in_(_ids))
+_MOMENTS: Final = (
+    sa.select(*timeline.c["job_id", "seq", "event", "state", "at"])
+    .where(timeline.c.job_id.in_(_ids))
+    .order_by(timeline.c.job_id, timeline.c.seq)
+)
+_CHARGES: Final = sa.select(*charges.c["job_id", "amount_usd", "estimated"]).where(charges.c.job_id.in_(_ids))
 
 
 def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
     """The views of those of these jobs that exist."""
+    asked = {"ids": list(job_ids)}
+    rows = tx.execute(_JOBS, asked).all()
     events: dict[str, list[JobEvent]] = {}
-    moments = sa.select(timeline).where(timeline.c.job_id.in_(job_ids)).order_by(timeline.c.job_id, timeline.c.seq)
-    for moment in tx.execute(moments):
+    for moment in tx.execute(_MOMENTS, asked):
         event = JobEvent(moment.seq, moment.event, State(moment.state), moment.at)
         events.setdefault(moment.job_id, []).append(event)
-    stored = outputs_of(tx, job_ids)
+    stored = outputs_of(tx, [row.id for row in rows if row.state not in _NOTHING_STORED])
     charged: dict[str, list[Decimal]] = {}
     estimated: set[str] = set()
-    for charge in tx.execute(sa.select(charges).where(charges.c.job_id.in_(job_ids))):
+    for charge in tx.execute(_CHARGES, asked):
         charged.setdefault(charge.job_id, []).append(charge.amount_usd)
         if charge.estimated:
             estimated.add(charge.job_id)
@@ -46,5 +61,5 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
             error_stage=row.error_stage,
             metadata=row.request.get("metadata") or {},
         )
-        for row in tx.execute(sa.select(jobs).where(jobs.c.id.in_(job_ids)))
+        for row in rows
     ]

@@ -63,20 +63,20 @@ def _die_once(stack: Stack, place: str) -> None:
     if place.startswith("operate."):
         wait_until(lambda: _die_cancelling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
         return
-    helper = next((help_at for what, help_at in HELPERS.items() if place.startswith(what)), None)
     stack.lay(place)
-    if helper is not None:
-        stack.lay(helper)
     _submit_until(stack, place, lambda: stack.burnt(place))
     stack.take_away()
 
 
 def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
+    helper = next((help_at for what, help_at in HELPERS.items() if place.startswith(what)), None)
     ends_at = time.monotonic() + PATIENCE_S
     while not done():
         stack.embedded.check()
         if time.monotonic() > ends_at:
             raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
+        if helper is not None:
+            stack.lay(helper)  # for each job anew: a message that came twice may die there with nothing left to do
         job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."))
         if place.startswith("command."):
             stack.producer.handle(job_id).cancel()
