@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tasks.hints import DOWNLOAD, QUEUES
+from tasks.hints import DOWNLOAD, QUEUES, RECORD
 from workers.settings import Settings
 
 LANES_QUEUE: Final = "lanes"
@@ -23,8 +23,12 @@ def config(settings: Settings) -> dict[str, Any]:
         "include": ["tasks.accept", "tasks.admit", "tasks.poll", "tasks.sweep", "tasks.create", "tasks.finish"],
         "task_default_queue": LANES_QUEUE,
         "task_routes": ROUTES,
-        # What decodes a film may hang where Python has no say: its process is ended, and the job is tried elsewhere.
-        "task_annotations": {DOWNLOAD: {"time_limit": 2 * settings.http.download_total_s + 120.0}},
+        # What decodes a film may hang where Python has no say: its process is ended, and the job is tried elsewhere. No
+        # task of a pool of processes is without a limit: a process that hangs for good takes its share of the pool.
+        "task_annotations": {
+            DOWNLOAD: {"time_limit": 2 * settings.http.download_total_s + 120.0},
+            RECORD: {"time_limit": 300.0},
+        },
         "task_serializer": "json",
         "result_serializer": "json",
         # Nothing else is ever decoded, whatever a message says of itself.

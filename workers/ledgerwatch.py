@@ -14,6 +14,7 @@ from celery import bootsteps
 
 from tasks import context
 from tasks.ledger import LedgerError, SchemaMismatch
+from workers.forking import apart_from_forks
 from workers.settings import settings
 
 log = structlog.get_logger("reelworks.workers")
@@ -52,7 +53,7 @@ class LedgerWatch(bootsteps.StartStopStep):
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(settings().lane_check_s):
             try:
-                with context.current().ledger.read() as tx:
+                with apart_from_forks(), context.current().ledger.read() as tx:
                     tx.now  # noqa: B018 (asks the server)
             except (LedgerError, SchemaMismatch):
                 self._reached = False

@@ -10,6 +10,7 @@ from celery import bootsteps
 
 from tasks import context
 from tasks.answering import replay
+from workers.forking import apart_from_forks
 from workers.settings import settings
 
 log = structlog.get_logger("reelworks.create")
@@ -43,7 +44,8 @@ class SpoolKeeper(bootsteps.StartStopStep):
     def _keep(self) -> None:
         while not self._ended.wait(settings().lane_check_s):
             try:
-                replay(context.current())
+                with apart_from_forks():
+                    replay(context.current())
             except Exception:
                 # Whatever it is, the entries stay; the next look may have more luck.
                 log.exception("spool_not_replayed")

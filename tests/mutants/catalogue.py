@@ -19,7 +19,8 @@ import tasks.sweep
 from tasks.domain import looking
 from tasks.lanes import TURNS
 from tasks.ledger import database, jobs, money
-from tests.mutants.rewriting import rewrite, rewrite_script
+from tests.mutants.rewriting import rewrite, rewrite_script, rewrite_statement
+from workers import ledgerwatch
 
 
 @dataclass(frozen=True)
@@ -58,13 +59,13 @@ MUTANTS: Final = (
         "attempt-after-answer",
         "the attempt is written after the answer, not before the request",
         _all(
-            _without(money.begin_attempt, "tx.execute(sa.insert(attempts).values(row))", f"{_HELD}[attempt_id] = row"),
+            _without(money.begin_attempt, "tx.execute(_BEGIN, {**row", f"{_HELD}.__setitem__(attempt_id, {{**row"),
             _without(
                 money.end_attempt,
-                "    tx.execute(\n        sa.update(attempts)",
+                "    tx.execute(_SET",
                 f"    if attempt_id in {_HELD}:\n"
-                f"        tx.execute(sa.insert(attempts).values({_HELD}.pop(attempt_id)))\n"
-                "    tx.execute(\n        sa.update(attempts)",
+                f"        tx.execute(_BEGIN, {_HELD}.pop(attempt_id))\n"
+                "    tx.execute(_SET",
             ),
         ),
         _STEPS + "TestCreate::test_the_attempt_is_committed_before_the_provider_is_asked[sqlite]",
@@ -87,6 +88,19 @@ MUTANTS: Final = (
         _STEPS + "TestCreate::test_a_worker_that_dies_during_a_create_leaves_an_uncertain_job[sqlite]",
     ),
     Mutant(
+        "unsent-not-spooled",
+        "where the word of its commit is lost, an attempt that sent nothing stays in doubt",
+        _without(tasks.create._begin, "if begun is not None and attempt_id is not None:", "if False:"),
+        _RESCUE + "TestLateAnswers::"
+        "test_an_attempt_of_which_no_word_came_back_is_known_to_have_sent_nothing[sqlite-True]",
+    ),
+    Mutant(
+        "forked-in-the-middle",
+        "a child is forked while a thread of its parent asks the database",
+        partial(rewrite, ledgerwatch.LedgerWatch._watch, "with apart_from_forks(), ", "with "),
+        "tests/unit/workers/test_forking.py::test_what_a_worker_does_beside_its_tasks_is_kept_apart[LedgerWatch]",
+    ),
+    Mutant(
         "sent-late",
         "a worker that slept after its commit sends all the same",
         _without(tasks.create._ask, "if time.monotonic() > send_by:", "if False:"),
@@ -105,7 +119,14 @@ MUTANTS: Final = (
     Mutant(
         "no-compare-and-set",
         "a change of state does not look whether somebody was first",
-        _without(jobs.move, " & (jobs.c.state == job.state) & (jobs.c.version == job.version)", ""),
+        partial(
+            rewrite_statement,
+            jobs,
+            "_MOVE",
+            'where(_UNMOVED, jobs.c.state == _this("this_state"))',
+            'where(jobs.c.id == _this("this_id"), (sa.literal(1) == 1) | _UNMOVED'
+            ' | (jobs.c.state == _this("this_state")))',
+        ),
         _GUARDS + "test_of_two_that_read_the_same_state_one_changes_it[postgresql]",
     ),
     Mutant(
@@ -134,13 +155,15 @@ MUTANTS: Final = (
     Mutant(
         "claim-without-lease",
         "a job that somebody is at work on is claimed again",
-        _without(jobs.claim, "jobs.c.state == state, free, ready)", "jobs.c.state == state, ready)"),
+        partial(
+            rewrite_statement, jobs, "_CLAIM", 'sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= _this("now")),', ""
+        ),
         _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
     ),
     Mutant(
         "claim-for-good",
         "the claim of a dead worker never runs out",
-        _without(jobs.claim, " | (jobs.c.lease_until <= tx.now)", ""),
+        partial(rewrite_statement, jobs, "_CLAIM", ' | (jobs.c.lease_until <= _this("now"))', ""),
         _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
     ),
     Mutant(
@@ -219,7 +242,7 @@ MUTANTS: Final = (
         "poison-not-counted",
         "workers that die over a job are not counted",
         _all(
-            _without(jobs.claim, "deaths=_DEATHS, ", ""),
+            partial(rewrite_statement, jobs, "_CLAIM", "deaths=_DEATHS, ", ""),
             _without(jobs.renew_lapsed, '"deaths": _DEATHS, ', ""),
         ),
         _RESCUE + "TestPoison::test_a_request_that_kills_three_workers_is_parked_unsent[sqlite]",

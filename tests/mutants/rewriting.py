@@ -1,12 +1,14 @@
-"""Takes one guard out of a function or a script, in this process alone: the product's files stay as they are."""
+"""Takes one guard out of a function, a statement or a script, in this process alone: the files stay as they are."""
 
 from __future__ import annotations
 
+import ast
 import inspect
 import textwrap
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tasks.pulse import scripts
@@ -38,6 +40,19 @@ def rewrite(function: Callable[..., Any], old: str, new: str) -> None:
     exec(code, plain.__globals__, made)
     _undo.append(partial(setattr, plain, "__code__", plain.__code__))
     plain.__code__ = made[plain.__name__].__code__
+
+
+def rewrite_statement(module: ModuleType, name: str, old: str, new: str) -> None:
+    """The same for a value that a module makes when it is imported, such as a SQL statement."""
+    source = inspect.getsource(module)
+    made = next(
+        node.value
+        for node in ast.parse(source).body
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name
+    )
+    text = _replaced(ast.get_source_segment(source, made) or "", old, new, f"{module.__name__}.{name}")
+    _undo.append(partial(setattr, module, name, getattr(module, name)))
+    setattr(module, name, eval(f"({text})", vars(module)))
 
 
 def rewrite_script(name: str, old: str, new: str) -> None:

@@ -1,0 +1,156 @@
+"""Forks of a process whose threads are at work: a child must never come to be in the middle of what they do."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import pytest
+
+from tasks import context
+from workers import forking
+from workers.ledgerwatch import LedgerWatch
+from workers.spoolkeeper import SpoolKeeper
+
+FORKS = 30
+
+
+class Delicate:
+    """Something that a fork must not interrupt. Whoever uses it is inside nearly all of the time."""
+
+    inside = False
+    visits = 0
+
+    @contextmanager
+    def read(self) -> Iterator[Delicate]:
+        self.inside = True
+        for _ in range(200):
+            os.sched_yield()
+        self.visits += 1
+        yield self
+        self.inside = False
+
+    now = None
+
+
+def children_inside(delicate: Delicate) -> int:
+    """How many of some forked children find the thread of their parent inside."""
+    found = 0
+    for _ in range(FORKS):
+        child = os.fork()
+        if child == 0:
+            os._exit(1 if delicate.inside else 0)
+        found += os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return found
+
+
+@contextmanager
+def thread(step: Callable[[], None]) -> Iterator[None]:
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.is_set():
+            step()
+
+    running = threading.Thread(target=run)
+    running.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        running.join()
+
+
+def test_a_child_never_comes_to_be_in_the_middle_of_what_is_kept_apart() -> None:
+    delicate = Delicate()
+
+    def step() -> None:
+        with forking.apart_from_forks(), delicate.read():
+            pass
+
+    with thread(step):
+        assert children_inside(delicate) == 0
+    assert delicate.visits
+
+
+def test_without_that_children_would_be() -> None:
+    delicate = Delicate()
+
+    def step() -> None:
+        with delicate.read():
+            pass
+
+    with thread(step):
+        assert children_inside(delicate) > 0
+
+
+def test_a_child_may_itself_keep_apart_at_once() -> None:
+    with forking.apart_from_forks():
+        pass
+    child = os.fork()
+    if child == 0:
+        with forking.apart_from_forks():
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_a_thread_that_waits_for_a_server_does_not_keep_the_pool_from_its_children(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(forking, "_WAIT_S", 0.05)
+    held, over = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        with forking.apart_from_forks():
+            held.set()
+            over.wait(30)
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    held.wait(30)
+    child = os.fork()
+    if child == 0:
+        with forking.apart_from_forks():
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    over.set()
+    waiting.join()
+
+
+class At:
+    """A context with a delicate ledger, and a replay of the spool that visits it."""
+
+    def __init__(self) -> None:
+        self.ledger = Delicate()
+
+
+@pytest.mark.parametrize("step", [LedgerWatch, SpoolKeeper])
+def test_what_a_worker_does_beside_its_tasks_is_kept_apart(
+    monkeypatch: pytest.MonkeyPatch, step: type[LedgerWatch | SpoolKeeper]
+) -> None:
+    at = At()
+
+    def replay(_: At) -> None:
+        with at.ledger.read():
+            pass
+
+    monkeypatch.setattr(context, "current", lambda: at)
+    monkeypatch.setattr("workers.spoolkeeper.replay", replay)
+    monkeypatch.setattr(f"{step.__module__}.settings", lambda: SimpleNamespace(lane_check_s=0.0))
+    ended = threading.Event()
+    keeper = step.__new__(step)
+    if isinstance(keeper, LedgerWatch):
+        run = threading.Thread(target=keeper._watch, args=(ended,))
+    else:
+        keeper._ended = ended
+        run = threading.Thread(target=keeper._keep)
+    run.start()
+    try:
+        assert children_inside(at.ledger) == 0
+    finally:
+        ended.set()
+        run.join()
+    assert at.ledger.visits
