@@ -40,11 +40,12 @@ class IdempotencyConflict(ReelworksError):
 
 class NotSubmitted(ReelworksError):
     """Redis did not confirm the submission. With `unknown` it may or may not have been stored: submit again with the
-    same idempotency key, which is safe in both cases. Without, it surely was not."""
+    same idempotency key, which is safe in both cases; without a key, look for the jobs `job_ids` first. Without
+    `unknown` it surely was not stored."""
 
-    def __init__(self, message: str, *, unknown: bool = True) -> None:
+    def __init__(self, message: str, *, unknown: bool = True, job_ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
-        self.unknown = unknown
+        self.unknown, self.job_ids = unknown, job_ids
 
 
 class JobFailed(ReelworksError):

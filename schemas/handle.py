@@ -126,10 +126,15 @@ class Handle:
             self._redis.xadd(keys.COMMANDS, fields)
         except redis.ResponseError as error:
             reason = str(error).partition(" ")[0]
-            raise NotSubmitted(f"Redis refused to {word} job {self.id} ({reason})", unknown=False) from None
+            sentence = (
+                f"Redis refused to take the {word} of job {self.id} ({reason}): it stays as it is; ask again later"
+            )
+            raise NotSubmitted(sentence, unknown=False, job_ids=(self.id,)) from None
         except redis.RedisError as error:
             reason = type(error).__name__
-            raise NotSubmitted(f"Redis did not confirm that job {self.id} is asked to {word} ({reason})") from error
+            again = "look at the job before you ask again" if more.get("anew") == "1" else "asking again is safe"
+            sentence = f"Redis did not confirm the {word} of job {self.id} ({reason}); {again}"
+            raise NotSubmitted(sentence, job_ids=(self.id,)) from error
 
     def _views(self, timeout: float | None) -> Iterator[JobView]:
         """The job's views until a terminal one, some of them repeatedly. Raises `WaitTimeout`."""

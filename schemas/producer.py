@@ -141,11 +141,11 @@ class Producer:
 
     def _submit(self, parsed: Sequence[tuple[_Entry, dict[str, bytes]]]) -> list[Handle]:
         distinct = _distinct(entry for entry, _ in parsed)
-        with _reported(unknown=False):
+        with _reported():
             self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
         for start in range(0, len(distinct), BATCH):
             batch = distinct[start : start + BATCH]
-            with _reported(unknown=True):
+            with _reported(batch):
                 refused = self._script(
                     keys=[keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch)],
                     args=[ENTRY_FORM, self._idempotency_ttl_s, *_arguments(batch)],
@@ -184,8 +184,8 @@ def _arguments(batch: Iterable[_Entry]) -> Iterator[str]:
 
 
 @contextmanager
-def _reported(*, unknown: bool) -> Iterator[None]:
-    """Turns what Redis can answer into `NotSubmitted`; `unknown` says what a missing answer means."""
+def _reported(sent: Sequence[_Entry] = ()) -> Iterator[None]:
+    """Turns what Redis can answer into `NotSubmitted`. `sent`: what may have been stored when no answer comes."""
     try:
         yield
     except redis.exceptions.OutOfMemoryError:
@@ -196,8 +196,15 @@ def _reported(*, unknown: bool) -> Iterator[None]:
         raise NotSubmitted(f"Redis refused the submission ({word}); nothing was submitted", unknown=False) from None
     except redis.RedisError as error:
         reason = type(error).__name__
-        if unknown:
+        if not sent:
+            sentence = f"Redis did not answer ({reason}); nothing was submitted"
+        elif all(entry.idempotency for entry in sent):
             sentence = f"Redis did not confirm the submission ({reason}); repeat it with the same idempotency key"
         else:
-            sentence = f"Redis did not answer ({reason}); nothing was submitted"
-        raise NotSubmitted(sentence, unknown=unknown) from error
+            keyless = [entry.job_id for entry in sent if not entry.idempotency]
+            jobs = f"job {keyless[0]} is" if len(keyless) == 1 else f"jobs {keyless[0]} and {len(keyless) - 1} more are"
+            sentence = (
+                f"Redis did not confirm the submission ({reason}), and without an idempotency key a repetition may be"
+                f" another job: see whether {jobs} there first"
+            )
+        raise NotSubmitted(sentence, unknown=bool(sent), job_ids=tuple(entry.job_id for entry in sent)) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from schemas.keys import idempotency
 from schemas.requests import GenerationRequest, parse_request
 from tasks.commands import obey
 from tasks.context import Context
+from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.failpoints import failpoint
 from tasks.lanes import lane
 from tasks.ledger.database import Transaction
@@ -29,7 +29,6 @@ from tasks.pulse.intake import StreamEntry
 
 log = structlog.get_logger("reelworks.accept")
 
-_JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 # Any fixed value: ids made from it are the same however often an entry is read.
 _ENTRY_NAMESPACE: Final = uuid.UUID("5d8e2f7c-31c7-4a55-9d5c-6f0c4b1b7e21")
 
@@ -68,19 +67,27 @@ def accept(ctx: Context) -> float:
         refused += _conflicts(tx, again, known)
         for each in refused:
             put_aside(tx, each.entry.id, each.job_id, each.reason, _printable(each.entry.fields))
+    _tell(ctx, [each for each in refused if each.job_id and each.job_id not in known])
     failpoint("accept.before_ack")
     ctx.pulse.intake.done([entry.id for entry in entries])
     failpoint("accept.after_ack")
     # They are in the store by now; an entry still to come that names one of them finds it there.
     ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in _stored_images(job.request)})
     ctx.show([*accepted, *known])
-    unborn = [each for each in refused if each.job_id and each.job_id not in known]
-    ctx.pulse.intake.forget([each.idempotency for each in unborn if each.idempotency])
-    ctx.publish([_refused_view(each) for each in unborn])
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
     log.info("requests_accepted", accepted=len(accepted), known=len(again), put_aside=len(refused))
     return 0.0
+
+
+def _tell(ctx: Context, unborn: Sequence[Refused]) -> None:
+    """Have producers learn that these became no job, and their keys be free for another try.
+
+    While the entries are still in the stream: nobody else would ever say so, and a key that was not freed would swallow
+    the next try without a word. Raises `PulseError`: then all of it is done again.
+    """
+    ctx.pulse.intake.forget([each.idempotency for each in unborn if each.idempotency])
+    ctx.pulse.views.publish([_refused_view(each) for each in unborn])
 
 
 def _sort(ctx: Context, entries: Sequence[StreamEntry]) -> tuple[dict[str, tuple[StreamEntry, NewJob]], list[Refused]]:
@@ -110,8 +117,8 @@ def _conflicts(tx: Transaction, again: Sequence[tuple[StreamEntry, NewJob]], kno
 
 def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
     job_id = entry.fields.get("job", b"").decode("utf-8", "replace") or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
-    if not _JOB_ID.match(job_id):
-        return Refused(entry, None, "job: up to 64 letters, digits, '-' and '_' are needed")
+    if not JOB_ID.match(job_id):
+        return Refused(entry, None, JOB_ID_RULE)
     if entry.fields.get("v", b"1") != b"1":
         return Refused(entry, job_id, "v: this version reads form 1 only; upgrade the workers")
     record = None

@@ -5,10 +5,13 @@ from __future__ import annotations
 import structlog
 
 from tasks.context import Context
+from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.failpoints import failpoint
+from tasks.ledger import LedgerError
 from tasks.ledger.deliverables import put_aside
 from tasks.ledger.jobs import get
 from tasks.operating import NotPossible, cancel, retry
+from tasks.pulse import PulseError
 from tasks.pulse.intake import StreamEntry
 
 log = structlog.get_logger("reelworks.accept")
@@ -18,17 +21,18 @@ def obey(ctx: Context) -> int:
     """Do what waits in the stream of commands; gives how many entries were done.
 
     A command may overtake the request that it is about: one for a job that nobody knows is kept, and given up only
-    after an hour. What cannot be done, or not be read, is put aside with its reason.
+    after an hour, and not while older requests wait. What cannot be done, or not be read, is put aside with its reason.
     """
     done = 0
     for entry in ctx.pulse.intake.commands(ctx.policy.accept_batch):
-        problem = _do(ctx, entry)
+        problem = _problem(ctx, entry)
         if problem is _WAITS:
             continue
         if problem is not None:
             log.warning("command_put_aside", entry=entry.id, reason=problem)
             with ctx.ledger.begin() as tx:
-                job_id = _text(entry, "job")[:64] or None
+                named = _text(entry, "job")
+                job_id = named if JOB_ID.match(named) else None
                 fields = {name: _text(entry, name)[:200] for name in entry.fields}
                 put_aside(tx, f"command:{entry.id}", job_id, problem, fields)
         failpoint("command.before_ack")
@@ -43,14 +47,28 @@ def obey(ctx: Context) -> int:
 _WAITS = "waits for its job"
 
 
+def _problem(ctx: Context, entry: StreamEntry) -> str | None:
+    """What is wrong with a command; `None` when it was carried out."""
+    try:
+        return _do(ctx, entry)
+    except (LedgerError, PulseError):
+        raise  # ours, not the entry's: it stays in the stream
+    except Exception as error:
+        # Whatever else a stranger's entry can cause must not stop the entries, and the requests, behind it.
+        log.exception("command_failed", entry=entry.id)
+        return f"command: can't be carried out ({type(error).__name__})"
+
+
 def _do(ctx: Context, entry: StreamEntry) -> str | None:
     job_id, word = _text(entry, "job"), _text(entry, "command")
     if word not in {"cancel", "retry"} or _text(entry, "v") != "1":
         return "command: form 1 with the command cancel or retry is needed"
+    if not JOB_ID.match(job_id):
+        return JOB_ID_RULE
     with ctx.ledger.read() as tx:
         known = get(tx, job_id) is not None
     if not known:
-        return "job: there is none of this id" if ctx.pulse.intake.is_old(entry) else _WAITS
+        return "job: there is none of this id" if ctx.pulse.intake.is_overdue(entry) else _WAITS
     try:
         if word == "cancel":
             cancel(ctx, job_id)

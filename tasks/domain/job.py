@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from schemas.jobs import State
+
+JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{2,63}\Z")
+"""What can be a job's id: every door checks it. The store's folders are named by it."""
+JOB_ID_RULE: Final = "job: 3 to 64 letters, digits, '-' and '_' are needed, the first a letter or digit"
 
 
 @dataclass(frozen=True, slots=True)

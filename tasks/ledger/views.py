@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from schemas.jobs import JobEvent, JobView, State
-from tasks.domain.transitions import OPEN
+from tasks.domain.transitions import OPEN, Event
 
 from .database import Transaction
 from .deliverables import outputs_of
@@ -50,7 +50,7 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
         JobView(
             job_id=row.id,
             state=State(row.state),
-            events=tuple(events.get(row.id, ())[-_EVENTS_SHOWN:]),
+            events=_shown(events.get(row.id, [])),
             tenant=row.tenant,
             model=row.model,
             outputs=tuple(stored.get(row.id, ())),
@@ -63,3 +63,9 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
         )
         for row in rows
     ]
+
+
+def _shown(events: Sequence[JobEvent]) -> tuple[JobEvent, ...]:
+    """The latest, and of the earlier ones those that may have cost twice: that has to be said for good."""
+    earlier, latest = events[:-_EVENTS_SHOWN], events[-_EVENTS_SHOWN:]
+    return (*(event for event in earlier if event.event == Event.ANEW), *latest)

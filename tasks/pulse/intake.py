@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import ResponseError
@@ -76,10 +77,17 @@ class Intake:
                 pipe.xdel(stream, *entry_ids)
                 pipe.execute()
 
-    def is_old(self, entry: StreamEntry) -> bool:
-        """Whether an entry has been in its stream for an hour; by Redis' clock, which gave it its id."""
+    def is_overdue(self, command: StreamEntry) -> bool:
+        """Whether a command has waited for an hour, and no request that came before it waits any more.
+
+        By Redis' clock, which gave all entries their ids.
+        """
         seconds, _ = self._redis.time()
-        return float(seconds) - int(entry.id.partition("-")[0]) / 1000 > _OLD_S
+        came_ms = _came_ms(command.id)
+        if float(seconds) - came_ms / 1000 <= _OLD_S:
+            return False
+        oldest: list[Any] = self._redis.xrange(REQUESTS, count=1) or []
+        return not oldest or _came_ms(oldest[0][0].decode()) > came_ms
 
     def forget(self, records: Sequence[str]) -> None:
         """Drop idempotency records of requests that became no job, so that the same key can be submitted again."""
@@ -96,6 +104,10 @@ class Intake:
         names = [input_blob(sha256) for sha256 in sha256s]
         if names:
             self._redis.unlink(*names)
+
+
+def _came_ms(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])
 
 
 def _entries(raw: Iterable[Iterable[object]]) -> list[StreamEntry]:

@@ -124,10 +124,10 @@ class TestAccept:
         ("entry", "reason"),
         [
             ({"job": "x y", "request": "{}"}, "job:"),
-            ({"job": "a", "request": "[" * 100_000}, "request:"),
-            ({"job": "a", "request": b"\xff"}, "request:"),
-            ({"job": "a", "request": "[]"}, "an object"),
-            ({"job": "a", "v": "2", "request": "{}"}, "upgrade the workers"),
+            ({"job": "job-a", "request": "[" * 100_000}, "request:"),
+            ({"job": "job-a", "request": b"\xff"}, "request:"),
+            ({"job": "job-a", "request": "[]"}, "an object"),
+            ({"job": "job-a", "v": "2", "request": "{}"}, "upgrade the workers"),
             ({"other": "field"}, "request:"),
         ],
     )

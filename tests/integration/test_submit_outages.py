@@ -140,3 +140,13 @@ def test_a_redis_that_stalls_between_two_steps_leaves_the_producer_in_doubt(way:
     assert caught.value.unknown
     way.valkey.client.execute_command("CLIENT", "UNPAUSE")
     assert way.stored(way.submit("k")) == 1
+
+
+def test_without_a_key_a_producer_in_doubt_is_told_which_job_to_look_for(way: Way) -> None:
+    way.valkey.client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+    with pytest.raises(NotSubmitted, match="without an idempotency key") as caught:
+        way.producer.submit(**REQUEST)
+    way.valkey.client.execute_command("CLIENT", "UNPAUSE")
+    (job_id,) = caught.value.job_ids
+    assert caught.value.unknown
+    assert job_id in str(caught.value)

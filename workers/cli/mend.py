@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from schemas.jobs import State
 from tasks import operating
 from tasks.domain.job import Job
 from workers.cli.common import json_option, opened_context, print_json, settings, var_option, whole_id
@@ -39,7 +40,12 @@ def retry(job_id: str, *, anew: bool, as_json: bool) -> None:
 def _say(job: Job, *, as_json: bool) -> None:
     if as_json:
         print_json({"job": job.id, "state": job.state, "cancel_requested_at": job.cancel_requested_at})
-    elif job.cancel_requested_at is not None and job.state != "cancelled":
+    elif job.cancel_requested_at is not None and job.state is State.UNCERTAIN:
+        click.echo(
+            f"Job {job.id} is uncertain: it will be cancelled when somebody says what became of its create"
+            " (`python -m workers uncertain`)."
+        )
+    elif job.cancel_requested_at is not None and job.state is not State.CANCELLED:
         click.echo(
             f"Job {job.id} is {job.state}: it will be cancelled when the provider's task has ended, and charged."
         )
