@@ -33,12 +33,13 @@ class Intake:
         self._redis = redis
 
     def read(self, limit: int, wait_s: float) -> list[StreamEntry]:
-        """Up to `limit` entries: first those read before and never finished, else new ones.
+        """Up to `limit` new entries, but before them those that were read and never finished, one at a time.
 
-        Waits up to `wait_s` seconds for the first new entry, so that an idle lane is quick without asking often.
+        One at a time, because they may be what ended the lane that read them: too much at once, for example. Waits up
+        to `wait_s` seconds for the first new entry, so that an idle lane is quick without asking often.
         """
         block_ms = max(1, int(wait_s * 1000))
-        return self._read(REQUESTS, limit, "0") or self._read(REQUESTS, limit, ">", block_ms)
+        return self._read(REQUESTS, 1, "0") or self._read(REQUESTS, limit, ">", block_ms)
 
     def commands(self, limit: int) -> list[StreamEntry]:
         """Up to `limit` commands that were read before and not done, and as many new ones; waits for none."""

@@ -148,6 +148,18 @@ class TestIntake:
         assert pulse.intake.read(10, wait_s=0.01) == []
         assert pulse.redis.xlen(shared.REQUESTS) == 0
 
+    def test_what_a_dead_lane_had_read_is_read_again_one_at_a_time(self, pulse: Pulse) -> None:
+        assert pulse.intake.read(10, wait_s=0.01) == []
+        for job in ("one", "two", "three"):
+            pulse.redis.xadd(shared.REQUESTS, {"job": job})
+        assert len(pulse.intake.read(2, wait_s=1)) == 2
+        found = []
+        while entries := pulse.intake.read(10, wait_s=0.01):
+            (entry,) = entries
+            found.append(entry.fields["job"])
+            pulse.intake.done([entry.id])
+        assert found == [b"one", b"two", b"three"]
+
     def test_what_was_submitted_before_any_worker_ran_is_read(self, pulse: Pulse) -> None:
         pulse.redis.xadd(shared.REQUESTS, {"job": "early"})
         pulse.intake.read(10, wait_s=0.01)
