@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.job import Job
-from tasks.domain.transitions import HOLDS_SLOT, LEASED, OPEN, Event, next_state
+from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
 
 from .database import Transaction
 from .tables import jobs, timeline
@@ -299,8 +299,16 @@ def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, f
         tx.execute(_SET, {**_unmoved(job), "lease_until": until})
 
 
-def watched(tx: Transaction, after_id: str, limit: int, ended_within_s: float) -> list[Job]:
-    """One page, by id after `after_id`, of the jobs that are open, or ended so lately that somebody may still ask."""
-    lately = jobs.c.changed_at >= tx.now - timedelta(seconds=ended_within_s)
-    page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(OPEN)) | lately, jobs.c.id > after_id)
-    return _jobs(tx.execute(page.order_by(jobs.c.id).limit(limit)))
+def latest_changed(
+    tx: Transaction, state: State, before: tuple[datetime, str] | None, limit: int, within_s: float | None = None
+) -> list[Job]:
+    """One page of the jobs in a state, the latest changed first: those after `before` (instant of the change, id).
+
+    `within_s`: only what has changed in the last so many seconds.
+    """
+    page = sa.select(*_COLUMNS).where(jobs.c.state == state)
+    if before is not None:
+        page = page.where(sa.tuple_(jobs.c.changed_at, jobs.c.id) < before)
+    if within_s is not None:
+        page = page.where(jobs.c.changed_at >= tx.now - timedelta(seconds=within_s))
+    return _jobs(tx.execute(page.order_by(jobs.c.changed_at.desc(), jobs.c.id.desc()).limit(limit)))
