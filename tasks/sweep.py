@@ -47,7 +47,7 @@ def sweep(ctx: Context) -> float:
     _confirm(ctx, [job for job in left if job.state in _AT_REST])
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
-    settle_strays(ctx, ctx.policy.sweep_batch)
+    settle_strays(ctx)
     more = _show_again(ctx)
     return 0.0 if more or len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
