@@ -123,7 +123,7 @@ def _resolve(ctx: Context) -> None:
     with ctx.ledger.read() as tx:
         found = [
             job
-            for job in doubtful(tx, policy.retry_after_s, ctx.policy.sweep_batch)
+            for job in doubtful(tx, policy.retry_after_s, policy.max_extra, ctx.policy.sweep_batch)
             if policy.creates_anew(
                 uncertain_s=(tx.now - job.changed_at).total_seconds(), doubtful=doubtful_attempts(tx, job.id)
             )

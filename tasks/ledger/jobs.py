@@ -19,6 +19,7 @@ from tasks.domain.job import Job
 from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
 
 from .database import Transaction
+from .money import count_doubtful
 from .tables import jobs, timeline
 
 _COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
@@ -257,11 +258,15 @@ def count(tx: Transaction, state: State) -> int:
     return found
 
 
-def doubtful(tx: Transaction, for_s: float, limit: int) -> list[Job]:
-    """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted."""
+def doubtful(tx: Transaction, for_s: float, most_doubtful: int, limit: int) -> list[Job]:
+    """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted.
+
+    Only those with at most `most_doubtful` creates in doubt: others would fill the batch, and for good.
+    """
     since = tx.now - timedelta(seconds=for_s)
     unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
     found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
+    found = found.where(count_doubtful(jobs.c.id).scalar_subquery() <= most_doubtful)
     return _jobs(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
 
 

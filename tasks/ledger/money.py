@@ -72,10 +72,14 @@ def latest_attempt(tx: Transaction, job_id: str) -> str | None:
 
 def doubtful_attempts(tx: Transaction, job_id: str) -> int:
     """How many creates of a job may have been accepted without an id that is known: each may have cost something."""
-    doubtful = sa.select(sa.func.count()).select_from(attempts)
-    unknown = attempts.c.outcome.is_(None) | (attempts.c.outcome == "unknown")
-    found: int = tx.execute(doubtful.where(attempts.c.job_id == job_id, unknown)).scalar_one()
+    found: int = tx.execute(count_doubtful(sa.literal(job_id))).scalar_one()
     return found
+
+
+def count_doubtful(job_id: sa.ColumnElement[str]) -> sa.Select[int]:
+    """The query of `doubtful_attempts`, also for a job of the query around it."""
+    unknown = attempts.c.outcome.is_(None) | (attempts.c.outcome == "unknown")
+    return sa.select(sa.func.count()).select_from(attempts).where(attempts.c.job_id == job_id, unknown)
 
 
 @dataclass(frozen=True, slots=True)
