@@ -6,6 +6,7 @@ newest epoch renews the heartbeat, every other turn falls silent.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -28,6 +29,10 @@ LANES: Final[dict[str, str]] = {name: f"reelworks.{name}" for name in ("accept",
 """Lane -> name of its task. A lane is added here and by `@lane`."""
 
 _AWAY_S: Final = 1.0
+_LONGEST_TURN_TTLS: Final = 10
+"""For how many times to live a turn is kept alive. The longest that ends by itself waits for a database's statement
+(60 s) or for a batch of polls; one that takes more stands still, as on a disk that is gone, and another host may do
+better. Should it end after all, it finds itself replaced and falls silent."""
 
 Turn = Callable[[Context], float]
 """One turn: works a batch and says in how many seconds it wants to come back."""
@@ -94,11 +99,19 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
     def renew() -> bool:
         return ctx.pulse.lanes.renew(name, epoch, ttl_s)
 
+    begun = time.monotonic()
+
+    def keep() -> bool:
+        if time.monotonic() - begun > _LONGEST_TURN_TTLS * ttl_s:
+            log.error("lane_turn_hangs", lane=name, epoch=epoch)
+            return False
+        return renew()
+
     try:
         if not renew():
             return
         try:
-            with kept(renew, ttl_s):
+            with kept(keep, ttl_s):
                 wait_s = turn(ctx)
         except (LedgerError, PulseError) as error:
             # They are away: one line a turn says enough, and the next turn looks at the same rows.

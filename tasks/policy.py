@@ -41,7 +41,7 @@ class Policy:
     uncertain_slot_s: float = 1800.0
     """How long an uncertain job holds its slot: whatever it may have open has ended by then."""
     settle_s: float = 60.0
-    """How often it is asked what a provider task cost that no job follows."""
+    """How soon it is asked what a provider task cost that no job follows; asked again ever later, at most an hour."""
     work_lease_s: float = 20.0
     """Lease of a download; renewed while the work goes on."""
     deaths_most: int = 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -10,10 +11,10 @@ import structlog
 from schemas.jobs import TERMINAL, State
 from tasks.context import Context
 from tasks.domain.job import Job
-from tasks.domain.transitions import Event
+from tasks.domain.transitions import OPEN, Event
 from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
-from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, move, renew_lapsed, watched
+from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tasks.operating import NotPossible, create_anew
@@ -29,6 +30,8 @@ _AT_REST: Final = frozenset({State.GENERATING, State.UNCERTAIN}) | TERMINAL
 
 _LONGEST_HANDOVER_S: Final = 600.0
 _ASKED_AFTER_S: Final = 86_400.0
+"""How long after its end a job is still asked for."""
+_SHOWN_AGAIN: Final = (*sorted(OPEN), *sorted(TERMINAL))
 # Nobody writes to a part for so long: whoever began it is gone.
 _PART_LEFT_S: Final = 3600.0
 
@@ -44,8 +47,9 @@ def sweep(ctx: Context) -> float:
     _confirm(ctx, [job for job in left if job.state in _AT_REST])
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
-    settle_strays(ctx, ctx.policy.sweep_batch)
-    return 0.0 if len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
+    settle_strays(ctx)
+    more = _show_again(ctx)
+    return 0.0 if more or len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
 
 def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
@@ -119,7 +123,7 @@ def _resolve(ctx: Context) -> None:
     with ctx.ledger.read() as tx:
         found = [
             job
-            for job in doubtful(tx, policy.retry_after_s, ctx.policy.sweep_batch)
+            for job in doubtful(tx, policy.retry_after_s, policy.max_extra, ctx.policy.sweep_batch)
             if policy.creates_anew(
                 uncertain_s=(tx.now - job.changed_at).total_seconds(), doubtful=doubtful_attempts(tx, job.id)
             )
@@ -132,22 +136,56 @@ def _resolve(ctx: Context) -> None:
 
 
 def _refill(ctx: Context) -> None:
-    """Put every generating job back on the timetable and every view back that somebody may wait for, page by page."""
+    """Put every generating job back on the timetable, and let the leases of lost messages end. The views come later:
+    there may be a day's worth of them, and no job waits for one."""
     token = ctx.pulse.timetable.begin_refill()
     with ctx.ledger.begin() as tx:
         end_handovers(tx)  # their messages went with what was in Redis
-    after_id, jobs, views = "", 0, 0
+    after, added = None, 0
     while True:
         with ctx.ledger.read() as tx:
-            page = watched(tx, after_id, ctx.policy.sweep_batch, ended_within_s=_ASKED_AFTER_S)
+            page = latest_changed(tx, State.GENERATING, after, ctx.policy.sweep_batch)
             ages = {job.id: (tx.now - job.generating_at).total_seconds() for job in page if job.generating_at}
         if not page:
             break
-        generating = [job for job in page if job.state is State.GENERATING]
-        jobs += ctx.pulse.timetable.schedule(
-            [timetable_entry(ctx.policy.poll, job, ages[job.id]) for job in generating]
-        )
-        ctx.show([job.id for job in page])
-        after_id, views = page[-1].id, views + len(page)
+        added += ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, job, ages[job.id]) for job in page])
+        after = page[-1].changed_at, page[-1].id
     whole = ctx.pulse.timetable.end_refill(token)
-    log.info("timetable_refilled", scheduled=jobs, views=views, whole=whole)
+    log.info("timetable_refilled", scheduled=added, whole=whole)
+
+
+def _show_again(ctx: Context) -> bool:
+    """Publish a batch of the views again that somebody may wait for and a wipe took; true while there may be more.
+
+    State by state, in each the latest changed first. What changes meanwhile is shown by whoever changes it.
+    """
+    refill = ctx.pulse.views.refill()
+    if refill is None:
+        return False
+    first, after = _parse_place(refill.place)
+    page: list[Job] = []
+    with ctx.ledger.read() as tx:
+        for state in _SHOWN_AGAIN[_SHOWN_AGAIN.index(first) :]:
+            within_s = _ASKED_AFTER_S if state in TERMINAL else None
+            page += latest_changed(tx, state, after, ctx.policy.sweep_batch - len(page), within_s)
+            if len(page) == ctx.policy.sweep_batch:
+                break
+            after = None
+        views = views_of(tx, [job.id for job in page])
+    ctx.pulse.views.publish(views)
+    more = len(page) == ctx.policy.sweep_batch
+    advanced = ctx.pulse.views.advance_refill(refill, _place(page[-1]) if more else None)
+    if advanced and not more:
+        log.info("views_refilled")
+    return more
+
+
+def _place(job: Job) -> str:
+    return f"{job.state} {job.changed_at.isoformat()} {job.id}"
+
+
+def _parse_place(place: str) -> tuple[State, tuple[datetime, str] | None]:
+    if not place:
+        return _SHOWN_AGAIN[0], None
+    state, changed_at, job_id = place.split(" ", 2)
+    return State(state), (datetime.fromisoformat(changed_at), job_id)

@@ -16,9 +16,10 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.job import Job
-from tasks.domain.transitions import HOLDS_SLOT, LEASED, OPEN, Event, next_state
+from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
 
 from .database import Transaction
+from .money import count_doubtful
 from .tables import jobs, timeline
 
 _COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
@@ -257,11 +258,15 @@ def count(tx: Transaction, state: State) -> int:
     return found
 
 
-def doubtful(tx: Transaction, for_s: float, limit: int) -> list[Job]:
-    """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted."""
+def doubtful(tx: Transaction, for_s: float, most_doubtful: int, limit: int) -> list[Job]:
+    """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted.
+
+    Only those with at most `most_doubtful` creates in doubt: others would fill the batch, and for good.
+    """
     since = tx.now - timedelta(seconds=for_s)
     unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
     found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
+    found = found.where(count_doubtful(jobs.c.id).scalar_subquery() <= most_doubtful)
     return _jobs(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
 
 
@@ -299,8 +304,16 @@ def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, f
         tx.execute(_SET, {**_unmoved(job), "lease_until": until})
 
 
-def watched(tx: Transaction, after_id: str, limit: int, ended_within_s: float) -> list[Job]:
-    """One page, by id after `after_id`, of the jobs that are open, or ended so lately that somebody may still ask."""
-    lately = jobs.c.changed_at >= tx.now - timedelta(seconds=ended_within_s)
-    page = sa.select(*_COLUMNS).where(jobs.c.state.in_(sorted(OPEN)) | lately, jobs.c.id > after_id)
-    return _jobs(tx.execute(page.order_by(jobs.c.id).limit(limit)))
+def latest_changed(
+    tx: Transaction, state: State, before: tuple[datetime, str] | None, limit: int, within_s: float | None = None
+) -> list[Job]:
+    """One page of the jobs in a state, the latest changed first: those after `before` (instant of the change, id).
+
+    `within_s`: only what has changed in the last so many seconds.
+    """
+    page = sa.select(*_COLUMNS).where(jobs.c.state == state)
+    if before is not None:
+        page = page.where(sa.tuple_(jobs.c.changed_at, jobs.c.id) < before)
+    if within_s is not None:
+        page = page.where(jobs.c.changed_at >= tx.now - timedelta(seconds=within_s))
+    return _jobs(tx.execute(page.order_by(jobs.c.changed_at.desc(), jobs.c.id.desc()).limit(limit)))

@@ -72,10 +72,14 @@ def latest_attempt(tx: Transaction, job_id: str) -> str | None:
 
 def doubtful_attempts(tx: Transaction, job_id: str) -> int:
     """How many creates of a job may have been accepted without an id that is known: each may have cost something."""
-    doubtful = sa.select(sa.func.count()).select_from(attempts)
-    unknown = attempts.c.outcome.is_(None) | (attempts.c.outcome == "unknown")
-    found: int = tx.execute(doubtful.where(attempts.c.job_id == job_id, unknown)).scalar_one()
+    found: int = tx.execute(count_doubtful(sa.literal(job_id))).scalar_one()
     return found
+
+
+def count_doubtful(job_id: sa.ColumnElement[str]) -> sa.Select[int]:
+    """The query of `doubtful_attempts`, also for a job of the query around it."""
+    unknown = attempts.c.outcome.is_(None) | (attempts.c.outcome == "unknown")
+    return sa.select(sa.func.count()).select_from(attempts).where(attempts.c.job_id == job_id, unknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class Stray:
     job_id: str
     provider_task_id: str
     key_alias: str
+    age_s: float
+    """Since its attempt began."""
 
 
 def settle_later(tx: Transaction, attempt_id: str, after_s: float) -> None:
@@ -113,9 +119,12 @@ def only_task_of(tx: Transaction, job_id: str, provider_task_id: str) -> None:
 
 def strays(tx: Transaction, limit: int) -> list[Stray]:
     """Strays that are due to be asked about, the longest due first."""
-    columns = (attempts.c.id.label("attempt_id"), attempts.c.job_id, attempts.c.provider_task_id, attempts.c.key_alias)
+    columns = attempts.c["id", "job_id", "provider_task_id", "key_alias", "begun_at"]
     due = sa.select(*columns).where(attempts.c.settle_at <= tx.now, attempts.c.provider_task_id.is_not(None))
-    return [Stray(**row) for row in tx.execute(due.order_by(attempts.c.settle_at).limit(limit)).mappings()]
+    return [
+        Stray(row.id, row.job_id, row.provider_task_id, row.key_alias, (tx.now - row.begun_at).total_seconds())
+        for row in tx.execute(due.order_by(attempts.c.settle_at).limit(limit))
+    ]
 
 
 def settled(tx: Transaction, attempt_id: str) -> None:

@@ -68,6 +68,7 @@ jobs = Table(
     Index("ix_jobs_lease", "lease_until"),
     Index("ix_jobs_slots", "state", "key_alias"),
     Index("ix_jobs_accepted_at", "accepted_at"),
+    Index("ix_jobs_changed_at", "state", "changed_at", "id"),
 )
 
 # Write-ahead of every POST: a row here before the request leaves, its outcome afterwards.

@@ -19,6 +19,9 @@ TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
 TIMETABLE_REFILL: Final = f"{PREFIX}timetable:refill"
 """String: token of the refill that is under way."""
 
+VIEWS_REFILL: Final = f"{PREFIX}views:refill"
+"""String, there only while views that a wipe took are still to be published: the refill's token, and how far it is."""
+
 
 def lane_beat(lane: str) -> str:
     """String with a short time to live: the epoch of the lane that is alive."""

@@ -122,8 +122,12 @@ class Timetable:
         return token
 
     def end_refill(self, token: str) -> bool:
-        """Say that it has been done: then the timetable is whole, unless Redis was wiped (or refilled) meanwhile."""
-        return bool(self._end_refill(keys=[keys.TIMETABLE_REFILL, keys.TIMETABLE_WHOLE], args=[token]))
+        """Say that it has been done: then the timetable is whole, unless Redis was wiped (or refilled) meanwhile.
+
+        From then on `Views.refill` says which views are still to be published.
+        """
+        names = [keys.TIMETABLE_REFILL, keys.TIMETABLE_WHOLE, keys.VIEWS_REFILL]
+        return bool(self._end_refill(keys=names, args=[token]))
 
 
 def _due(row: Sequence[str]) -> Due:

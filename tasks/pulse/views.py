@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from redis import Redis
 
 from schemas.jobs import JobView, encode_record
 from schemas.keys import view
 
+from . import keys
 from .scripts import load
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsRefill:
+    """Views that a wipe took are being published again. `place`: how far it is, in the caller's words."""
+
+    token: str
+    place: str
 
 
 class Views:
@@ -19,6 +29,7 @@ class Views:
         self._redis = redis
         self._ttl_s = ttl_s
         self._publish = load(redis, "publish_view")
+        self._advance = load(redis, "advance_views")
 
     def publish(self, views: Sequence[JobView]) -> None:
         """Set and publish each view, unless a newer one of its job is there."""
@@ -29,3 +40,16 @@ class Views:
                 args: list[str | int] = [encode_record(each), each.seq, self._ttl_s]
                 self._publish(keys=[view(each.job_id)], args=args, client=pipe)
             pipe.execute()
+
+    def refill(self) -> ViewsRefill | None:
+        """How far the views have been published again since the timetable was last refilled; `None`: all of them."""
+        found = self._redis.get(keys.VIEWS_REFILL)
+        if not isinstance(found, bytes):
+            return None
+        token, _, place = found.decode().partition(" ")
+        return ViewsRefill(token, place)
+
+    def advance_refill(self, refill: ViewsRefill, place: str | None) -> bool:
+        """Note how far it is now, `None` when all is done; false when another wipe, or somebody else, was first."""
+        now = "" if place is None else f"{refill.token} {place}"
+        return bool(self._advance(keys=[keys.VIEWS_REFILL], args=[f"{refill.token} {refill.place}", now]))

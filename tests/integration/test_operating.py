@@ -221,6 +221,23 @@ class TestUncertain:
         assert bench.state(job_id) is State.UNCERTAIN
         assert len(bench.provider.created) == 2
 
+    def test_those_that_were_created_anew_often_enough_do_not_hide_the_others(self, bench: Bench) -> None:
+        policy = DoubtPolicy(retry_after_s=60, max_extra=1)
+        bench = with_policy(bench, uncertain=policy, sweep_batch=2, open_tasks_per_key=9)
+        exhausted = [uncertain(bench) for _ in range(3)]
+        newer = uncertain(bench)
+        with bench.ctx.ledger.begin() as tx:
+            again = [{"id": f"again-{job_id[:8]}", "job_id": job_id} for job_id in exhausted]
+            values = {"number": 2, "key_alias": "main", "begun_at": tx.now, "outcome": "unknown"}
+            tx.execute(sa.insert(tables.attempts), [{**values, **row} for row in again])
+        self._age(bench)
+        with bench.ctx.ledger.begin() as tx:
+            younger = sa.update(tables.jobs).where(tables.jobs.c.id == newer)
+            tx.execute(younger.values(changed_at=tx.now - timedelta(minutes=30)))
+        bench.turn("sweep")
+        assert bench.state(newer) is State.QUEUED
+        assert {bench.state(job_id) for job_id in exhausted} == {State.UNCERTAIN}
+
     @staticmethod
     def _age(bench: Bench) -> None:
         with bench.ctx.ledger.begin() as tx:

@@ -106,6 +106,26 @@ class TestTimetable:
         assert not pulse.timetable.end_refill(token)
         assert not pulse.timetable.is_whole()
 
+    def test_a_refill_has_the_views_published_and_the_place_of_an_older_one_is_not_its_own(self, pulse: Pulse) -> None:
+        assert pulse.views.refill() is None
+        pulse.timetable.end_refill(pulse.timetable.begin_refill())
+        old = pulse.views.refill()
+        assert old is not None
+        assert old.place == ""
+        assert pulse.views.advance_refill(old, "cancelled 12:00 job-1")
+        assert not pulse.views.advance_refill(old, "cancelled 11:00 job-2")  # somebody else was first
+        old = pulse.views.refill()
+        assert old is not None
+        assert old.place == "cancelled 12:00 job-1"
+        pulse.redis.flushdb()
+        pulse.timetable.end_refill(pulse.timetable.begin_refill())
+        assert not pulse.views.advance_refill(old, None)
+        new = pulse.views.refill()
+        assert new is not None
+        assert new.place == ""
+        assert pulse.views.advance_refill(new, None)
+        assert pulse.views.refill() is None
+
 
 class TestLanes:
     def test_a_silent_lane_is_seeded_once(self, pulse: Pulse) -> None:

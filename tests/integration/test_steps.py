@@ -6,9 +6,11 @@ import io
 import json
 import os
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from PIL import Image
 import tasks.admit
 from schemas import data_url, keys
 from schemas.jobs import State
-from tasks import context
+from tasks import context, operating
 from tasks.create import create
 from tasks.domain.answers import (
     Accepted,
@@ -38,7 +40,10 @@ from tasks.ledger import tables
 from tasks.ledger.database import Transaction
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
+from tasks.pulse import PulseError
+from tasks.pulse.keys import TIMETABLE
 from tests.support.bench import DONE, MODEL, URL, Bench
+from tests.support.situations import downloading, with_policy
 from tests.support.waiting import wait_until
 
 
@@ -424,6 +429,63 @@ class TestSweep:
         view = bench.view(job_id)
         assert view is not None
         assert view.state is State.FAILED
+
+    def with_history(self, bench: Bench) -> tuple[Bench, str, str, list[str]]:
+        """A generating job, one to be downloaded, and more jobs that have ended than a turn looks at."""
+        bench = with_policy(bench, sweep_batch=2)
+        to_download = downloading(bench)
+        generating = bench.generating()
+        ended = [bench.submit() for _ in range(7)]
+        for job_id in ended:
+            operating.cancel(bench.ctx, job_id)
+        while bench.turn("sweep") == 0.0:  # nothing of it needs to be followed up any more
+            pass
+        return bench, generating, to_download, ended
+
+    def shown(self, bench: Bench, job_ids: Sequence[str]) -> list[str]:
+        return [job_id for job_id in job_ids if bench.view(job_id) is not None]
+
+    def test_after_a_wipe_open_jobs_go_on_before_the_views_of_ended_ones_are_back(self, bench: Bench) -> None:
+        bench, generating, to_download, ended = self.with_history(bench)
+        bench.ctx.pulse.redis.flushall()
+        assert bench.turn("sweep") == 0.0
+        assert bench.ctx.pulse.redis.zscore(TIMETABLE, generating) is not None
+        assert bench.messages("finish") == 1
+        seen = [len(self.shown(bench, ended))]
+        while bench.turn("sweep") == 0.0:
+            seen.append(len(self.shown(bench, ended)))
+        assert all(after - before <= 2 for before, after in pairwise(seen))
+        every = [generating, to_download, *ended]
+        assert self.shown(bench, every) == every
+        assert bench.messages("finish") == 1
+
+    def test_a_second_wipe_while_views_come_back_begins_anew(self, bench: Bench) -> None:
+        bench, *open_jobs, ended = self.with_history(bench)
+        bench.ctx.pulse.redis.flushall()
+        for _ in range(4):
+            assert bench.turn("sweep") == 0.0
+        assert 0 < len(self.shown(bench, ended)) < len(ended)
+        bench.ctx.pulse.redis.flushall()
+        while bench.turn("sweep") == 0.0:
+            pass
+        assert self.shown(bench, [*open_jobs, *ended]) == [*open_jobs, *ended]
+
+    def test_a_view_that_could_not_be_published_is_published_by_the_next_turn(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench, *_, ended = self.with_history(bench)
+        bench.ctx.pulse.redis.flushall()
+
+        def away(*_: Any) -> None:
+            raise PulseError("connection lost")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(bench.ctx.pulse.views, "publish", away)
+            with pytest.raises(PulseError):
+                bench.turn("sweep")
+        while bench.turn("sweep") == 0.0:
+            pass
+        assert self.shown(bench, ended) == ended
 
     def test_a_part_that_a_dead_worker_left_is_removed_and_one_at_work_is_not(self, bench: Bench) -> None:
         left, written = (bench.ctx.store.part(f"default/job/{index}.part") for index in range(2))
