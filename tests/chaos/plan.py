@@ -175,9 +175,11 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
     acts += [("freeze", die.choice(_WORKERS), die.uniform(3, 9)) for _ in range(scale.freezes)]
     acts += [("refuse", spool[n] if n < len(spool) else "", 3.0) for n in range(scale.refusals)]
     die.shuffle(acts)
-    # What is seldom come by is laid early enough; a sort is stable, so the rest stays as it was shuffled.
-    late = len(acts) * 3 // 4
-    acts.sort(key=lambda act: act in acts[late:] and not act[1].startswith(_SELDOM))
+    # What is seldom come by, and what has to burn before another place is passed at all, is laid early enough.
+    early = [act for act in acts if act[1].startswith(_EARLY)]
+    acts = [act for act in acts if not act[1].startswith(_EARLY)]
+    for act in early:
+        acts.insert(die.randrange(len(acts) // 2), act)
     for place, before in _AFTER.items():
         if place in rest:
             acts.insert(acts.index(("fuse", before, 0.0)), ("fuse", place, 0.0))
@@ -195,9 +197,12 @@ _WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b
 _TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
 # Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
 _SELDOM: Final = ("operate.", "command.", "sweep.", "download.given_back.", "input.")
-# A message to record alone is sent only for a job that was left between its stored files and its charge. So that is
-# where a worker has to die first: place -> the place to die at.
+# Places that are passed only after somebody died half-way: place -> the place to die at. A message to record alone is
+# sent for a job that was left between its stored files and its charge; a job is parked whose create was under way.
 _AFTER: Final = {
     "record.before_publish": "record.before_commit",
     "record.after_publish": "download.stored.after_commit",
+    "sweep.park.before_commit": "create.before_post",
+    "sweep.park.after_commit": "create.after_post",
 }
+_EARLY: Final = (*_SELDOM, *_AFTER.values())
