@@ -45,6 +45,7 @@ class Harm:
         self.done: list[Done] = []
         self.counts: Counter[str] = Counter()
         self.wipes = 0
+        self.cancelled: set[str] = set()
         self._stage, self._blows = stage, list(plan.blows)
         self._die = random.Random(f"{plan.seed}:harm")
         self._laid: set[str] = set()
@@ -226,7 +227,9 @@ class Harm:
             with self._stage.context.ledger.read() as tx:
                 open_now = list(tx.execute(sa.select(jobs.c.id).where(jobs.c.state == State.GENERATING)).scalars())
             if open_now:
-                command = [sys.executable, "-m", "tests.chaos.operator", self._die.choice(sorted(open_now))]
+                job_id = self._die.choice(sorted(open_now))
+                self.cancelled.add(job_id)
+                command = [sys.executable, "-m", "tests.chaos.operator", job_id]
                 subprocess.run(command, env=self._stage.environment, check=False, timeout=60)
             self._stop.wait(2 * _TICK_S)
 
