@@ -18,7 +18,8 @@ from tests.support.waiting import wait_until
 PATIENCE_S: Final = 90.0
 """How long a place may take to be passed once: a worker starts, leases run out, a job goes its way."""
 NEXT_JOB_S: Final = 5.0
-UNSENT: Final = frozenset({"unsent", "throttled", "key_refused", "rejected"})
+CANCELLED_OR_NOT: Final = frozenset({State.CANCELLED, State.COMPLETED})
+"""How a job ends while whose cancelling somebody dies."""
 
 HELPERS: Final = {
     # Only a job that somebody dropped is rescued, and only one that somebody was creating is parked.
@@ -77,7 +78,7 @@ def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
             raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
         if helper is not None:
             stack.lay(helper)  # for each job anew: a message that came twice may die there with nothing left to do
-        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."))
+        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."), ends=_ends(place))
         if place.startswith("command."):
             stack.producer.handle(job_id).cancel()
         again_at = time.monotonic() + (3 * NEXT_JOB_S if place.startswith("sweep.park") else NEXT_JOB_S)
@@ -92,8 +93,13 @@ def _prompt(place: str) -> str:
     return "slow" if place.startswith("command.") else ""
 
 
+def _ends(place: str) -> frozenset[State]:
+    """How a job of `_prompt` may end."""
+    return CANCELLED_OR_NOT if place.startswith("command.") else frozenset({State.COMPLETED})
+
+
 def _die_cancelling(stack: Stack, place: str) -> bool:
-    job_id = stack.submit(prompt="slow")
+    job_id = stack.submit(prompt="slow", ends=CANCELLED_OR_NOT)
     wait_until(lambda: stack.states().get(job_id) is State.GENERATING, within_s=PATIENCE_S, what="a job to cancel")
     return stack.child(place, "cancel", job_id) == -signal.SIGKILL
 
@@ -106,49 +112,20 @@ def _die_spooling(stack: Stack, place: str) -> bool:
         return stack.child(place, "spool", job_id) == -signal.SIGKILL
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the bill and the ledger say in the end."""
-
-    created_twice: int
-    lost: int
-    bill_matches: bool
-    unexplained: str = ""
-
-    @property
-    def holds(self) -> bool:
-        return not self.created_twice and not self.lost and self.bill_matches and not self.unexplained
-
-
 def settle(stack: Stack) -> dict[str, State]:
     """Wait until nothing is left but what a person has to decide; gives the jobs' states."""
     wait_until(stack.settled, within_s=2 * PATIENCE_S, what="the end of all jobs")
     return stack.states()
 
 
-def judge(stack: Stack, lines: list[Line], owners: dict[str, str]) -> Verdict:
-    """Compare ledger and bill, and count into `lines`. `owners`: place of each job."""
-    by_place = {line.place: line for line in lines}
-    unexplained = ""
-    try:
-        in_doubt = stack.unnamed()
-    except LookupError as error:
-        return Verdict(0, 0, False, str(error))
-    attempts = stack.rows(tables.attempts)
-    job_of = {row.provider_task_id: row.job_id for row in attempts if row.provider_task_id} | in_doubt
-    creates = Counter(job_of[create.task] for create in stack.bill.creates)
-    for job_id, count in creates.items():
-        by_place[owners[job_id]].creates += count
-    states = stack.states()
-    for job_id, state in states.items():
+def count(stack: Stack, lines: list[Line], owners: dict[str, str]) -> None:
+    """Count creates and jobs in doubt into `lines`. `owners`: place of each job."""
+    by_place, books = {line.place: line for line in lines}, stack.books()
+    for job_id, tasks in books.created.items():
+        if job_id in owners:
+            by_place[owners[job_id]].creates += len(tasks)
+    for job_id, state in books.states.items():
         by_place[owners[job_id]].uncertain += state is State.UNCERTAIN
-    begun = Counter(row.job_id for row in attempts if row.outcome not in UNSENT)
-    twice = {job_id for job_id in states if creates[job_id] > 1 or begun[job_id] > 1}
-    without = [row.job_id for row in attempts if row.outcome == "unknown" and not row.reason]
-    if without:
-        unexplained = f"{len(without)} creates of unknown outcome without evidence"
-    lost = len(set(stack.jobs) - states.keys())
-    return Verdict(len(twice), lost, True, unexplained)
 
 
 def evidence(stack: Stack) -> Counter[str]:
