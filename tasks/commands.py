@@ -27,7 +27,7 @@ def obey(ctx: Context) -> int:
             continue
         if problem is not None:
             log.warning("command_put_aside", entry=entry.id, reason=problem)
-            with ctx.ledger.begin() as tx:
+            with ctx.ledger.begin("command.put_aside") as tx:
                 job_id = _text(entry, "job")[:64] or None
                 fields = {name: _text(entry, name)[:200] for name in entry.fields}
                 put_aside(tx, f"command:{entry.id}", job_id, problem, fields)

@@ -29,7 +29,7 @@ def ask(ctx: Context, key_alias: str, provider_task_id: str) -> PollAnswer | Non
 
 
 def _settle(ctx: Context, stray: Stray, answer: PollAnswer | None) -> bool:
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("settle") as tx:
         job = get(tx, stray.job_id)
         if job is None or not isinstance(answer, Completed | Failed):
             settle_later(tx, stray.attempt_id, ctx.policy.settle_s)

@@ -11,6 +11,7 @@ from schemas.jobs import TERMINAL, State
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.domain.transitions import Event
+from tasks.failpoints import failpoint
 from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
 from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, move, renew_lapsed, watched
@@ -61,7 +62,9 @@ def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
     added = ctx.pulse.timetable.schedule(generating)
     with ctx.ledger.read() as tx:
         views = views_of(tx, [job.id for job in settled])
+    failpoint("confirm.before_publish")
     ctx.pulse.views.publish(views)
+    failpoint("confirm.after_publish")
     with ctx.ledger.begin("sweep.confirm") as tx:
         confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
     if added:
@@ -134,7 +137,7 @@ def _resolve(ctx: Context) -> None:
 def _refill(ctx: Context) -> None:
     """Put every generating job back on the timetable and every view back that somebody may wait for, page by page."""
     token = ctx.pulse.timetable.begin_refill()
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("sweep.refill") as tx:
         end_handovers(tx)  # their messages went with what was in Redis
     after_id, jobs, views = "", 0, 0
     while True:

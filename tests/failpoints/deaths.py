@@ -20,6 +20,7 @@ PATIENCE_S: Final = 90.0
 NEXT_JOB_S: Final = 5.0
 CANCELLED_OR_NOT: Final = frozenset({State.CANCELLED, State.COMPLETED})
 """How a job ends while whose cancelling somebody dies."""
+COMPLETED_OR_FAILED: Final = frozenset({State.COMPLETED, State.FAILED})
 
 HELPERS: Final = {
     # Only a job that somebody dropped is rescued, and only one that somebody was creating is parked.
@@ -27,6 +28,8 @@ HELPERS: Final = {
     "record.before_publish": "record.before_commit",
     "record.after_publish": "record.before_commit",
     "sweep.park": "create.before_post",
+    # A lane is seeded when its last message went with a worker.
+    "seed.": "lane.before_publish",
 }
 """Where another process has to have died, that a place is passed at all."""
 
@@ -58,8 +61,14 @@ def die_at(stack: Stack, place: str, runs: int) -> Line:
 
 
 def _die_once(stack: Stack, place: str) -> None:
-    if place.startswith("spool."):
-        wait_until(lambda: _die_spooling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
+    way = next((act for begin, act in WAYS.items() if place.startswith(begin)), None)
+    if way is not None:
+        way(stack, place)
+        return
+    what = next((word for begin, word in CHILDREN.items() if place.startswith(begin)), None)
+    if what is not None:
+        died = lambda: _create_in_child(stack, place, what) == -signal.SIGKILL  # noqa: E731
+        wait_until(died, within_s=PATIENCE_S, what=f"a death at {place}")
         return
     if place.startswith("operate."):
         wait_until(lambda: _die_cancelling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
@@ -90,6 +99,8 @@ def _prompt(place: str) -> str:
     """What the scenario of the stack knows such a job by."""
     if "given_back" in place:
         return "brittle"
+    if place.startswith("download.re"):
+        return "expired" if "refreshed" in place else "stuck"
     return "slow" if place.startswith("command.") else ""
 
 
@@ -104,12 +115,57 @@ def _die_cancelling(stack: Stack, place: str) -> bool:
     return stack.child(place, "cancel", job_id) == -signal.SIGKILL
 
 
-def _die_spooling(stack: Stack, place: str) -> bool:
+CHILDREN: Final = {"spool.": "spool", "given_back.": "give_back", "create.refused.": "refuse", "create.back.": "back"}
+"""Places that a worker seldom comes by -> what `tests.failpoints.child` does to come by."""
+
+
+def _create_in_child(stack: Stack, place: str, what: str, ends: frozenset[State] = COMPLETED_OR_FAILED) -> int:
     settle(stack)  # stopped within a transaction, a worker would keep SQLite's only lock
     with stack.stopped("create"):
-        job_id = stack.submit()
+        job_id = stack.submit(ends=ends if what in ("refuse", "stray") else frozenset({State.COMPLETED}))
         wait_until(lambda: stack.states().get(job_id) is State.ADMITTED, within_s=PATIENCE_S, what="an admitted job")
-        return stack.child(place, "spool", job_id) == -signal.SIGKILL
+        return stack.child(place, what, job_id)
+
+
+def _die_settling(stack: Stack, place: str) -> None:
+    stack.lay(place)
+    strayed = lambda: _create_in_child(stack, place, "stray") == 0  # noqa: E731
+    wait_until(strayed, within_s=PATIENCE_S, what="a task that no job follows")
+    _wait_for_death(stack, place)
+
+
+def _die_refilling(stack: Stack, place: str) -> None:
+    settle(stack)  # what is only in Redis is lost with it, and nobody here submits it again
+    stack.lay(place)
+    stack.wipe()
+    _wait_for_death(stack, place)
+
+
+def _die_putting_aside(stack: Stack, place: str) -> None:
+    job_id = stack.submit()
+    wait_until(lambda: stack.states().get(job_id) is State.COMPLETED, within_s=PATIENCE_S, what="a job that has ended")
+    stack.lay(place)
+    stack.producer.handle(job_id).cancel()
+    _wait_for_death(stack, place)
+
+
+def _die_setting_aside(stack: Stack, place: str) -> None:
+    stack.lay(place)
+    stack.ctx.spool.keep("unreadable", {})
+    _wait_for_death(stack, place)
+
+
+def _wait_for_death(stack: Stack, place: str) -> None:
+    wait_until(lambda: stack.burnt(place), within_s=PATIENCE_S, what=f"a death at {place}")
+
+
+WAYS: Final[dict[str, Callable[[Stack, str], None]]] = {
+    "settle.": _die_settling,
+    "sweep.refill.": _die_refilling,
+    "command.put_aside.": _die_putting_aside,
+    "set_aside.": _die_setting_aside,
+}
+"""Places that need more than a job on its way -> how a death there comes about."""
 
 
 def settle(stack: Stack) -> dict[str, State]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 from unittest import mock
 
+import redis
 import sqlalchemy as sa
 from PIL import Image
 
@@ -66,11 +67,15 @@ SETTINGS: Final = {
     "KEY_PAUSE_S": "0.2",
     "DOWNLOAD_RETRY_S": "0.2",
     "OPEN_TASKS_PER_KEY": "200",
+    "HTTP_DOWNLOAD_READ_S": "3",
+    "SETTLE_S": "1",
     "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
 }
 SCENARIO: Final = [
     {"match": {"prompt_contains": "slow"}, "poll": {"latency_s": SPEED * 30}},
     {"match": {"prompt_contains": "brittle"}, "output": {"fault": "not_a_video"}},
+    {"match": {"prompt_contains": "expired"}, "output": {"fault": "url_expired"}},
+    {"match": {"prompt_contains": "stuck"}, "output": {"fault": "never_answer"}},
 ]
 
 
@@ -116,6 +121,11 @@ class Stack:
         self.ends[job.id], self.marks[mark] = ends, job.id
         return job.id
 
+    def wipe(self) -> None:
+        """Everything in Redis is gone."""
+        with redis.Redis.from_url(str(self.embedded.addresses["redis_url"])) as client:
+            client.flushall()
+
     @contextmanager
     def stopped(self, pool: str) -> Iterator[None]:
         """While the block runs, a pool's worker takes no step."""
@@ -153,10 +163,11 @@ class Stack:
         return read_bill(Path(str(self.embedded.addresses["bill"])))
 
     def settled(self) -> bool:
-        """Whether every job has ended, or waits for a person to say what became of its create."""
+        """Whether every job has ended, or waits for a person to say what became of its create; and all is paid for."""
         self.embedded.check()
         states = self.states()
-        return all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
+        at_rest = all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
+        return at_rest and not any(row.settle_at for row in self.rows(tables.attempts))
 
     # --- what an operator does ---
 
