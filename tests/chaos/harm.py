@@ -31,6 +31,7 @@ from tests.chaos.stage import Stage
 
 _TICK_S: Final = 0.05
 _LAST_LOOK_S: Final = 2.0
+_LONGER_S: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +228,17 @@ class Harm:
         with engine.begin() as connection:
             for statement in make:
                 connection.execute(sa.text(statement))
+        begun_at = time.monotonic()
         try:
             self._stop.wait(for_s)
+            # A fuse of the spool needs somebody who is answered meanwhile.
+            while place in self._laid and time.monotonic() < begun_at + for_s + _LONGER_S and not self._stop.is_set():
+                self._stop.wait(_TICK_S)
         finally:
             with engine.begin() as connection:
                 connection.execute(sa.text(drop))
         self.counts["refusal"] += 1
-        self._note("refuse", for_s)
+        self._note("refuse", time.monotonic() - begun_at)
 
     def _cancel_and_die(self, place: str) -> None:
         """An operator's process that dies while it cancels a job; a worker that does it by command may be first."""
