@@ -51,6 +51,8 @@ def _kinds() -> dict[str, tuple[dict[str, Any], float]]:
         kinds[f"cost-{form}"] = ({"poll": {"cost_form": form}}, 30 / len(_COST_FORMS))
     # Twice is as often as a file of the wrong kind is asked for: the job fails, and an operator has it fetched again.
     kinds["unstorable"] = ({"output": {"fault": "not_a_video", "fault_times": 2}}, 5)
+    # So slow that whoever downloads it has to renew its lease.
+    kinds["stuck"] = ({"output": {"fault": "never_answer"}}, 15)
     kinds["failed"] = ({"poll": {"outcome": "failed"}}, 20)
     kinds["failed-paid"] = ({"poll": {"outcome": "failed", "cost_usd": "0.05", "usage": "present"}}, 10)
     kinds["refused"] = ({"create": {"fault": "refused_without_id"}}, 5)
