@@ -30,7 +30,7 @@ def obey(ctx: Context) -> int:
             continue
         if problem is not None:
             log.warning("command_put_aside", entry=entry.id, reason=problem)
-            with ctx.ledger.begin() as tx:
+            with ctx.ledger.begin("command.put_aside") as tx:
                 named = _text(entry, "job")
                 job_id = named if JOB_ID.match(named) else None
                 fields = {name: _text(entry, name)[:200] for name in entry.fields}

@@ -100,7 +100,7 @@ def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
 
 
 def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("create.refused") as tx:
         move(
             tx,
             job.id,
@@ -116,7 +116,7 @@ def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:
 
 def _back(ctx: Context, job: Job) -> None:
     """Queue a job again whose key this worker does not have: another worker's settings name it, or none does."""
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("create.back") as tx:
         later = tx.now + timedelta(seconds=ctx.policy.create_retry_s)
         move(tx, job.id, Event.UNSENT, detail={"outcome": "key_not_configured"}, key_alias=None, not_before=later)
     log.warning("key_not_configured", job_id=job.id, key=job.key_alias)

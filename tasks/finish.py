@@ -97,7 +97,7 @@ def _drop(ctx: Context, job: Job) -> None:
 
 
 def _still_mine(ctx: Context, job: Job) -> bool:
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("download.renewed") as tx:
         return extend(tx, job, ctx.policy.work_lease_s)
 
 
@@ -132,7 +132,7 @@ def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:
     # What it costs was said when it ended; only where that could not be read is a later word of use.
     first = _answer(job)
     fresh = FinalAnswer.of(answer) if first.usage.cost_usd is None else replace(first, outputs=answer.outputs)
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("download.refreshed") as tx:
         refresh_answer(tx, job, fresh.to_json())
     return answer.outputs
 

@@ -41,7 +41,7 @@ def given_back(ctx: Context, job: Job) -> Iterator[None]:
     try:
         yield
     except LedgerError:
-        with suppress(LedgerError), ctx.ledger.begin() as tx:
+        with suppress(LedgerError), ctx.ledger.begin("given_back") as tx:
             release(tx, job, ctx.policy.handover_s)
         raise
 

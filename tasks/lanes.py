@@ -87,7 +87,9 @@ def seed(lane_name: str, send: Callable[..., Any]) -> bool:
     epoch = ctx.pulse.lanes.seed(lane_name, ctx.policy.lane_ttl_s)
     if epoch is None:
         return False
+    failpoint("seed.before_publish")
     send(LANES[lane_name], kwargs={"epoch": epoch}, retry=False)
+    failpoint("seed.after_publish")
     log.info("lane_seeded", lane=lane_name, epoch=epoch)
     return True
 

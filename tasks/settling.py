@@ -52,7 +52,7 @@ def ask(ctx: Context, key_alias: str, provider_task_id: str) -> PollAnswer | Non
 
 
 def _settle(ctx: Context, stray: Stray, answer: PollAnswer | None) -> bool:
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("settle") as tx:
         job = get(tx, stray.job_id)
         if job is None or not isinstance(answer, Completed | Failed):
             settle_later(tx, stray.attempt_id, max(ctx.policy.settle_s, min(stray.age_s / _AGES_A_LOOK, _LONGEST_S)))

@@ -58,7 +58,9 @@ class Spool:
         """Keep an entry that cannot be used for a person to look at, out of the way of the others."""
         path = self._folder / f"{name}.json"
         if path.exists():
+            failpoint("set_aside.before_rename")
             path.replace(path.with_suffix(".refused"))
+            failpoint("set_aside.after_rename")
 
     @contextmanager
     def alone(self) -> Iterator[bool]:

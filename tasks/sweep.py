@@ -12,6 +12,7 @@ from schemas.jobs import TERMINAL, State
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.domain.transitions import OPEN, Event
+from tasks.failpoints import failpoint
 from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
 from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
@@ -65,7 +66,9 @@ def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
     added = ctx.pulse.timetable.schedule(generating)
     with ctx.ledger.read() as tx:
         views = views_of(tx, [job.id for job in settled])
+    failpoint("confirm.before_publish")
     ctx.pulse.views.publish(views)
+    failpoint("confirm.after_publish")
     with ctx.ledger.begin("sweep.confirm") as tx:
         confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
     if added:
@@ -139,7 +142,7 @@ def _refill(ctx: Context) -> None:
     """Put every generating job back on the timetable, and let the leases of lost messages end. The views come later:
     there may be a day's worth of them, and no job waits for one."""
     token = ctx.pulse.timetable.begin_refill()
-    with ctx.ledger.begin() as tx:
+    with ctx.ledger.begin("sweep.refill") as tx:
         end_handovers(tx)  # their messages went with what was in Redis
     after, added = None, 0
     while True:

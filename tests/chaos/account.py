@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from schemas.jobs import TERMINAL, State
+from tasks.domain.transitions import Event
 from tests.chaos.books import Attempt, Books, Row
 from tests.chaos.harm import Done
 from tests.chaos.plan import AMBIGUOUS
@@ -83,6 +84,12 @@ def _lost(books: Books) -> Iterable[Breach]:
             yield Breach("lost", job_id, f"it never ended: it is {row.state}")
         elif row.state is State.COMPLETED and not row.files:
             yield Breach("lost", job_id, "it is completed without a film")
+        elif row.state is State.CANCELLED and not _cancelled(books, job_id):
+            yield Breach("lost", job_id, "it was cancelled, and nobody asked for that")
+        elif row.state is State.FAILED and (event := _failed_by(row)) not in _MAY_FAIL_BY.get(
+            books.orders[job_id].kind, _GIVEN_UP
+        ):
+            yield Breach("lost", job_id, f"nobody made it fail: {event}, {row.error}")
         else:
             for path, size_bytes in row.files if books.store is not None else ():
                 file = books.store / path
@@ -92,17 +99,46 @@ def _lost(books: Books) -> Iterable[Breach]:
         yield Breach("lost", job_id, "nobody submitted this job")
 
 
+_GIVEN_UP: Final = frozenset({Event.WRITE_OFF})
+_MAY_FAIL_BY: Final = {
+    "failed": _GIVEN_UP | {Event.FAILED},
+    "failed-paid": _GIVEN_UP | {Event.FAILED},
+    "refused": _GIVEN_UP | {Event.REJECTED},
+}
+"""Kind of job -> what may have made it fail. All others may only be given up by the operator."""
+
+
+def _failed_by(row: Row) -> str:
+    return next((moment.event for moment in reversed(row.moments) if moment.state is State.FAILED), "no event")
+
+
+def _cancelled(books: Books, job_id: str) -> bool:
+    """Whether somebody asked to cancel the job: by its order, or in the course of the harm."""
+    return bool(books.orders[job_id].cancelled_by) or job_id in books.cancelled
+
+
 def _paid_twice(books: Books) -> Iterable[Breach]:
     ids = {order.mark: job_id for job_id, order in books.orders.items()}
     for mark, created in books.created.items():
         job_id = ids.get(mark, "")
         row = books.rows.get(job_id)
-        asked_for = 1 + (0 if row is None else sum(1 for m in row.moments if m.event == "anew"))
+        asked_for = 1 if row is None else _asked_for(row)
         if len(created) > asked_for:
             yield Breach("paid_twice", job_id, f"{len(created)} creates on the bill, {asked_for} asked for: {created}")
     witnessed = {task for created in books.created.values() for task in created}
     if witnessed != set(books.billed):
         yield Breach("paid_twice", "", f"the bill and its witness differ: {sorted(witnessed ^ set(books.billed))}")
+
+
+def _asked_for(row: Row) -> int:
+    """How many creates a job may have on the bill.
+
+    One, and one more each time it was created anew; but that is done only where the provider has nothing, so an attempt
+    counts only when its task is known: by its answer, or because the operator found it at the provider.
+    """
+    anew = sum(moment.event == Event.ANEW for moment in row.moments)
+    known = len({attempt.provider_task_id for attempt in row.attempts if attempt.provider_task_id is not None})
+    return min(1 + anew, max(1, known))
 
 
 def _money(books: Books) -> Iterable[Breach]:

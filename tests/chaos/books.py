@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -62,9 +62,17 @@ class Books:
     owner: Mapping[str, str]
     """The job that a charge stands with, by provider task."""
     store: Path | None = None
+    cancelled: Collection[str] = ()
+    """Jobs that were cancelled in the course of the harm, whatever their orders say."""
 
 
-def read(ledger: Ledger, simulator: Path, store: Path, submitted: Iterable[tuple[str, Order, datetime]]) -> Books:
+def read(
+    ledger: Ledger,
+    simulator: Path,
+    store: Path,
+    submitted: Iterable[tuple[str, Order, datetime]],
+    cancelled: Collection[str] = (),
+) -> Books:
     """The books of a run that has ended."""
     t = tables
     with ledger.read() as tx:
@@ -100,6 +108,7 @@ def read(ledger: Ledger, simulator: Path, store: Path, submitted: Iterable[tuple
         charged_usd={charge["provider_task_id"]: charge["amount_usd"] for charge in charges},
         owner={charge["provider_task_id"]: charge["job_id"] for charge in charges},
         store=store,
+        cancelled=cancelled,
     )
 
 

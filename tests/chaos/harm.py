@@ -9,24 +9,29 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import psutil
 import redis
 import sqlalchemy as sa
 
+from schemas.errors import NotSubmitted
 from schemas.jobs import State
+from schemas.producer import Producer
 from tasks.failpoints import FAILPOINTS
-from tasks.ledger.tables import jobs
+from tasks.ledger import LedgerError
+from tasks.ledger.money import settle_later
+from tasks.ledger.tables import attempts, jobs
 from tests.chaos.plan import Blow, Plan
 from tests.chaos.stage import Stage
 
 _TICK_S: Final = 0.05
 _LAST_LOOK_S: Final = 2.0
+_LONGER_S: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,7 @@ class Harm:
         self.done: list[Done] = []
         self.counts: Counter[str] = Counter()
         self.wipes = 0
+        self.cancelled: set[str] = set()
         self._stage, self._blows = stage, list(plan.blows)
         self._die = random.Random(f"{plan.seed}:harm")
         self._laid: set[str] = set()
@@ -121,10 +127,8 @@ class Harm:
 
     def _deal(self, blow: Blow) -> None:
         match blow.kind:
-            case "fuse" if blow.target.startswith("operate."):
-                self._aside(self._cancel_and_die, blow.target)
             case "fuse":
-                self._lay(blow.target)
+                self._fuse(blow.target)
             case "kill":
                 self._kill(blow.target)
             case "wipe":
@@ -137,6 +141,17 @@ class Harm:
                 self._aside(self._refuse_answers, blow.target, blow.for_s)
             case _:
                 raise ValueError(f"no such blow: {blow.kind}")
+
+    def _fuse(self, place: str) -> None:
+        if place.startswith("operate."):
+            self._aside(self._cancel_and_die, place)
+            return
+        led_to = {"settle.": self._stray, "command.put_aside.": self._cancel_too_late, "set_aside.": self._spool_junk}
+        act = next((act for begin, act in led_to.items() if place.startswith(begin)), None)
+        if act is None:
+            self._lay(place)
+        else:
+            self._aside(self._lead_to, place, act)
 
     def _aside(self, act: Callable[..., None], *given: object) -> None:
         """Harm that takes its time, in a thread of its own."""
@@ -160,11 +175,13 @@ class Harm:
         while not self._stop.is_set():
             with suppress(psutil.NoSuchProcess, KeyError):
                 process = psutil.Process(self._stage.pids()[name])
-                if child:
-                    process = self._die.choice(process.children() or [process])
+                children = process.children() if child else []
+                if children:
+                    process = self._die.choice(children)
                 process.kill()
                 psutil.wait_procs([process], timeout=10)
-                self._count("kill", f"kill {target}")
+                # A worker that had no child yet was killed itself, and its death has to be explained.
+                self._count("kill", f"kill {target}" if children else f"kill {name}")
                 return
             time.sleep(_TICK_S)
 
@@ -211,13 +228,17 @@ class Harm:
         with engine.begin() as connection:
             for statement in make:
                 connection.execute(sa.text(statement))
+        begun_at = time.monotonic()
         try:
             self._stop.wait(for_s)
+            # A fuse of the spool needs somebody who is answered meanwhile.
+            while place in self._laid and time.monotonic() < begun_at + for_s + _LONGER_S and not self._stop.is_set():
+                self._stop.wait(_TICK_S)
         finally:
             with engine.begin() as connection:
                 connection.execute(sa.text(drop))
         self.counts["refusal"] += 1
-        self._note("refuse", for_s)
+        self._note("refuse", time.monotonic() - begun_at)
 
     def _cancel_and_die(self, place: str) -> None:
         """An operator's process that dies while it cancels a job; a worker that does it by command may be first."""
@@ -226,9 +247,38 @@ class Harm:
             with self._stage.context.ledger.read() as tx:
                 open_now = list(tx.execute(sa.select(jobs.c.id).where(jobs.c.state == State.GENERATING)).scalars())
             if open_now:
-                command = [sys.executable, "-m", "tests.chaos.operator", self._die.choice(sorted(open_now))]
+                job_id = self._die.choice(sorted(open_now))
+                self.cancelled.add(job_id)
+                command = [sys.executable, "-m", "tests.chaos.operator", job_id]
                 subprocess.run(command, env=self._stage.environment, check=False, timeout=60)
             self._stop.wait(2 * _TICK_S)
+
+    def _lead_to(self, place: str, act: Callable[[], None]) -> None:
+        """Have somebody come by a place that no job needs: do what leads there until the fuse has burnt."""
+        self._lay(place)
+        while place in self._laid and not self._stop.is_set():
+            with suppress(LedgerError, NotSubmitted):
+                act()
+            self._stop.wait(1.0)
+
+    def _completed(self, columns: Sequence[sa.Column[Any]]) -> list[Any]:
+        with self._stage.context.ledger.read() as tx:
+            ended = attempts.c.job_id == jobs.c.id, jobs.c.state == State.COMPLETED, attempts.c.outcome == "accepted"
+            return list(tx.execute(sa.select(*columns).where(*ended).order_by(jobs.c.id).limit(1)))
+
+    def _stray(self) -> None:
+        """A task is settled that is charged already, as after an answer that came when its job had gone on."""
+        for row in self._completed([attempts.c.id]):
+            with self._stage.context.ledger.begin("settle") as tx:
+                settle_later(tx, row.id, 0.0)
+
+    def _cancel_too_late(self) -> None:
+        for row in self._completed([jobs.c.id]):
+            with Producer(self._stage.redis_url) as producer:
+                producer.handle(row.id).cancel()
+
+    def _spool_junk(self) -> None:
+        self._stage.context.spool.keep("junk", {})
 
 
 # The trigger asks for a table that is not there: to the workers that is an operational error, as a full disk would be.

@@ -13,6 +13,12 @@ from tasks.failpoints import FAILPOINTS
 
 MODEL: Final = "minimax_hailuo_02_i2v"
 
+# No harm of a run leads there: a key that this worker lacks, an accepted request that cannot be read any more, a ledger
+# that fails between the claim and the attempt. `python -m tests.failpoints` comes by with processes of its own.
+_NOT_HERE: Final = ("create.back.", "create.refused.", "given_back.")
+PLACES: Final = frozenset(place for place in FAILPOINTS if not place.startswith(_NOT_HERE))
+"""The failpoints at which somebody dies in a whole run."""
+
 # Kind of job -> (what the simulator's scenario says of it, share of all jobs in thousandths). A kind stands in the
 # prompt's prose, by which its rule finds it.
 _CREATE_FAULTS: Final = (
@@ -45,6 +51,8 @@ def _kinds() -> dict[str, tuple[dict[str, Any], float]]:
         kinds[f"cost-{form}"] = ({"poll": {"cost_form": form}}, 30 / len(_COST_FORMS))
     # Twice is as often as a file of the wrong kind is asked for: the job fails, and an operator has it fetched again.
     kinds["unstorable"] = ({"output": {"fault": "not_a_video", "fault_times": 2}}, 5)
+    # So slow that whoever downloads it has to renew its lease.
+    kinds["stuck"] = ({"output": {"fault": "never_answer"}}, 15)
     kinds["failed"] = ({"poll": {"outcome": "failed"}}, 20)
     kinds["failed-paid"] = ({"poll": {"outcome": "failed", "cost_usd": "0.05", "usage": "present"}}, 10)
     kinds["refused"] = ({"create": {"fault": "refused_without_id"}}, 5)
@@ -119,8 +127,8 @@ class Scale:
 
     @classmethod
     def full(cls, jobs: int, window_s: float) -> Scale:
-        """Every failpoint once, and what else a whole run does."""
-        return cls(jobs, window_s, len(FAILPOINTS), 12, 3, 3, 3, 2)
+        """Every one of `PLACES` once, and what else a whole run does."""
+        return cls(jobs, window_s, len(PLACES), 12, 3, 3, 3, 2)
 
     @classmethod
     def small(cls) -> Scale:
@@ -160,7 +168,7 @@ def _orders(die: random.Random, scale: Scale) -> tuple[Order, ...]:
 
 def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
     die = random.Random(f"{seed}:blows")
-    places = sorted(FAILPOINTS)
+    places = sorted(PLACES)
     die.shuffle(places)
     # The two places of the spool are passed only while the database takes no answers.
     spool = [place for place in places if place.startswith("spool.")]
@@ -175,12 +183,15 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
     acts += [("freeze", die.choice(_WORKERS), die.uniform(3, 9)) for _ in range(scale.freezes)]
     acts += [("refuse", spool[n] if n < len(spool) else "", 3.0) for n in range(scale.refusals)]
     die.shuffle(acts)
-    # What is seldom come by is laid early enough; a sort is stable, so the rest stays as it was shuffled.
-    late = len(acts) * 3 // 4
-    acts.sort(key=lambda act: act in acts[late:] and not act[1].startswith(_SELDOM))
+    # What is seldom come by, and what has to burn before another place is passed at all, is laid early enough.
+    early = [act for act in acts if act[1].startswith(_EARLY)]
+    acts = [act for act in acts if not act[1].startswith(_EARLY)]
+    for act in early:
+        acts.insert(die.randrange(len(acts) // 2), act)
     for place, before in _AFTER.items():
         if place in rest:
-            acts.insert(acts.index(("fuse", before, 0.0)), ("fuse", place, 0.0))
+            first = next(n for n, (kind, target, _) in enumerate(acts) if before in (kind, target))
+            acts.insert(first, ("fuse", place, 0.0))
     # Spread evenly with some play, so that a run is neither calm nor so crowded that nothing goes on in between; and
     # over before the last jobs come, because a fuse needs somebody to come by.
     step_s = (scale.window_s * _HARMED - _CALM_S) / max(1, len(acts))
@@ -194,10 +205,19 @@ _HARMED: Final = 0.85
 _WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b")
 _TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
 # Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
-_SELDOM: Final = ("operate.", "command.", "sweep.", "download.given_back.", "input.")
-# A message to record alone is sent only for a job that was left between its stored files and its charge. So that is
-# where a worker has to die first: place -> the place to die at.
+_SELDOM: Final = (
+    *("operate.", "command.", "sweep.", "input.", "settle.", "set_aside.", "seed."),
+    *("download.given_back.", "download.renewed.", "download.refreshed."),
+)
+# Places that are passed only after other harm: place -> the place to die at, or the kind of blow. A message to record
+# alone is sent for a job that was left between its stored files and its charge; a job is parked whose create was under
+# way; a timetable is refilled after a wipe.
 _AFTER: Final = {
     "record.before_publish": "record.before_commit",
     "record.after_publish": "download.stored.after_commit",
+    "sweep.park.before_commit": "create.before_post",
+    "sweep.park.after_commit": "create.after_post",
+    "sweep.refill.before_commit": "wipe",
+    "sweep.refill.after_commit": "wipe",
 }
+_EARLY: Final = (*_SELDOM, *_AFTER.values())

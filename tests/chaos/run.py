@@ -179,7 +179,7 @@ def _script(stage: Stage, rules: str) -> None:
 def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
-    found = books.read(stage.context.ledger, stage.simulator, store, submitted)
+    found = books.read(stage.context.ledger, stage.simulator, store, submitted, harm.cancelled)
     result = account.reckon(found, harm.done)
     breaches = list(result.breaches)
     breaches += [

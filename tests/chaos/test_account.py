@@ -79,6 +79,52 @@ def test_a_lost_job_is_seen(rows: dict[str, Row]) -> None:
     assert promises(replace(BOOKS, rows=rows)) == ["lost"]
 
 
+def ended(event: str, state: State, error: str | None = None, *, after: int = 5) -> Books:
+    moment = Moment(event, state, at(9))
+    row = replace(ROW, state=state, moments=(*WAY[:after], moment), files=(), error=error)
+    return replace(BOOKS, rows={"job": row})
+
+
+@pytest.mark.parametrize(
+    "books",
+    [
+        replace(
+            ended("rejected", State.FAILED, "request_unusable", after=2),
+            created={},
+            billed=[],
+            billed_usd={},
+            charged_usd={},
+            owner={},
+        ),
+        ended("unstorable", State.FAILED, "output_not_stored"),
+        ended("cancel", State.CANCELLED),
+        ended("failed", State.FAILED, "generation_failed", after=4),
+    ],
+    ids=["never created", "paid and never delivered", "cancelled by nobody", "failed without a script"],
+)
+def test_a_job_that_ended_though_nobody_meant_it_to_is_lost(books: Books) -> None:
+    assert promises(books) == ["lost"]
+
+
+@pytest.mark.parametrize(
+    ("books", "kind"),
+    [
+        (ended("failed", State.FAILED, after=4), "failed"),
+        (ended("failed", State.FAILED, after=4), "failed-paid"),
+        (ended("rejected", State.FAILED, after=3), "refused"),
+        (ended("write_off", State.FAILED, "written_off", after=3), "plain"),
+    ],
+)
+def test_a_job_that_was_to_fail_or_was_given_up_is_not_lost(books: Books, kind: str) -> None:
+    assert promises(replace(books, orders={"job": replace(ORDER, kind=kind)})) == []
+
+
+def test_a_job_that_somebody_cancelled_is_not_lost() -> None:
+    books = ended("cancel", State.CANCELLED)
+    assert promises(replace(books, orders={"job": replace(ORDER, cancel_after_s=1.0)})) == []
+    assert promises(replace(books, cancelled={"job"})) == []
+
+
 def test_a_second_create_is_seen_unless_it_was_asked_for() -> None:
     twice = replace(
         BOOKS,
@@ -87,10 +133,21 @@ def test_a_second_create_is_seen_unless_it_was_asked_for() -> None:
         billed_usd={"task-1": USD, "task-2": USD},
     )
     assert promises(twice) == ["paid_twice", "bill"]
-    anew = replace(ROW, moments=(*WAY[:4], Moment("anew", State.QUEUED, at(4.5)), *WAY[4:]))
     charged = {"task-1": USD, "task-2": USD}
-    paid = replace(twice, rows={"job": anew}, charged_usd=charged, owner={"task-1": "job", "task-2": "job"})
-    assert promises(paid) == []
+    paid = replace(twice, charged_usd=charged, owner={"task-1": "job", "task-2": "job"})
+    anew = replace(ROW, moments=(*WAY[:4], Moment("anew", State.QUEUED, at(4.5)), *WAY[4:]))
+    both = replace(anew, attempts=(ATTEMPT, replace(ATTEMPT, provider_task_id="task-2")))
+    assert promises(replace(paid, rows={"job": both})) == []
+    assert promises(replace(paid, rows={"job": replace(both, moments=WAY)})) == ["paid_twice"]
+
+
+def test_a_create_anew_where_the_provider_has_nothing_allows_no_second_one() -> None:
+    anew = Moment("anew", State.QUEUED, at(4.5))
+    nothing = replace(ATTEMPT, outcome="unknown", reason="read timeout", provider_task_id=None)
+    row = replace(ROW, moments=(*WAY[:4], anew, *WAY[4:]), attempts=(nothing, ATTEMPT))
+    assert promises(replace(BOOKS, rows={"job": row})) == []
+    twice = replace(BOOKS, created={ORDER.mark: ["task-1", "task-2"]}, billed=["task-1", "task-2"])
+    assert promises(replace(twice, rows={"job": row})) == ["paid_twice"]
 
 
 def test_a_create_that_only_the_bill_knows_is_seen() -> None:

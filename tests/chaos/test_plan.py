@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from ops.simulator.scenario import Scenario
 from tasks.failpoints import FAILPOINTS
-from tests.chaos.plan import AMBIGUOUS, Scale, make_plan, scenario
+from tests.chaos.plan import AMBIGUOUS, PLACES, Scale, make_plan, scenario
 
 FULL = Scale.full(1000, 240)
 
@@ -20,9 +22,28 @@ def test_a_full_run_dies_at_every_failpoint_and_more() -> None:
     plan = make_plan(1, FULL)
     kinds = Counter(blow.kind for blow in plan.blows)
     laid = {blow.target for blow in plan.blows if blow.kind in ("fuse", "refuse")}
-    assert laid == FAILPOINTS
+    assert laid == PLACES
+    assert len(FAILPOINTS - PLACES) == 6
     assert FULL.fuses + FULL.kills >= 50
     assert (kinds["kill"], kinds["wipe"], kinds["broker"]) == (FULL.kills, 3, 3)
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_what_is_passed_only_after_a_death_lies_before_it(seed: int) -> None:
+    at_s = {blow.target: blow.at_s for blow in make_plan(seed, FULL).blows if blow.kind in ("fuse", "refuse")}
+    assert at_s["sweep.park.before_commit"] < at_s["create.before_post"]
+    assert at_s["sweep.park.after_commit"] < at_s["create.after_post"]
+    wiped_at_s = min(blow.at_s for blow in make_plan(seed, FULL).blows if blow.kind == "wipe")
+    assert max(at_s["sweep.refill.before_commit"], at_s["sweep.refill.after_commit"]) < wiped_at_s
+    assert at_s["record.before_publish"] < at_s["record.before_commit"]
+    assert at_s["record.after_publish"] < at_s["download.stored.after_commit"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_is_seldom_come_by_is_laid_early(seed: int) -> None:
+    seldom = ("operate.", "command.", "sweep.park.", "download.re", "input.", "create.before_post")
+    blows = make_plan(seed, FULL).blows
+    assert max(blow.at_s for blow in blows if blow.target.startswith(seldom)) < FULL.window_s * 0.6
 
 
 def test_about_five_of_a_hundred_creates_are_ambiguous() -> None:

@@ -18,7 +18,9 @@ from tests.support.waiting import wait_until
 PATIENCE_S: Final = 90.0
 """How long a place may take to be passed once: a worker starts, leases run out, a job goes its way."""
 NEXT_JOB_S: Final = 5.0
-UNSENT: Final = frozenset({"unsent", "throttled", "key_refused", "rejected"})
+CANCELLED_OR_NOT: Final = frozenset({State.CANCELLED, State.COMPLETED})
+"""How a job ends while whose cancelling somebody dies."""
+COMPLETED_OR_FAILED: Final = frozenset({State.COMPLETED, State.FAILED})
 
 HELPERS: Final = {
     # Only a job that somebody dropped is rescued, and only one that somebody was creating is parked.
@@ -26,6 +28,8 @@ HELPERS: Final = {
     "record.before_publish": "record.before_commit",
     "record.after_publish": "record.before_commit",
     "sweep.park": "create.before_post",
+    # A lane is seeded when its last message went with a worker.
+    "seed.": "lane.before_publish",
 }
 """Where another process has to have died, that a place is passed at all."""
 
@@ -57,8 +61,14 @@ def die_at(stack: Stack, place: str, runs: int) -> Line:
 
 
 def _die_once(stack: Stack, place: str) -> None:
-    if place.startswith("spool."):
-        wait_until(lambda: _die_spooling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
+    way = next((act for begin, act in WAYS.items() if place.startswith(begin)), None)
+    if way is not None:
+        way(stack, place)
+        return
+    what = next((word for begin, word in CHILDREN.items() if place.startswith(begin)), None)
+    if what is not None:
+        died = lambda: _create_in_child(stack, place, what) == -signal.SIGKILL  # noqa: E731
+        wait_until(died, within_s=PATIENCE_S, what=f"a death at {place}")
         return
     if place.startswith("operate."):
         wait_until(lambda: _die_cancelling(stack, place), within_s=PATIENCE_S, what=f"a death at {place}")
@@ -77,7 +87,7 @@ def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
             raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
         if helper is not None:
             stack.lay(helper)  # for each job anew: a message that came twice may die there with nothing left to do
-        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."))
+        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."), ends=_ends(place))
         if place.startswith("command."):
             stack.producer.handle(job_id).cancel()
         again_at = time.monotonic() + (3 * NEXT_JOB_S if place.startswith("sweep.park") else NEXT_JOB_S)
@@ -89,35 +99,73 @@ def _prompt(place: str) -> str:
     """What the scenario of the stack knows such a job by."""
     if "given_back" in place:
         return "brittle"
+    if place.startswith("download.re"):
+        return "expired" if "refreshed" in place else "stuck"
     return "slow" if place.startswith("command.") else ""
 
 
+def _ends(place: str) -> frozenset[State]:
+    """How a job of `_prompt` may end."""
+    return CANCELLED_OR_NOT if place.startswith("command.") else frozenset({State.COMPLETED})
+
+
 def _die_cancelling(stack: Stack, place: str) -> bool:
-    job_id = stack.submit(prompt="slow")
+    job_id = stack.submit(prompt="slow", ends=CANCELLED_OR_NOT)
     wait_until(lambda: stack.states().get(job_id) is State.GENERATING, within_s=PATIENCE_S, what="a job to cancel")
     return stack.child(place, "cancel", job_id) == -signal.SIGKILL
 
 
-def _die_spooling(stack: Stack, place: str) -> bool:
+CHILDREN: Final = {"spool.": "spool", "given_back.": "give_back", "create.refused.": "refuse", "create.back.": "back"}
+"""Places that a worker seldom comes by -> what `tests.failpoints.child` does to come by."""
+
+
+def _create_in_child(stack: Stack, place: str, what: str, ends: frozenset[State] = COMPLETED_OR_FAILED) -> int:
     settle(stack)  # stopped within a transaction, a worker would keep SQLite's only lock
     with stack.stopped("create"):
-        job_id = stack.submit()
+        job_id = stack.submit(ends=ends if what in ("refuse", "stray") else frozenset({State.COMPLETED}))
         wait_until(lambda: stack.states().get(job_id) is State.ADMITTED, within_s=PATIENCE_S, what="an admitted job")
-        return stack.child(place, "spool", job_id) == -signal.SIGKILL
+        return stack.child(place, what, job_id)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What the bill and the ledger say in the end."""
+def _die_settling(stack: Stack, place: str) -> None:
+    stack.lay(place)
+    strayed = lambda: _create_in_child(stack, place, "stray") == 0  # noqa: E731
+    wait_until(strayed, within_s=PATIENCE_S, what="a task that no job follows")
+    _wait_for_death(stack, place)
 
-    created_twice: int
-    lost: int
-    bill_matches: bool
-    unexplained: str = ""
 
-    @property
-    def holds(self) -> bool:
-        return not self.created_twice and not self.lost and self.bill_matches and not self.unexplained
+def _die_refilling(stack: Stack, place: str) -> None:
+    settle(stack)  # what is only in Redis is lost with it, and nobody here submits it again
+    stack.lay(place)
+    stack.wipe()
+    _wait_for_death(stack, place)
+
+
+def _die_putting_aside(stack: Stack, place: str) -> None:
+    job_id = stack.submit()
+    wait_until(lambda: stack.states().get(job_id) is State.COMPLETED, within_s=PATIENCE_S, what="a job that has ended")
+    stack.lay(place)
+    stack.producer.handle(job_id).cancel()
+    _wait_for_death(stack, place)
+
+
+def _die_setting_aside(stack: Stack, place: str) -> None:
+    stack.lay(place)
+    stack.ctx.spool.keep("unreadable", {})
+    _wait_for_death(stack, place)
+
+
+def _wait_for_death(stack: Stack, place: str) -> None:
+    wait_until(lambda: stack.burnt(place), within_s=PATIENCE_S, what=f"a death at {place}")
+
+
+WAYS: Final[dict[str, Callable[[Stack, str], None]]] = {
+    "settle.": _die_settling,
+    "sweep.refill.": _die_refilling,
+    "command.put_aside.": _die_putting_aside,
+    "set_aside.": _die_setting_aside,
+}
+"""Places that need more than a job on its way -> how a death there comes about."""
 
 
 def settle(stack: Stack) -> dict[str, State]:
@@ -126,29 +174,14 @@ def settle(stack: Stack) -> dict[str, State]:
     return stack.states()
 
 
-def judge(stack: Stack, lines: list[Line], owners: dict[str, str]) -> Verdict:
-    """Compare ledger and bill, and count into `lines`. `owners`: place of each job."""
-    by_place = {line.place: line for line in lines}
-    unexplained = ""
-    try:
-        in_doubt = stack.unnamed()
-    except LookupError as error:
-        return Verdict(0, 0, False, str(error))
-    attempts = stack.rows(tables.attempts)
-    job_of = {row.provider_task_id: row.job_id for row in attempts if row.provider_task_id} | in_doubt
-    creates = Counter(job_of[create.task] for create in stack.bill.creates)
-    for job_id, count in creates.items():
-        by_place[owners[job_id]].creates += count
-    states = stack.states()
-    for job_id, state in states.items():
+def count(stack: Stack, lines: list[Line], owners: dict[str, str]) -> None:
+    """Count creates and jobs in doubt into `lines`. `owners`: place of each job."""
+    by_place, books = {line.place: line for line in lines}, stack.books()
+    for job_id, tasks in books.created.items():
+        if job_id in owners:
+            by_place[owners[job_id]].creates += len(tasks)
+    for job_id, state in books.states.items():
         by_place[owners[job_id]].uncertain += state is State.UNCERTAIN
-    begun = Counter(row.job_id for row in attempts if row.outcome not in UNSENT)
-    twice = {job_id for job_id in states if creates[job_id] > 1 or begun[job_id] > 1}
-    without = [row.job_id for row in attempts if row.outcome == "unknown" and not row.reason]
-    if without:
-        unexplained = f"{len(without)} creates of unknown outcome without evidence"
-    lost = len(set(stack.jobs) - states.keys())
-    return Verdict(len(twice), lost, True, unexplained)
 
 
 def evidence(stack: Stack) -> Counter[str]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schemas.jobs import TERMINAL
-from tests.failpoints.deaths import Line, Verdict, bill_matches, die_at, evidence, judge, places, settle
+from tests.failpoints.books import Verdict, judge, lost
+from tests.failpoints.deaths import Line, bill_matches, count, die_at, evidence, places, settle
 from tests.failpoints.stack import stack
 from tests.support.waiting import wait_until
 
@@ -53,16 +54,18 @@ def prove(
             owners.update(dict.fromkeys(running.jobs[before:], place))
             report(f"{len(lines):>3} of {len(chosen)} {place}: {lines[-1].jobs} jobs")
         settle(running)
-        verdict, reasons = judge(running, lines, owners), evidence(running)
-        if not verdict.unexplained:
-            running.resolve()
-            ended = lambda: running.settled() and all(s in TERMINAL for s in running.states().values())  # noqa: E731
-            wait_until(ended, within_s=120, what="the end of what an operator resolved")
-            matches = bill_matches(running)
-            verdict = Verdict(verdict.created_twice, verdict.lost, matches, verdict.unexplained)
+        count(running, lines, owners)
+        reasons = evidence(running)
+        running.resolve()
+        ended = lambda: running.settled() and all(s in TERMINAL for s in running.states().values())  # noqa: E731
+        wait_until(ended, within_s=120, what="the end of what an operator resolved")
+        books = running.books()
+        verdict = judge(books, bill_matches=bill_matches(running))
+        for job_id in lost(books):
+            report(f"lost: job {job_id} of {owners[job_id]} is {books.states.get(job_id, 'not in the ledger')}")
         table(lines, report)
-        for reason, count in reasons.most_common():
-            report(f"in doubt: {count} ({reason})")
+        for reason, times in reasons.most_common():
+            report(f"in doubt: {times} ({reason})")
         return Proof(lines, verdict, len(running.jobs))
 
 

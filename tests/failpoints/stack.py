@@ -15,7 +15,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
+import redis
 import sqlalchemy as sa
 from PIL import Image
 
@@ -27,8 +29,11 @@ from tasks import operating
 from tasks.context import Context
 from tasks.failpoints import VARIABLE
 from tasks.ledger import tables
+from tests.chaos import provider
+from tests.failpoints.books import Books
 from tests.support.postgres import postgres_server
 from tests.support.waiting import wait_until
+from workers import stackplan
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
 from workers.runtime import build
@@ -62,11 +67,15 @@ SETTINGS: Final = {
     "KEY_PAUSE_S": "0.2",
     "DOWNLOAD_RETRY_S": "0.2",
     "OPEN_TASKS_PER_KEY": "200",
+    "HTTP_DOWNLOAD_READ_S": "3",
+    "SETTLE_S": "1",
     "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
 }
 SCENARIO: Final = [
     {"match": {"prompt_contains": "slow"}, "poll": {"latency_s": SPEED * 30}},
     {"match": {"prompt_contains": "brittle"}, "output": {"fault": "not_a_video"}},
+    {"match": {"prompt_contains": "expired"}, "output": {"fault": "url_expired"}},
+    {"match": {"prompt_contains": "stuck"}, "output": {"fault": "never_answer"}},
 ]
 
 
@@ -78,8 +87,15 @@ class Stack:
     producer: Producer
     ctx: Context
     fuses: Path
-    jobs: list[str] = field(default_factory=list)
+    ends: dict[str, frozenset[State]] = field(default_factory=dict)
+    """How each job may end, in the order in which they were submitted."""
+    marks: dict[str, str] = field(default_factory=dict)
+    """The job that each mark in a prompt stands for: so the provider's witness knows it."""
     _numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def jobs(self) -> list[str]:
+        return list(self.ends)
 
     # --- what a test does ---
 
@@ -93,15 +109,22 @@ class Stack:
     def burnt(self, place: str) -> bool:
         return not (self.fuses / place).exists()
 
-    def submit(self, *, prompt: str = "", picture: bool = False) -> str:
-        """Ask for a film. `picture`: of one that the store does not have."""
+    def submit(
+        self, *, prompt: str = "", picture: bool = False, ends: frozenset[State] = frozenset({State.COMPLETED})
+    ) -> str:
+        """Ask for a film. `picture`: of one that the store does not have. `ends`: how the job may end."""
         number = next(self._numbers)
-        image = data_url(_picture(number)) if picture else URL
+        image, mark = data_url(_picture(number)) if picture else URL, f"shot-{number:06d}"
         job = self.producer.submit(
-            model=MODEL, first_frame_image=image, prompt=f"[static] {prompt}", resolution="512P", duration=6
+            model=MODEL, first_frame_image=image, prompt=f"[static] {prompt} {mark}", resolution="512P", duration=6
         )
-        self.jobs.append(job.id)
+        self.ends[job.id], self.marks[mark] = ends, job.id
         return job.id
+
+    def wipe(self) -> None:
+        """Everything in Redis is gone."""
+        with redis.Redis.from_url(str(self.embedded.addresses["redis_url"])) as client:
+            client.flushall()
 
     @contextmanager
     def stopped(self, pool: str) -> Iterator[None]:
@@ -140,42 +163,38 @@ class Stack:
         return read_bill(Path(str(self.embedded.addresses["bill"])))
 
     def settled(self) -> bool:
-        """Whether every job has ended, or waits for a person to say what became of its create."""
+        """Whether every job has ended, or waits for a person to say what became of its create; and all is paid for."""
         self.embedded.check()
         states = self.states()
-        return all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
+        at_rest = all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
+        return at_rest and not any(row.settle_at for row in self.rows(tables.attempts))
 
     # --- what an operator does ---
 
-    def unnamed(self) -> dict[str, str]:
-        """Tasks on the bill that no attempt names, each with the job whose create in doubt it must be.
-
-        A provider's books have no ids of ours: an operator goes by the time. Raises `LookupError` for a task that no
-        create in doubt explains.
-        """
-        attempts = sorted(self.rows(tables.attempts), key=lambda row: row.begun_at)
-        named = {row.provider_task_id for row in attempts}
-        doubtful = [row for row in attempts if row.outcome == "unknown" and row.provider_task_id is None]
-        found: dict[str, str] = {}
-        for create in sorted(self.bill.creates, key=lambda each: each.at):
-            if create.task in named:
-                continue
-            before = [row for row in doubtful if (create.at - row.begun_at).total_seconds() > -0.5]
-            if not before:
-                raise LookupError(f"{create.task} is on the bill and nobody asked for it")
-            doubtful.remove(before[-1])
-            found[create.task] = before[-1].job_id
-        return found
+    def books(self) -> Books:
+        """What there is to judge: the bill and its witness against the ledger."""
+        folder = Path(str(self.embedded.addresses["bill"])).parent
+        return Books(
+            ends=dict(self.ends),
+            states=self.states(),
+            attempts=self.rows(tables.attempts),
+            films=[row.job_id for row in self.rows(tables.outputs)],
+            created={self.marks.get(mark, ""): tasks for mark, tasks in provider.witnessed(folder).items()},
+            billed=[create.task for create in self.bill.creates],
+        )
 
     def resolve(self) -> int:
         """Bind what the provider has to the jobs in doubt, and write the others off; gives how many there were."""
-        tasks = {job_id: task for task, job_id in self.unnamed().items()}
-        uncertain = [job_id for job_id, state in self.states().items() if state is State.UNCERTAIN]
+        books = self.books()
+        named = {row.provider_task_id for row in books.attempts}
+        uncertain = [job_id for job_id, state in books.states.items() if state is State.UNCERTAIN]
         for job_id in uncertain:
-            if job_id in tasks:
-                operating.bind(self.ctx, job_id, tasks[job_id])
+            unnamed = [task for task in books.created.get(job_id, ()) if task not in named]
+            if unnamed:
+                operating.bind(self.ctx, job_id, unnamed[0])
             else:
                 operating.write_off(self.ctx, job_id, None)
+                self.ends[job_id] |= {State.FAILED}
         return len(uncertain)
 
 
@@ -225,6 +244,8 @@ def stack(folder: Path, database: str, report: Callable[[str], None] = lambda _:
     with ExitStack() as parts:
         if database == "postgresql":
             env["REELWORKS_DATABASE_URL"] = parts.enter_context(postgres_server()).url
+        # What the stack plans in production, but for the provider: its witness knows which job a task was created for.
+        parts.enter_context(mock.patch.object(stackplan, "simulator_command", provider.command))
         embedded = parts.enter_context(EmbeddedStack(options))
         _scenario(str(embedded.addresses["provider_url"]))
         with _environment({**_settings(), **embedded.environment}):

@@ -56,3 +56,8 @@ def test_every_place_of_the_catalogue_stands_in_the_code_and_every_one_in_the_co
         for step in re.findall(r'_send\("([^"]+)"', text):
             found |= {f"{step}.before_publish", f"{step}.after_publish"}
     assert found == FAILPOINTS
+
+
+def test_every_commit_has_a_name() -> None:
+    texts = {path.name: path.read_text() for path in (ROOT / "tasks").rglob("*.py")}
+    assert [name for name, text in texts.items() if re.search(r'ledger\.begin\((?!")', text)] == []
