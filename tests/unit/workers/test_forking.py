@@ -142,11 +142,8 @@ def test_what_a_worker_does_beside_its_tasks_is_kept_apart(
     monkeypatch.setattr(f"{step.__module__}.settings", lambda: SimpleNamespace(lane_check_s=0.0))
     ended = threading.Event()
     keeper = step.__new__(step)
-    if isinstance(keeper, LedgerWatch):
-        run = threading.Thread(target=keeper._watch, args=(ended,))
-    else:
-        keeper._ended = ended
-        run = threading.Thread(target=keeper._keep)
+    target = keeper._watch if isinstance(keeper, LedgerWatch) else keeper._keep
+    run = threading.Thread(target=target, args=(ended,))
     run.start()
     try:
         assert children_inside(at.ledger) == 0
