@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import shared_task
@@ -39,23 +39,32 @@ from tasks.vtrix.mapping import create_body
 
 log = structlog.get_logger("reelworks.create")
 
+_AGAIN_S: Final = 5.0
+"""Between two tries at writing an answer down that neither the ledger nor the spool would take."""
+
 
 @shared_task(name=CREATE, ignore_result=True)
 def create(job: str) -> None:
     """Create the provider task of an admitted job."""
     ctx = context.current()
+    if not ctx.spool.has_room(ctx.policy.disk_low_bytes):
+        # An answer that the database could not take would have no place. Nothing is claimed: the sweep sends another
+        # message, and another machine may have room.
+        log.error("disk_low", job_id=job)
+        return
     prepared = _prepare(ctx, job)
     if prepared is None:
         return
     claimed, provider, body = prepared
-    send_by = time.monotonic() + ctx.policy.create_start_s
+    begins_at = time.monotonic()
     begun = _begin(ctx, claimed)
     if begun is None:
         return  # another message was first, or the job is past this step
     job_begun, attempt_id = begun
-    outcome = _ask(provider, body, send_by)
+    outcome = _ask(provider, body, send_by=begins_at + ctx.policy.create_start_s)
     answer = _answer(ctx, job_begun, attempt_id, outcome)
-    _follow(ctx, job_begun, answer, _commit(ctx, job_begun, answer))
+    after = _commit(ctx, job_begun, answer, try_until=begins_at + ctx.policy.create_lease_s)
+    _follow(ctx, job_begun, answer, after)
 
 
 def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, Any]] | None:
@@ -94,7 +103,7 @@ def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
         if begun is not None and attempt_id is not None:
             # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was sent.
             unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
-            ctx.spool.keep(attempt_id, _answer(ctx, begun, attempt_id, unsent).to_json())
+            _spooled(ctx, _answer(ctx, begun, attempt_id, unsent))
         raise
     return None if begun is None or attempt_id is None else (begun, attempt_id)
 
@@ -139,19 +148,46 @@ def _answer(ctx: Context, job: Job, attempt_id: str, outcome: CreateOutcome) -> 
     return Answer(job.id, attempt_id, job.key_alias or "", verdict)
 
 
-def _commit(ctx: Context, job: Job, answer: Answer) -> Job | None:
-    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again."""
+def _commit(ctx: Context, job: Job, answer: Answer, try_until: float) -> Job | None:
+    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again.
+
+    Where neither takes it, both are tried again for as long as the create's lease runs, by the monotonic clock; what
+    is in the log is all that is left of the answer then.
+    """
+    while True:
+        try:
+            return commit_answer(ctx, answer)
+        except LedgerConflict:
+            # The provider named a task that is another job's. Whose it is cannot be known from here.
+            log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
+            doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
+            return commit_answer(ctx, doubt)
+        except LedgerError as error:
+            if _spooled(ctx, answer):
+                log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
+                return None
+        left_s = try_until - time.monotonic()
+        if left_s <= 0:
+            return None
+        time.sleep(min(_AGAIN_S, left_s))
+
+
+def _spooled(ctx: Context, answer: Answer) -> bool:
+    """Whether the answer is in the spool now. If not, the log has its ids: a provider task of which nobody knows is
+    paid for all the same."""
     try:
-        return commit_answer(ctx, answer)
-    except LedgerConflict:
-        # The provider named a task that is another job's. Whose it is cannot be known from here.
-        log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
-        doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
-        return commit_answer(ctx, doubt)
-    except LedgerError as error:
         ctx.spool.keep(answer.attempt_id, answer.to_json())
-        log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
-        return None
+    except OSError as error:
+        log.error(  # noqa: TRY400 (a state of the disk, no surprise)
+            "answer_not_spooled",
+            job_id=answer.job_id,
+            attempt=answer.attempt_id,
+            outcome=answer.verdict.outcome,
+            provider_task_id=answer.verdict.provider_task_id,
+            reason=error.strerror,
+        )
+        return False
+    return True
 
 
 def _follow(ctx: Context, job: Job, answer: Answer, after: Job | None) -> None:

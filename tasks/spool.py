@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,12 @@ class Spool:
         failpoint("spool.before_rename")
         publish(part, self._folder / f"{name}.json")
         failpoint("spool.after_rename")
+
+    def has_room(self, low_bytes: int) -> bool:
+        """Whether `low_bytes` are free where entries go. Ask before doing what may need one. Raises `OSError`."""
+        # The folder is made for the first entry: until then, what counts is where it will be made.
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        return shutil.disk_usage(there).free >= low_bytes
 
     def waiting(self) -> int:
         """How many entries there are."""

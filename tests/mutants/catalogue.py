@@ -207,7 +207,7 @@ MUTANTS: Final = (
     Mutant(
         "answer-not-spooled",
         "an answer that the database cannot take is gone",
-        _without(tasks.create._commit, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
+        _without(tasks.create._spooled, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
         _RESCUE + "TestLateAnswers::test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed[sqlite]",
     ),
     Mutant(

@@ -87,3 +87,11 @@ def test_an_answer_comes_out_as_it_went_in(outcome: Any, tmp_path: Path) -> None
     spool.keep("a-1", answer.to_json())
     ((_, entry),) = spool.entries()
     assert Answer.from_json(entry or {}) == answer
+
+
+def test_it_has_room_while_the_disk_is_above_its_mark_even_before_its_folder_is_made(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "var" / "spool")
+    assert spool.has_room(0)
+    assert not spool.has_room(10**18)
+    spool.keep("a-1", ENTRY)
+    assert spool.has_room(0)
