@@ -29,7 +29,7 @@ from tasks.hints import CREATE
 from tasks.inputs import sent_form
 from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, move
+from tasks.ledger.jobs import claim, extend, move
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
@@ -59,7 +59,7 @@ def create(job: str) -> None:
     begins_at = time.monotonic()
     begun = _begin(ctx, claimed)
     if begun is None:
-        return  # another message was first, or the job is past this step
+        return  # another worker has the job by now, or it is past this step
     job_begun, attempt_id = begun
     outcome = _ask(provider, body, send_by=begins_at + ctx.policy.create_start_s)
     answer = _answer(ctx, job_begun, attempt_id, outcome)
@@ -93,12 +93,17 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
 
 
 def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
-    """Commit an attempt: from here on a create may be under way. Raises `LedgerError`: then nothing may be sent."""
+    """Commit an attempt, if the claim is still ours: from here on a create may be under way.
+
+    Raises `LedgerError`: then nothing may be sent.
+    """
     begun, attempt_id = None, None
     try:
         with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
-            begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
-            attempt_id = None if begun is None else begin_attempt(tx, begun)
+            # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
+            if extend(tx, claimed, ctx.policy.create_lease_s):
+                begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
+                attempt_id = None if begun is None else begin_attempt(tx, begun)
     except LedgerError as error:
         if begun is not None and attempt_id is not None:
             # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was sent.
