@@ -98,18 +98,20 @@ def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
     Raises `LedgerError`: then nothing may be sent.
     """
     begun, attempt_id = None, None
-    try:
-        with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
-            # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
-            if extend(tx, claimed, ctx.policy.create_lease_s):
-                begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
-                attempt_id = None if begun is None else begin_attempt(tx, begun)
-    except LedgerError as error:
-        if begun is not None and attempt_id is not None:
-            # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was sent.
-            unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
-            _spooled(ctx, _answer(ctx, begun, attempt_id, unsent))
-        raise
+    with given_back(ctx, claimed):
+        try:
+            with ctx.ledger.begin("create.begin") as tx:
+                # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
+                if extend(tx, claimed, ctx.policy.create_lease_s):
+                    begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
+                    attempt_id = None if begun is None else begin_attempt(tx, begun)
+        except LedgerError as error:
+            if begun is not None and attempt_id is not None:
+                # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was
+                # sent; so it is on disk before the claim is given back, which waits for the database once more.
+                unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
+                _spooled(ctx, _answer(ctx, begun, attempt_id, unsent))
+            raise
     return None if begun is None or attempt_id is None else (begun, attempt_id)
 
 

@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from structlog.testing import capture_logs
 
 import tasks.create
+import tasks.keeping
 from schemas.jobs import State
 from tasks import answering
 from tasks.create import create
@@ -83,6 +84,23 @@ def test_a_full_disk_does_not_hide_that_the_attempt_was_not_confirmed(
     with pytest.raises(sa.exc.OperationalError):
         create(job_id)
     assert bench.provider.created == []
+
+
+def test_that_nothing_was_sent_is_spooled_before_the_claim_is_given_back_to_an_absent_ledger(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = admitted(bench)
+    waiting: list[int] = []
+
+    def release(*_: Any, **__: Any) -> None:
+        waiting.append(bench.ctx.spool.waiting())
+        away()
+
+    monkeypatch.setattr(tasks.keeping, "release", release)
+    monkeypatch.setattr(type(bench.ctx.ledger), "begin", wordless(bench.ctx.ledger, committed=False))
+    with pytest.raises(sa.exc.OperationalError):
+        create(job_id)
+    assert waiting == [1]
 
 
 def test_nothing_is_created_where_its_answer_could_not_be_spooled(bench: Bench) -> None:
