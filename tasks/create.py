@@ -18,7 +18,7 @@ from schemas.errors import RequestInvalid
 from schemas.jobs import State
 from schemas.requests import parse_request
 from tasks import context
-from tasks.answering import commit_answer
+from tasks.answering import AttemptUnknown, commit_answer
 from tasks.context import Context
 from tasks.domain.answers import CreateOutcome, Unknown, Unsent
 from tasks.domain.creating import Answer, judge
@@ -156,7 +156,8 @@ def _answer(ctx: Context, job: Job, attempt_id: str, outcome: CreateOutcome) -> 
 
 
 def _commit(ctx: Context, job: Job, answer: Answer, try_until: float) -> Job | None:
-    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again.
+    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again (or for a
+    person, when the ledger has lost the attempt).
 
     Where neither takes it, both are tried again for as long as the create's lease runs, by the monotonic clock; what
     is in the log is all that is left of the answer then.
@@ -169,7 +170,7 @@ def _commit(ctx: Context, job: Job, answer: Answer, try_until: float) -> Job | N
             log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
             doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
             return commit_answer(ctx, doubt)
-        except LedgerError as error:
+        except (LedgerError, AttemptUnknown) as error:
             if _spooled(ctx, answer):
                 log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
                 return None

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,13 @@ class Spool:
             except ValueError:
                 entry = None
             yield path.stem, entry if isinstance(entry, dict) else None
+
+    def age_s(self, name: str) -> float:
+        """How long ago an entry was kept, by this machine's clock; zero for one that is gone."""
+        try:
+            return time.time() - (self._folder / f"{name}.json").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def done(self, name: str) -> None:
         """Forget an entry that stands in the ledger."""

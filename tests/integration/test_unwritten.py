@@ -13,6 +13,7 @@ import tasks.keeping
 from schemas.jobs import State
 from tasks import answering
 from tasks.create import create
+from tasks.domain.answers import Accepted
 from tasks.ledger import tables
 from tasks.spool import Spool
 from tests.support.bench import Bench
@@ -101,6 +102,31 @@ def test_that_nothing_was_sent_is_spooled_before_the_claim_is_given_back_to_an_a
     with pytest.raises(sa.exc.OperationalError):
         create(job_id)
     assert waiting == [1]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_provider_task_whose_attempt_the_ledger_has_lost_is_kept_for_a_person(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, at_once: bool
+) -> None:
+    job_id = admitted(bench)
+
+    def fails_over(_: Any) -> Accepted:
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.delete(tables.attempts))
+        return Accepted("task-1")
+
+    monkeypatch.setattr(bench.provider, "create", fails_over)
+    with monkeypatch.context() as broken:
+        if not at_once:
+            broken.setattr(tasks.create, "commit_answer", away)
+        create(job_id)
+    with capture_logs() as logged:
+        assert answering.replay(bench.ctx) == 0
+    assert bench.ctx.spool.waiting() == 0
+    (kept,) = (bench.folder / "spool").glob("*.refused")
+    assert "task-1" in kept.read_text()
+    (told,) = [line for line in logged if line["event"] == "provider_task_without_attempt"]
+    assert (told["log_level"], told["job_id"], told["provider_task_id"]) == ("error", job_id, "task-1")
 
 
 def test_nothing_is_created_where_its_answer_could_not_be_spooled(bench: Bench) -> None:

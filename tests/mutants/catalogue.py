@@ -62,10 +62,10 @@ MUTANTS: Final = (
             _without(money.begin_attempt, "tx.execute(_BEGIN, {**row", f"{_HELD}.__setitem__(attempt_id, {{**row"),
             _without(
                 money.end_attempt,
-                "    tx.execute(_SET",
+                "    return tx.execute(_SET",
                 f"    if attempt_id in {_HELD}:\n"
                 f"        tx.execute(_BEGIN, {_HELD}.pop(attempt_id))\n"
-                "    tx.execute(_SET",
+                "    return tx.execute(_SET",
             ),
         ),
         _STEPS + "TestCreate::test_the_attempt_is_committed_before_the_provider_is_asked[sqlite]",

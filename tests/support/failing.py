@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from tasks.ledger import Ledger
 from tasks.spool import Spool
+from tests.support.bench import Bench
 
 
 def away(*_: Any) -> Any:
@@ -44,3 +46,9 @@ def wordless(ledger: Ledger, committed: bool) -> Callable[..., Any]:
             away()
 
     return broken
+
+
+def grow_old(bench: Bench) -> None:
+    """Have the entries of the spool wait since long ago."""
+    for path in (bench.folder / "spool").glob("*.json"):
+        os.utime(path, (0, 0))
