@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final
 
@@ -60,28 +62,30 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
     return moved
 
 
-def replay(ctx: Context) -> int:
-    """Write the answers that wait in this machine's spool into the ledger; gives how many went."""
+def replay(ctx: Context, each_in: Callable[[], AbstractContextManager[object]] = nullcontext) -> int:
+    """Write the answers that wait in this machine's spool into the ledger, each in a block of `each_in`; gives how many
+    went."""
     written = 0
     with ctx.spool.alone() as mine:
         for name, entry in ctx.spool.entries() if mine else ():
-            try:
-                answer = Answer.from_json(entry or {})
-                commit_answer(ctx, answer)
-            except LedgerConflict as error:
-                _set_aside(ctx, name, error)
-            except LedgerError as error:
-                log.warning("spool_waits", error=type(error).__name__)
-                break
-            except AttemptUnknown as error:
-                _unknown(ctx, name, answer, error)
-            except (ValueError, TypeError, LookupError) as error:
-                _set_aside(ctx, name, error)
-            else:
-                ctx.spool.done(name)
-                written += 1
-                log.info("answer_replayed", job_id=answer.job_id, outcome=answer.verdict.outcome)
-                ctx.show([answer.job_id])
+            with each_in():
+                try:
+                    answer = Answer.from_json(entry or {})
+                    commit_answer(ctx, answer)
+                except LedgerConflict as error:
+                    _set_aside(ctx, name, error)
+                except LedgerError as error:
+                    log.warning("spool_waits", error=type(error).__name__)
+                    break
+                except AttemptUnknown as error:
+                    _unknown(ctx, name, answer, error)
+                except (ValueError, TypeError, LookupError) as error:
+                    _set_aside(ctx, name, error)
+                else:
+                    ctx.spool.done(name)
+                    written += 1
+                    log.info("answer_replayed", job_id=answer.job_id, outcome=answer.verdict.outcome)
+                    ctx.show([answer.job_id])
     return written
 
 

@@ -90,4 +90,6 @@ class Spool:
                 return
             yield True
         finally:
+            # Given up by name, because a child that was forked meanwhile has the descriptor too, and would keep it.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)
