@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -19,19 +21,27 @@ from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle
 
 log = structlog.get_logger("reelworks.create")
 
+_COMMIT_LATE_S: Final = 60.0
+"""For how long a commit whose word was lost may still appear."""
+
+
+class AttemptUnknown(LookupError):
+    """The ledger has no such attempt: its commit was not done, or a failover has lost it. Nothing is written."""
+
 
 def commit_answer(ctx: Context, answer: Answer) -> Job | None:
     """Write what came of an attempt, and move its job; gives the job as it is then, `None` where it was not moved.
 
     A late answer still counts where its attempt is the job's last one, so a job that was parked meanwhile gets its
     provider task after all. A provider task that its job no longer asks for is paid for all the same: it is settled by
-    itself. Raises `LedgerError`: then nothing is written; `LedgerConflict` for a provider task that is another job's.
+    itself. Raises `LedgerError`: then nothing is written; `LedgerConflict` for a provider task that is another job's;
+    `AttemptUnknown`.
     """
     verdict = answer.verdict
     with ctx.ledger.begin("create.outcome") as tx:
         if verdict.provider_task_id is not None:
             only_task_of(tx, answer.job_id, verdict.provider_task_id)
-        end_attempt(
+        known = end_attempt(
             tx,
             answer.attempt_id,
             verdict.outcome,
@@ -39,6 +49,8 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
             http_status=verdict.http_status,
             provider_task_id=verdict.provider_task_id,
         )
+        if not known:
+            raise AttemptUnknown(answer.attempt_id)
         moved = None
         if latest_attempt(tx, answer.job_id) == answer.attempt_id:
             moved = _move(ctx, tx, answer)
@@ -50,27 +62,42 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
     return moved
 
 
-def replay(ctx: Context) -> int:
-    """Write the answers that wait in this machine's spool into the ledger; gives how many went."""
+def replay(ctx: Context, each_in: Callable[[], AbstractContextManager[object]] = nullcontext) -> int:
+    """Write the answers that wait in this machine's spool into the ledger, each in a block of `each_in`; gives how many
+    went."""
     written = 0
     with ctx.spool.alone() as mine:
         for name, entry in ctx.spool.entries() if mine else ():
-            try:
-                answer = Answer.from_json(entry or {})
-                commit_answer(ctx, answer)
-            except LedgerConflict as error:
-                _set_aside(ctx, name, error)
-            except LedgerError as error:
-                log.warning("spool_waits", error=type(error).__name__)
-                break
-            except (ValueError, TypeError, LookupError) as error:
-                _set_aside(ctx, name, error)
-            else:
-                ctx.spool.done(name)
-                written += 1
-                log.info("answer_replayed", job_id=answer.job_id, outcome=answer.verdict.outcome)
-                ctx.show([answer.job_id])
+            with each_in():
+                try:
+                    answer = Answer.from_json(entry or {})
+                    commit_answer(ctx, answer)
+                except LedgerConflict as error:
+                    _set_aside(ctx, name, error)
+                except LedgerError as error:
+                    log.warning("spool_waits", error=type(error).__name__)
+                    break
+                except AttemptUnknown as error:
+                    _unknown(ctx, name, answer, error)
+                except (ValueError, TypeError, LookupError) as error:
+                    _set_aside(ctx, name, error)
+                else:
+                    ctx.spool.done(name)
+                    written += 1
+                    log.info("answer_replayed", job_id=answer.job_id, outcome=answer.verdict.outcome)
+                    ctx.show([answer.job_id])
     return written
+
+
+def _unknown(ctx: Context, name: str, answer: Answer, error: AttemptUnknown) -> None:
+    task = answer.verdict.provider_task_id
+    if task is not None:
+        # Only an attempt that was confirmed is sent: the database has lost it since, and the task is paid for.
+        log.error("provider_task_without_attempt", job_id=answer.job_id, key=answer.key_alias, provider_task_id=task)
+        _set_aside(ctx, name, error)
+    elif ctx.spool.age_s(name) > _COMMIT_LATE_S:
+        ctx.spool.done(name)
+        log.info("answer_not_needed", job_id=answer.job_id, attempt=name, outcome=answer.verdict.outcome)
 
 
 def _set_aside(ctx: Context, name: str, error: Exception) -> None:

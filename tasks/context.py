@@ -75,6 +75,14 @@ _inherited: list[Context] = []
 _lock = threading.Lock()
 
 
+def _fresh_lock() -> None:
+    global _lock  # noqa: PLW0603 (a thread of the parent may have held the old one, and is not in the child)
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_fresh_lock)
+
+
 def install(factory: Callable[[], Context]) -> None:
     """Say how this process' context is to be built. Forgets one that was built before."""
     global _factory, _built

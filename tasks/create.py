@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from celery import shared_task
@@ -18,7 +18,7 @@ from schemas.errors import RequestInvalid
 from schemas.jobs import State
 from schemas.requests import parse_request
 from tasks import context
-from tasks.answering import commit_answer
+from tasks.answering import AttemptUnknown, commit_answer
 from tasks.context import Context
 from tasks.domain.answers import CreateOutcome, Unknown, Unsent
 from tasks.domain.creating import Answer, judge
@@ -29,7 +29,7 @@ from tasks.hints import CREATE
 from tasks.inputs import sent_form
 from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, move
+from tasks.ledger.jobs import claim, extend, move
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
@@ -39,23 +39,32 @@ from tasks.vtrix.mapping import create_body
 
 log = structlog.get_logger("reelworks.create")
 
+_AGAIN_S: Final = 5.0
+"""Between two tries at writing an answer down that neither the ledger nor the spool would take."""
+
 
 @shared_task(name=CREATE, ignore_result=True)
 def create(job: str) -> None:
     """Create the provider task of an admitted job."""
     ctx = context.current()
+    if not ctx.spool.has_room(ctx.policy.disk_low_bytes):
+        # An answer that the database could not take would have no place. Nothing is claimed: the sweep sends another
+        # message, and another machine may have room.
+        log.error("disk_low", job_id=job)
+        return
     prepared = _prepare(ctx, job)
     if prepared is None:
         return
     claimed, provider, body = prepared
-    send_by = time.monotonic() + ctx.policy.create_start_s
+    begins_at = time.monotonic()
     begun = _begin(ctx, claimed)
     if begun is None:
-        return  # another message was first, or the job is past this step
+        return  # another worker has the job by now, or it is past this step
     job_begun, attempt_id = begun
-    outcome = _ask(provider, body, send_by)
+    outcome = _ask(provider, body, send_by=begins_at + ctx.policy.create_start_s)
     answer = _answer(ctx, job_begun, attempt_id, outcome)
-    _follow(ctx, job_begun, answer, _commit(ctx, job_begun, answer))
+    after = _commit(ctx, job_begun, answer, try_until=begins_at + ctx.policy.create_lease_s)
+    _follow(ctx, job_begun, answer, after)
 
 
 def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, Any]] | None:
@@ -84,18 +93,25 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
 
 
 def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
-    """Commit an attempt: from here on a create may be under way. Raises `LedgerError`: then nothing may be sent."""
+    """Commit an attempt, if the claim is still ours: from here on a create may be under way.
+
+    Raises `LedgerError`: then nothing may be sent.
+    """
     begun, attempt_id = None, None
-    try:
-        with given_back(ctx, claimed), ctx.ledger.begin("create.begin") as tx:
-            begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
-            attempt_id = None if begun is None else begin_attempt(tx, begun)
-    except LedgerError as error:
-        if begun is not None and attempt_id is not None:
-            # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was sent.
-            unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
-            ctx.spool.keep(attempt_id, _answer(ctx, begun, attempt_id, unsent).to_json())
-        raise
+    with given_back(ctx, claimed):
+        try:
+            with ctx.ledger.begin("create.begin") as tx:
+                # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
+                if extend(tx, claimed, ctx.policy.create_lease_s):
+                    begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
+                    attempt_id = None if begun is None else begin_attempt(tx, begun)
+        except LedgerError as error:
+            if begun is not None and attempt_id is not None:
+                # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was
+                # sent; so it is on disk before the claim is given back, which waits for the database once more.
+                unsent = Unsent(f"the ledger did not confirm the attempt ({type(error).__name__})")
+                _spooled(ctx, _answer(ctx, begun, attempt_id, unsent))
+            raise
     return None if begun is None or attempt_id is None else (begun, attempt_id)
 
 
@@ -139,19 +155,47 @@ def _answer(ctx: Context, job: Job, attempt_id: str, outcome: CreateOutcome) -> 
     return Answer(job.id, attempt_id, job.key_alias or "", verdict)
 
 
-def _commit(ctx: Context, job: Job, answer: Answer) -> Job | None:
-    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again."""
+def _commit(ctx: Context, job: Job, answer: Answer, try_until: float) -> Job | None:
+    """Write the answer down: in the ledger, or on this machine's disk until the ledger can be written again (or for a
+    person, when the ledger has lost the attempt).
+
+    Where neither takes it, both are tried again for as long as the create's lease runs, by the monotonic clock; what
+    is in the log is all that is left of the answer then.
+    """
+    while True:
+        try:
+            return commit_answer(ctx, answer)
+        except LedgerConflict:
+            # The provider named a task that is another job's. Whose it is cannot be known from here.
+            log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
+            doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
+            return commit_answer(ctx, doubt)
+        except (LedgerError, AttemptUnknown) as error:
+            if _spooled(ctx, answer):
+                log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
+                return None
+        left_s = try_until - time.monotonic()
+        if left_s <= 0:
+            return None
+        time.sleep(min(_AGAIN_S, left_s))
+
+
+def _spooled(ctx: Context, answer: Answer) -> bool:
+    """Whether the answer is in the spool now. If not, the log has its ids: a provider task of which nobody knows is
+    paid for all the same."""
     try:
-        return commit_answer(ctx, answer)
-    except LedgerConflict:
-        # The provider named a task that is another job's. Whose it is cannot be known from here.
-        log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400
-        doubt = _answer(ctx, job, answer.attempt_id, Unknown("the task id given is another job's"))
-        return commit_answer(ctx, doubt)
-    except LedgerError as error:
         ctx.spool.keep(answer.attempt_id, answer.to_json())
-        log.warning("answer_spooled", job_id=job.id, outcome=answer.verdict.outcome, error=type(error).__name__)
-        return None
+    except OSError as error:
+        log.error(  # noqa: TRY400 (a state of the disk, no surprise)
+            "answer_not_spooled",
+            job_id=answer.job_id,
+            attempt=answer.attempt_id,
+            outcome=answer.verdict.outcome,
+            provider_task_id=answer.verdict.provider_task_id,
+            reason=error.strerror,
+        )
+        return False
+    return True
 
 
 def _follow(ctx: Context, job: Job, answer: Answer, after: Job | None) -> None:

@@ -63,8 +63,10 @@ def _download(ctx: Context, job: Job) -> bool:
             _not_stored(ctx, job, error)
             return False
         with ctx.ledger.begin("download.stored") as tx:
-            moved = move(tx, job.id, Event.STORED, lease_s=ctx.policy.handover_s)
-            if moved is not None:  # else it was cancelled meanwhile, or another worker was first
+            # Else it was cancelled meanwhile, or somebody else is at it now.
+            mine = extend(tx, job, ctx.policy.work_lease_s)
+            moved = move(tx, job.id, Event.STORED, lease_s=ctx.policy.handover_s) if mine else None
+            if moved is not None:
                 store_outputs(tx, job.id, stored)
     if moved is None:
         return False

@@ -56,4 +56,5 @@ class Policy:
     """Before the second try; doubled for each further one, at most five minutes."""
     output_max_bytes: int = 1_000_000_000
     disk_low_bytes: int = 1_000_000_000
-    """What stays free where outputs are kept: a download that would go below stops, and none is claimed."""
+    """What stays free where outputs are kept, and where the spool is: a download that would go below stops; no download
+    is claimed, and no create."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +37,12 @@ class Spool:
         publish(part, self._folder / f"{name}.json")
         failpoint("spool.after_rename")
 
+    def has_room(self, low_bytes: int) -> bool:
+        """Whether `low_bytes` are free where entries go. Ask before doing what may need one. Raises `OSError`."""
+        # The folder is made for the first entry: until then, what counts is where it will be made.
+        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
+        return shutil.disk_usage(there).free >= low_bytes
+
     def waiting(self) -> int:
         """How many entries there are."""
         return sum(1 for _ in self._folder.glob("*.json")) if self._folder.is_dir() else 0
@@ -49,6 +57,13 @@ class Spool:
             except ValueError:
                 entry = None
             yield path.stem, entry if isinstance(entry, dict) else None
+
+    def age_s(self, name: str) -> float:
+        """How long ago an entry was kept, by this machine's clock; zero for one that is gone."""
+        try:
+            return time.time() - (self._folder / f"{name}.json").stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def done(self, name: str) -> None:
         """Forget an entry that stands in the ledger."""
@@ -77,4 +92,6 @@ class Spool:
                 return
             yield True
         finally:
+            # Given up by name, because a child that was forked meanwhile has the descriptor too, and would keep it.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
             os.close(descriptor)

@@ -28,24 +28,25 @@ class SpoolKeeper(bootsteps.StartStopStep):
     def __init__(self, parent: Any, **kwargs: Any) -> None:
         super().__init__(parent, **kwargs)
         self._ended = threading.Event()
-        self._thread: threading.Thread | None = None
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
-        if self._thread is None or not self._thread.is_alive():
-            self._ended.clear()
-            self._thread = threading.Thread(target=self._keep, name="spool", daemon=True)
-            self._thread.start()
+        # A new thread each time: the one before may still wait for the database, and ends once it looks up. Of two that
+        # overlap, one has the spool.
+        self._ended = threading.Event()
+        threading.Thread(target=self._keep, args=(self._ended,), name="spool", daemon=True).start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
         self._ended.set()
 
     shutdown = stop
 
-    def _keep(self) -> None:
-        while not self._ended.wait(settings().lane_check_s):
+    def _keep(self, ended: threading.Event) -> None:
+        while not ended.wait(settings().lane_check_s):
             try:
                 with apart_from_forks():
-                    replay(context.current())
+                    ctx = context.current()
+                # Apart an entry at a time: a fork does not wait for as long as all of them may take.
+                replay(ctx, apart_from_forks)
             except Exception:
                 # Whatever it is, the entries stay; the next look may have more luck.
                 log.exception("spool_not_replayed")

@@ -53,10 +53,10 @@ def end_attempt(
     reason: str | None = None,
     http_status: int | None = None,
     provider_task_id: str | None = None,
-) -> None:
-    """Write what became of an attempt: its outcome and the evidence."""
+) -> bool:
+    """Write what became of an attempt: its outcome and the evidence. False: there is no such attempt."""
     written = {"outcome": outcome, "reason": reason, "http_status": http_status, "ended_at": tx.now}
-    tx.execute(_SET, {"attempt": attempt_id, **written, "provider_task_id": provider_task_id})
+    return tx.execute(_SET, {"attempt": attempt_id, **written, "provider_task_id": provider_task_id}).rowcount == 1
 
 
 def open_attempt(tx: Transaction, job_id: str) -> str | None:

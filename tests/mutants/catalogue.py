@@ -62,10 +62,10 @@ MUTANTS: Final = (
             _without(money.begin_attempt, "tx.execute(_BEGIN, {**row", f"{_HELD}.__setitem__(attempt_id, {{**row"),
             _without(
                 money.end_attempt,
-                "    tx.execute(_SET",
+                "    return tx.execute(_SET",
                 f"    if attempt_id in {_HELD}:\n"
                 f"        tx.execute(_BEGIN, {_HELD}.pop(attempt_id))\n"
-                "    tx.execute(_SET",
+                "    return tx.execute(_SET",
             ),
         ),
         _STEPS + "TestCreate::test_the_attempt_is_committed_before_the_provider_is_asked[sqlite]",
@@ -207,7 +207,7 @@ MUTANTS: Final = (
     Mutant(
         "answer-not-spooled",
         "an answer that the database cannot take is gone",
-        _without(tasks.create._commit, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
+        _without(tasks.create._spooled, "ctx.spool.keep(answer.attempt_id, answer.to_json())", "pass"),
         _RESCUE + "TestLateAnswers::test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed[sqlite]",
     ),
     Mutant(

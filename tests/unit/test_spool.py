@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from tasks.answering import replay
+from tasks.context import Context
 from tasks.domain.answers import Accepted, Throttled, Unknown
 from tasks.domain.creating import Answer, judge
 from tasks.spool import Spool
@@ -87,3 +92,47 @@ def test_an_answer_comes_out_as_it_went_in(outcome: Any, tmp_path: Path) -> None
     spool.keep("a-1", answer.to_json())
     ((_, entry),) = spool.entries()
     assert Answer.from_json(entry or {}) == answer
+
+
+def test_it_has_room_while_the_disk_is_above_its_mark_even_before_its_folder_is_made(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "var" / "spool")
+    assert spool.has_room(0)
+    assert not spool.has_room(10**18)
+    spool.keep("a-1", ENTRY)
+    assert spool.has_room(0)
+
+
+def test_a_child_that_is_forked_meanwhile_does_not_keep_the_others_from_it(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    spool.keep("a-1", ENTRY)
+    told, tell = os.pipe()
+    with spool.alone() as mine:
+        assert mine
+        child = os.fork()
+        if child == 0:
+            os.close(tell)
+            os.read(told, 1)  # until the parent is done
+            os._exit(0)
+    try:
+        with spool.alone() as again:
+            assert again
+    finally:
+        os.close(tell)
+        os.close(told)
+        os.waitpid(child, 0)
+
+
+def test_each_entry_is_replayed_in_a_block_of_its_own(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool")
+    for name in ("a-1", "a-2"):
+        spool.keep(name, {"form": "of another version"})
+    waiting: list[int] = []
+
+    @contextmanager
+    def block() -> Iterator[None]:
+        waiting.append(spool.waiting())
+        yield
+        waiting.append(spool.waiting())
+
+    replay(cast(Context, SimpleNamespace(spool=spool)), block)
+    assert waiting == [2, 1, 1, 0]

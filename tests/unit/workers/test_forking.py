@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -120,6 +122,58 @@ def test_a_thread_that_waits_for_a_server_does_not_keep_the_pool_from_its_childr
     waiting.join()
 
 
+def test_threads_that_keep_apart_from_forks_do_not_wait_for_one_another() -> None:
+    entered, over = threading.Event(), threading.Event()
+
+    def stuck() -> None:
+        with forking.apart_from_forks():
+            entered.set()
+            over.wait(30)
+
+    def quick() -> None:
+        with forking.apart_from_forks():
+            pass
+
+    threads = [threading.Thread(target=stuck), threading.Thread(target=quick)]
+    try:
+        threads[0].start()
+        assert entered.wait(30)
+        threads[1].start()
+        threads[1].join(10)
+        assert not threads[1].is_alive()
+    finally:
+        over.set()
+        for each in threads:
+            each.join()
+
+
+def test_a_child_may_make_its_context_while_a_thread_of_its_parent_was_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(context, "_factory", None)
+    monkeypatch.setattr(context, "_built", None)
+    making, over = threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        making.set()
+        over.wait(30)
+
+    context.install(slow)
+    maker = threading.Thread(target=context.current)
+    maker.start()
+    try:
+        assert making.wait(30)
+        child = os.fork()
+        if child == 0:
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(5)  # ends it, should it wait for ever
+            context.install(lambda: None)
+            context.current()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        over.set()
+        maker.join()
+
+
 class At:
     """A context with a delicate ledger, and a replay of the spool that visits it."""
 
@@ -133,8 +187,8 @@ def test_what_a_worker_does_beside_its_tasks_is_kept_apart(
 ) -> None:
     at = At()
 
-    def replay(_: At) -> None:
-        with at.ledger.read():
+    def replay(_: At, each_in: Callable[[], AbstractContextManager[None]]) -> None:
+        with each_in(), at.ledger.read():
             pass
 
     monkeypatch.setattr(context, "current", lambda: at)
@@ -142,11 +196,8 @@ def test_what_a_worker_does_beside_its_tasks_is_kept_apart(
     monkeypatch.setattr(f"{step.__module__}.settings", lambda: SimpleNamespace(lane_check_s=0.0))
     ended = threading.Event()
     keeper = step.__new__(step)
-    if isinstance(keeper, LedgerWatch):
-        run = threading.Thread(target=keeper._watch, args=(ended,))
-    else:
-        keeper._ended = ended
-        run = threading.Thread(target=keeper._keep)
+    target = keeper._watch if isinstance(keeper, LedgerWatch) else keeper._keep
+    run = threading.Thread(target=target, args=(ended,))
     run.start()
     try:
         assert children_inside(at.ledger) == 0
