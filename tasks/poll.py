@@ -25,6 +25,8 @@ from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, get_many, move
 from tasks.pulse.timetable import Due, NextLook
 from tasks.schedule import timetable_entry
+from tasks.vtrix.errors import UNKNOWN_CODE
+from tasks.vtrix.redact import without
 
 log = structlog.get_logger("reelworks.poll")
 
@@ -113,11 +115,15 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job |
         case Finish(answer):
             event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
         case Fail(failure):
-            event, detail["code"] = Event.FAILED, failure.code
+            # Whoever polls does not know the prompt, which the provider may have repeated.
+            prompt = str(job.request.get("prompt") or "")
+            code = failure.code if without(failure.code, prompt) == failure.code else UNKNOWN_CODE
+            event, detail["code"] = Event.FAILED, code
             if job.cancel_requested_at is not None:
                 event = Event.CANCEL
             else:
-                values = {"error_code": failure.code, "error_message": failure.message, "error_stage": job.state}
+                message = without(failure.message, prompt)
+                values = {"error_code": code, "error_message": message, "error_stage": job.state}
             charge_task(tx, job, failure.usage, failure.metadata, failed=True)
         case PollAgain():
             raise TypeError("a look that is put back does not end a job")

@@ -5,11 +5,13 @@ Owns the type that does not print. Refuses files that others can read, and never
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import resource
 import stat
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -19,6 +21,7 @@ from marshmallow import ValidationError
 _MOUNTED: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST_FILE_BYTES: Final = 65_536
+_PR_SET_DUMPABLE: Final = 4
 
 
 class Secret:
@@ -57,8 +60,19 @@ class Secret:
 
 
 def forbid_core_dumps() -> None:
-    """From now on neither this process nor any that it starts leaves its memory, keys and all, in a file."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    """From now on neither this process nor any that it starts leaves its memory, keys and all, in a file or a crash
+    handler.
+
+    A limit of 0 bytes holds for files alone: where the kernel hands dumps to a program (`core_pattern` begins with
+    `|`), it dumps all the same. At a limit of 1 it dumps in neither way (core(5)), and what is started inherits that.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    except ValueError:  # the hard limit is 0, and not ours to raise
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Beside it, whatever the limit: forks inherit it, and a program that is executed begins without.
+    with suppress(OSError, AttributeError):  # not Linux
+        ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 def provider_keys(listed: Secret, file: str, env: Mapping[str, str]) -> dict[str, Secret]:

@@ -56,6 +56,20 @@ def readable(text: str, hide: Iterable[str] = ()) -> str:
     return line if len(line) <= MESSAGE_LIMIT else line[: MESSAGE_LIMIT - 1] + "…"
 
 
+def without(sentence: str, text: str) -> str:
+    """A sentence that `readable` gave, and in it no `text` that it had not been told of: neither the whole, also as
+    `readable` leaves it, nor the beginning of it with which a sentence was cut off."""
+    whole, was_cut = one_line(text), len(sentence) == MESSAGE_LIMIT and sentence.endswith("…")
+    for hidden in (whole, readable(text)):
+        if len(hidden) >= _SHORTEST_HIDDEN:
+            sentence = sentence.replace(hidden, "…")
+    if was_cut:
+        said = sentence.rstrip("…")
+        begun = max((n for n in range(_SHORTEST_HIDDEN, len(whole)) if said.endswith(whole[:n])), default=0)
+        sentence = said[: len(said) - begun] + "…"
+    return sentence
+
+
 def beginning(text: str, limit: int) -> str:
     """One line of the first `limit` characters. A text that has more loses the end of that line as well: half a secret
     could stand there, which is as bad as a whole one and which no comparison finds."""

@@ -6,6 +6,7 @@ The schema is the specification's own, as `check-jsonschema` ships it: the check
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,15 @@ from check_jsonschema.builtin_schemas import get_builtin_schema
 
 from workers import pools
 from workers.parts import Part
-from workers.stackplan import PROVIDER_URL, VALKEY_DURABILITY, StackOptions, StackPlan, simulator_command
+from workers.settings import read_settings
+from workers.stackplan import (
+    KEY_VARIABLES,
+    PROVIDER_URL,
+    VALKEY_DURABILITY,
+    StackOptions,
+    StackPlan,
+    simulator_command,
+)
 
 ROOT = Path(__file__).parents[2]
 # What `up` decides by itself and a deployment by its .env, where the settings refuse to start without it.
@@ -52,6 +61,15 @@ def service(compose: dict[str, Any], name: str) -> dict[str, Any]:
 def without_python(line: list[str]) -> list[str]:
     assert Path(line[0]).name.startswith("python")
     return line[1:]
+
+
+def interpolated(value: str, outside: dict[str, str]) -> str:
+    """As compose does it, with the variables of its own environment and of the .env beside the file."""
+    return re.sub(
+        r"\$\{(\w+)(?::([-?])([^}]*))?\}",
+        lambda found: outside.get(found[1]) or (found[3] if found[2] == "-" else ""),
+        value,
+    )
 
 
 def test_the_file_is_valid_by_the_specification(compose: dict[str, Any], schema: dict[str, Any]) -> None:
@@ -101,7 +119,36 @@ def test_valkey_keeps_messages_as_durably_as_that_of_up(compose: dict[str, Any],
 def test_a_service_has_every_setting_that_up_gives(compose: dict[str, Any], plan: StackPlan, name: str) -> None:
     given = {variable for variable in parts_of(plan)[name].env if variable.startswith("REELWORKS_")}
     assert set(service(compose, name)["environment"]) == given - FROM_ENV_FILE
+
+
+@pytest.mark.parametrize("name", pools.POOLS)
+def test_a_pool_has_all_of_the_env_file(compose: dict[str, Any], name: str) -> None:
     assert service(compose, name)["env_file"] == [{"path": ".env", "required": False}]
+
+
+def test_the_providers_keys_go_to_the_pools_alone(compose: dict[str, Any]) -> None:
+    """Above all not to Flower, which is on the web. The env file is where they stand."""
+    for name in compose["services"].keys() - pools.POOLS.keys():
+        assert service(compose, name).keys() & {"env_file", "secrets", "configs"} == set(), name
+        given = service(compose, name).get("environment", {})
+        assert given.keys() & set(KEY_VARIABLES) == set(), name
+        assert not any(variable in str(value) for variable in KEY_VARIABLES for value in given.values()), name
+
+
+@pytest.mark.parametrize("name", ["migrate", "flower"])
+def test_who_has_no_env_file_starts_with_what_it_is_given(
+    compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in [variable for variable in os.environ if variable.startswith(("REELWORKS_", "VTRIX_"))]:
+        monkeypatch.delenv(variable)
+    outside = {"POSTGRES_PASSWORD": "secret", "REELWORKS_FLOWER_LOGIN": "somebody:secret"}
+    for variable, value in service(compose, name)["environment"].items():
+        monkeypatch.setenv(variable, interpolated(value, outside))
+    read = read_settings()
+    assert read.database_url == "postgresql+psycopg://reelworks:secret@postgres:5432/reelworks"
+    assert read.redis_url.startswith("redis://valkey:6379/0")
+    assert read.flower_login is (name == "flower")
+    assert read.provider_keys == {}
 
 
 def test_the_defaults_of_pools_and_provider_are_those_of_up(compose: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.vtrix.redact import readable
+from tasks.vtrix.redact import MESSAGE_LIMIT, readable, without
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,22 @@ def test_long_message_is_cut():
 @given(st.text(), st.text(), st.sampled_from(["https://x.example/p?token=CANARY", "Bearer CANARY", "sk-CANARY"]))
 def test_secret_between_any_texts_is_never_shown(before, after, secret):
     assert "CANARY" not in readable(f"{before} {secret} {after}")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a canary of brass", "a  canary\nof brass", "see https://a.example/b?c=canary-of-brass"]
+)
+def test_a_text_that_comes_to_be_known_later_is_gone_as_well(prompt):
+    sentence = readable(f"Not this: {prompt} (try another)")
+    assert sentence != "Not this: … (try another)"
+    assert without(sentence, prompt) == "Not this: … (try another)"
+    assert without("Internal generation error", prompt) == "Internal generation error"
+
+
+@given(st.integers(0, 600))
+def test_nor_is_its_beginning_left_where_a_sentence_was_cut(before):
+    prompt = "one canary of brass, " * 40
+    shown = without(readable("x" * before + " " + prompt), prompt)
+    assert "one canary" not in shown
+    assert len(shown) <= MESSAGE_LIMIT
+    assert shown.startswith("x" * min(before, MESSAGE_LIMIT - 1))
