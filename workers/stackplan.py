@@ -138,7 +138,7 @@ class StackPlan:
 
     def stages(self) -> list[list[Part]]:
         """What the others need and the database's tables first; then the workers, and Flower."""
-        migrate = self._part("migrate", [sys.executable, "-m", "workers", "migrate"], once=True)
+        migrate = self._part("migrate", [sys.executable, "-m", "workers", "migrate"], once=True, with_keys=False)
         workers = [self._worker(name) for name in pools.POOLS]
         flower = [self._flower()] if self._options.flower else []
         return [[*self._own, migrate], [*workers, *flower]]
