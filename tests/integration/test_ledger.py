@@ -25,6 +25,7 @@ from tasks.ledger.jobs import (
     extend,
     get,
     lapsed,
+    latest_changed,
     move,
     open_by_key,
     release,
@@ -176,6 +177,23 @@ def test_the_sweep_sees_only_what_is_past_its_lease(ledger: Ledger) -> None:
         move(tx, "on-time", Event.ADMIT, lease_s=60, key_alias="a")
     with ledger.read() as tx:
         assert [job.id for job in lapsed(tx, 10)] == ["late"]
+
+
+def test_pages_of_the_latest_changed_give_each_job_once_also_where_moments_are_equal(ledger: Ledger) -> None:
+    with ledger.begin() as tx:
+        accept(tx, [replace(NEW_JOB, id=f"job-{n}") for n in range(5)])
+        tx.execute(sa.update(tables.jobs).values(changed_at=tx.now))
+        yesterday = sa.update(tables.jobs).where(tables.jobs.c.id == "job-2")
+        tx.execute(yesterday.values(changed_at=tx.now - timedelta(days=1)))
+    found: list[str] = []
+    before = None
+    with ledger.read() as tx:
+        while page := latest_changed(tx, State.QUEUED, before, 2):
+            found += [job.id for job in page]
+            before = page[-1].changed_at, page[-1].id
+        assert found == ["job-4", "job-3", "job-1", "job-0", "job-2"]
+        assert len(latest_changed(tx, State.QUEUED, None, 10, within_s=3600)) == 4
+        assert latest_changed(tx, State.FAILED, None, 10) == []
 
 
 def test_turns_go_by_priority_then_age_and_wait_for_their_time(ledger: Ledger) -> None:
