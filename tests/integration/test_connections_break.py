@@ -119,7 +119,7 @@ def test_a_database_that_is_lost_without_a_word_holds_nobody_for_good(ways: Ways
 
 
 def test_a_slow_database_costs_time_and_nothing_else(ways: Ways) -> None:
-    ways.database.fault = Fault(latency_s=0.1)  # each way: 200 ms from a question to its answer
+    ways.database.fault = Fault(latency_s=0.05)  # each way: 100 ms from a question to its answer
     jobs = ways.works.submit(1)
     ways.works.wait(jobs, State.COMPLETED, within_s=60)
     assert {tuple(ways.works.events(job.id)) for job in jobs} == {tuple(WAY)}
