@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 
@@ -24,6 +25,11 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=mode, exist_ok=True)
     sync(folder.parent)
+
+
+def free_bytes(folder: Path) -> int:
+    """How many bytes can still be written in a folder; where it is not made yet, where it will be. Raises `OSError`."""
+    return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
 
 
 def sync(path: Path) -> None:

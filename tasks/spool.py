@@ -10,14 +10,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tasks.durably import make_folder, publish
+from tasks.durably import free_bytes, make_folder, publish
 from tasks.failpoints import failpoint
 
 
@@ -39,9 +38,7 @@ class Spool:
 
     def has_room(self, low_bytes: int) -> bool:
         """Whether `low_bytes` are free where entries go. Ask before doing what may need one. Raises `OSError`."""
-        # The folder is made for the first entry: until then, what counts is where it will be made.
-        there = next(path for path in (self._folder, *self._folder.parents) if path.exists())
-        return shutil.disk_usage(there).free >= low_bytes
+        return free_bytes(self._folder) >= low_bytes
 
     def waiting(self) -> int:
         """How many entries there are."""

@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-import shutil
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from tasks.durably import make_folder, publish
+from tasks.durably import free_bytes, make_folder, publish
 from tasks.failpoints import failpoint
 from tasks.media.errors import InputUnavailable, PathRefused
 
@@ -110,8 +109,7 @@ class FolderStore:
         return removed
 
     def free_bytes(self) -> int:
-        # The folder is made when the first file comes: until then, what counts is where it will be made.
-        return shutil.disk_usage(next(path for path in (self.root, *self.root.parents) if path.exists())).free
+        return free_bytes(self.root)
 
     def has_room(self, for_bytes: int = 0) -> bool:
         return self.free_bytes() - for_bytes >= self.low_bytes

@@ -83,7 +83,7 @@ def test_room_is_what_is_free_above_the_mark(tmp_path, monkeypatch):
         asked.append(path)
         return SimpleNamespace(free=1000)
 
-    monkeypatch.setattr("tasks.media.store.shutil.disk_usage", usage)
+    monkeypatch.setattr("tasks.durably.shutil.disk_usage", usage)
     store = FolderStore(tmp_path / "not" / "there", low_bytes=400)
     assert store.free_bytes() == 1000
     assert [store.has_room(), store.has_room(600), store.has_room(601)] == [True, True, False]
