@@ -10,6 +10,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 
 from marshmallow import ValidationError, fields
@@ -25,6 +26,9 @@ METADATA_MAX_BYTES: Final = 8192
 METADATA_MAX_DEPTH: Final = 6
 _MAX_INT: Final = 2**63 - 1
 _SHOWN_CHARS: Final = 40
+_AMOUNT: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
+_MAX_USD: Final = 1_000_000
+_SMALLEST_USD: Final = Decimal("0.000001")
 
 
 def fault(code: str, message: str, path: str = "") -> ValidationError:
@@ -118,6 +122,20 @@ class StrictText(Strict[str]):
         if self.pattern is not None and not self.pattern.fullmatch(text):
             raise fault("bad_format", f"must be {self.rule}; {shown(text)} is not")
         return text
+
+
+class Usd(Strict[Decimal]):
+    """A positive amount of US dollars, exact: a string such as "0.28", an integer or a `Decimal`, never a float."""
+
+    def read(self, value: object) -> Decimal:
+        if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
+            raise fault("not_an_amount", f'must be US dollars as a string such as "0.28", not {kind(value)}')
+        if isinstance(value, str) and not _AMOUNT.fullmatch(value):
+            raise fault("not_an_amount", f'must be US dollars as a string such as "0.28"; {shown(value)} is not')
+        amount = Decimal(value)
+        if not amount.is_finite() or not 0 < amount <= _MAX_USD or amount != amount.quantize(_SMALLEST_USD):
+            raise fault("out_of_range", f"must be above 0 and at most {_MAX_USD}, with six decimals at most")
+        return amount.normalize() + 0
 
 
 class UpperText(StrictText):

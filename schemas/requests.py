@@ -4,7 +4,7 @@ Owns the form of a request and its canonical JSON. Refuses what it does not unde
 field; refuses to show a prompt, an image or the query of a URL in any message or repr.
 
 Source of the model's rules: the provider's API reference for `minimax_hailuo_02_i2v`. The envelope (`tenant`,
-`idempotency_key`, `metadata`, `priority`, `deadline_s`) is this system's own.
+`idempotency_key`, `metadata`, `priority`, `deadline_s`, `max_cost_usd`) is this system's own.
 """
 
 from __future__ import annotations
@@ -21,7 +21,18 @@ from marshmallow import RAISE, Schema, ValidationError, post_load, validates_sch
 
 from . import models, rules
 from .errors import Problem, RequestInvalid
-from .fields import ImageText, Metadata, StoredImageText, StrictBool, StrictInt, StrictText, UpperText, UrlText, shown
+from .fields import (
+    ImageText,
+    Metadata,
+    StoredImageText,
+    StrictBool,
+    StrictInt,
+    StrictText,
+    UpperText,
+    UrlText,
+    Usd,
+    shown,
+)
 from .images import Image, ImageBytes
 
 PRIORITY_LIMIT: Final = 100
@@ -52,6 +63,8 @@ class GenerationRequest:
     """From -100 to 100; higher goes first."""
     deadline_s: int | None = None
     """Seconds from acceptance by which the job's turn must have come; else it fails, unsent and unpaid."""
+    max_cost_usd: Decimal | None = None
+    """US dollars: a job that may cost more fails before it is sent."""
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     """What will be done, but perhaps not as it was meant; said to the producer and not stored."""
 
@@ -88,6 +101,7 @@ class GenerationRequest:
             if values[name] is not None:
                 values[name] = values[name].text
         values["metadata"] = dict(self.metadata) or None
+        values["max_cost_usd"] = None if self.max_cost_usd is None else str(self.max_cost_usd)
         return {name: value for name, value in values.items() if value is not None}
 
     def to_json(self) -> str:
@@ -144,6 +158,7 @@ class _RequestSchema(Schema):
     metadata = Metadata(load_default=dict)
     priority = StrictInt(load_default=0, low=-PRIORITY_LIMIT, high=PRIORITY_LIMIT)
     deadline_s = StrictInt(load_default=None, low=1, high=DEADLINE_MAX_S)
+    max_cost_usd = Usd(load_default=None)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _rules_of_the_model(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> None:

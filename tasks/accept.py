@@ -15,6 +15,7 @@ from schemas.images import ImageRef
 from schemas.jobs import JobView, State
 from schemas.keys import idempotency
 from schemas.requests import GenerationRequest, parse_request
+from tasks.admitting import fill
 from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
@@ -77,6 +78,8 @@ def accept(ctx: Context) -> float:
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
     log.info("requests_accepted", accepted=len(accepted), known=len(again), put_aside=len(refused))
+    if accepted:
+        fill(ctx)
     return 0.0
 
 
@@ -135,7 +138,7 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         # Whatever else a stranger's entry can cause must not stop the entries behind it.
         log.exception("request_unreadable", entry=entry.id, job_id=job_id)
         return Refused(entry, job_id, f"request: can't be read ({type(error).__name__})")
-    return _new_job(job_id, request)
+    return _new_job(ctx, job_id, request)
 
 
 def _idempotency_record(raw: Any) -> str | None:
@@ -160,7 +163,7 @@ def _stored_images(request: Mapping[str, Any]) -> list[ImageRef]:
     return [ImageRef.parse(text) for text in texts if text.startswith("input:")]
 
 
-def _new_job(job_id: str, request: GenerationRequest) -> NewJob:
+def _new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:
     return NewJob(
         id=job_id,
         tenant=request.tenant,
@@ -173,6 +176,8 @@ def _new_job(job_id: str, request: GenerationRequest) -> NewJob:
         priority=request.priority,
         estimate_usd=request.estimate_usd(),
         deadline_s=request.deadline_s,
+        max_cost_usd=request.max_cost_usd,
+        head_start_s=request.priority * ctx.policy.priority_step_s,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import structlog
@@ -18,6 +18,7 @@ from tasks.ledger import LedgerConflict, LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, move
 from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle_later, take_back_estimate
+from tasks.ledger.provider_keys import pause, refused, throttled
 
 log = structlog.get_logger("reelworks.create")
 
@@ -49,7 +50,7 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
             http_status=verdict.http_status,
             provider_task_id=verdict.provider_task_id,
         )
-        if not known:
+        if known is None:
             raise AttemptUnknown(answer.attempt_id)
         moved = None
         if latest_attempt(tx, answer.job_id) == answer.attempt_id:
@@ -59,7 +60,24 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
             log.warning("provider_task_without_job", job_id=answer.job_id, provider_task_id=verdict.provider_task_id)
         elif verdict.event is not Event.UNKNOWN:
             take_back_estimate(tx, answer.attempt_id)  # its job charges the task at its end, or there is none
+        _mind_key(tx, answer, begun_at=known)
     return moved
+
+
+def _mind_key(tx: Transaction, answer: Answer, begun_at: datetime) -> None:
+    """Have the key take less, or nothing, for a while, when the answer says so."""
+    verdict, alias = answer.verdict, answer.key_alias
+    if verdict.pause_key_s is None:
+        return
+    match verdict.outcome:
+        case "throttled":
+            throttled(tx, alias, begun_at, verdict.pause_key_s)
+        case "key_refused":
+            refused(tx, alias, begun_at, verdict.pause_key_s, verdict.reason or verdict.outcome)
+            log.error("key_refused", key=alias, http_status=verdict.http_status, reason=verdict.reason)
+        case _:
+            pause(tx, alias, verdict.pause_key_s, verdict.outcome)
+    log.warning("key_paused", key=alias, outcome=verdict.outcome, for_s=verdict.pause_key_s)
 
 
 def replay(ctx: Context, each_in: Callable[[], AbstractContextManager[object]] = nullcontext) -> int:

@@ -18,12 +18,13 @@ from schemas.errors import RequestInvalid
 from schemas.jobs import State
 from schemas.requests import parse_request
 from tasks import context
+from tasks.admitting import fill
 from tasks.answering import AttemptUnknown, commit_answer
 from tasks.context import Context
 from tasks.domain.answers import CreateOutcome, Unknown, Unsent
 from tasks.domain.creating import Answer, judge
 from tasks.domain.job import Job
-from tasks.domain.transitions import Event
+from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE
 from tasks.inputs import sent_form
@@ -203,12 +204,11 @@ def _follow(ctx: Context, job: Job, answer: Answer, after: Job | None) -> None:
     verdict = answer.verdict
     log.info("create_ended", job_id=job.id, key=job.key_alias, outcome=verdict.outcome, http_status=verdict.http_status)
     try:
-        if verdict.pause_key_s is not None:
-            ctx.pulse.keys.pause(job.key_alias or "", verdict.pause_key_s, verdict.reason or verdict.outcome)
-            log.warning("key_paused", key=job.key_alias, outcome=verdict.outcome, for_s=verdict.pause_key_s)
         if after is not None and after.state is State.GENERATING:
             ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, after)])
     except PulseError as error:
         log.warning("follow_up_not_sent", job_id=job.id, error=type(error).__name__)
     if after is not None:
         ctx.show([job.id])
+        if after.state not in HOLDS_SLOT:
+            fill(ctx)

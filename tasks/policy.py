@@ -16,6 +16,8 @@ class Policy:
     """Provider tasks that one key may have open at the same time."""
     accept_batch: int = 100
     admit_batch: int = 50
+    priority_step_s: float = 60.0
+    """By how much one step of priority puts a job before its tenant's others: so every job has its turn in the end."""
     poll_concurrency: int = 32
     """Polls under way at once: as many are claimed at a time."""
     poll_lease_s: float = 15.0

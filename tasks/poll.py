@@ -6,15 +6,17 @@ While a task is in progress nothing is written to the ledger; only the provider'
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from schemas.jobs import State
+from tasks.admitting import fill
 from tasks.charging import charge_task
 from tasks.context import Context
-from tasks.domain.answers import LookAgain, PollAnswer
+from tasks.domain.answers import LookAgain, PollAnswer, Usage
 from tasks.domain.job import Job
 from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, PollAgain, decide
 from tasks.domain.transitions import Event
@@ -89,8 +91,11 @@ def _end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
         return
     # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
     ended = sorted(ended, key=lambda each: each[0].job_id)
+    charges: list[_Charge] = []
     with ctx.ledger.begin("poll") as tx:
-        moved = [_write(ctx, tx, due, decision) for due, decision in ended]
+        moved = [_write(ctx, tx, due, decision, charges) for due, decision in ended]
+        for each in sorted(charges, key=lambda one: one.job.tenant):
+            charge_task(tx, each.job, each.usage, each.metadata, failed=each.failed)
     for job in moved:
         if job is not None and job.state is State.DOWNLOADING:
             hint_finish(job)
@@ -98,9 +103,20 @@ def _end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
             log.error("provider_task_lost", job_id=job.id, key=job.key_alias, provider_task_id=job.provider_task_id)
     ctx.pulse.timetable.drop([due.job_id for due, _ in ended])
     ctx.show([due.job_id for due, _ in ended])
+    fill(ctx)
 
 
-def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job | None:
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What is charged once all jobs of a transaction are moved: by tenant, whose sums it changes."""
+
+    job: Job
+    usage: Usage
+    metadata: Mapping[str, Any]
+    failed: bool = False
+
+
+def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision, charges: list[_Charge]) -> Job | None:
     job = get(tx, due.job_id)
     if job is None or job.state is not State.GENERATING or job.provider_task_id != due.provider_task_id:
         return None  # it has moved on, and this is an old answer
@@ -111,7 +127,7 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job |
             event, detail["missing_s"] = Event.LOST, round(due.missing_s or 0)
         case Finish(answer) if job.cancel_requested_at is not None:
             event = Event.CANCEL
-            charge_task(tx, job, answer.usage, answer.metadata)
+            charges.append(_Charge(job, answer.usage, answer.metadata))
         case Finish(answer):
             event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
         case Fail(failure):
@@ -124,7 +140,7 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision) -> Job |
             else:
                 message = without(failure.message, prompt)
                 values = {"error_code": code, "error_message": message, "error_stage": job.state}
-            charge_task(tx, job, failure.usage, failure.metadata, failed=True)
+            charges.append(_Charge(job, failure.usage, failure.metadata, failed=True))
         case PollAgain():
             raise TypeError("a look that is put back does not end a job")
     return move(tx, job.id, event, lease_s=ctx.policy.handover_s, detail=detail, **values)

@@ -15,7 +15,8 @@ class Verdict:
     """What follows from a create's outcome.
 
     `outcome`, `reason` and `http_status` are the evidence that the attempt keeps. `retry_after_s` is set when the job
-    goes back to the queue, `pause_key_s` when the key is to take nothing new for a while.
+    goes back to the queue (0: another key may take it at once), `pause_key_s` when the key is to take nothing new for a
+    while.
     """
 
     event: Event
@@ -37,12 +38,10 @@ def judge(outcome: CreateOutcome, retry_s: float, key_pause_s: float) -> Verdict
             return Verdict(Event.REJECTED, "rejected", reason=message, http_status=status, error_code=code)
         case KeyRefused(code, message, status):
             reason = f"{code}: {message}"
-            return Verdict(
-                Event.UNSENT, "key_refused", reason, status, retry_after_s=key_pause_s, pause_key_s=key_pause_s
-            )
+            return Verdict(Event.UNSENT, "key_refused", reason, status, retry_after_s=0.0, pause_key_s=key_pause_s)
         case Throttled(retry_after_s):
             wait_s = retry_s if retry_after_s is None else max(retry_after_s, 0.0)
-            return Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=wait_s, pause_key_s=wait_s)
+            return Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=0.0, pause_key_s=wait_s)
         case Unsent(reason):
             return Verdict(Event.UNSENT, "unsent", reason, retry_after_s=retry_s, pause_key_s=retry_s)
         case Unknown(reason, status):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -25,3 +26,17 @@ def price_of(usage: Usage, estimate_usd: Decimal) -> Price:
     if usage.cost_usd is None:
         return Price(estimate_usd.quantize(MICRO_USD), estimated=True)
     return Price(usage.cost_usd.quantize(MICRO_USD), estimated=False)
+
+
+_ENOUGH: Final = 5
+
+
+def expected_usd(estimate_usd: Decimal, latest_usd: Sequence[Decimal]) -> Decimal:
+    """What a film is expected to cost at most: what is held for it in the budgets.
+
+    `estimate_usd` is the list price; `latest_usd` what the latest films of the same shape did cost. The dearest of
+    these, once there are enough to go by; before that the list price, where it is not below them.
+    """
+    if len(latest_usd) >= _ENOUGH:
+        return max(latest_usd)
+    return max([estimate_usd, *latest_usd])

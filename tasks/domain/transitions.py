@@ -41,6 +41,8 @@ class Event(StrEnum):
     """The charge is committed."""
     EXPIRE = "expire"
     """The deadline passed before anything was sent."""
+    REFUSE = "refuse"
+    """Its budget is used up, or it costs more than its owner is willing to pay; nothing was sent."""
     CANCEL = "cancel"
     """Nobody wants the output any more: nothing was sent, or the provider task has ended and its cost is recorded."""
     LOST = "lost"
@@ -58,6 +60,7 @@ class Event(StrEnum):
 TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.QUEUED, Event.ADMIT): State.ADMITTED,
     (State.QUEUED, Event.EXPIRE): State.FAILED,
+    (State.QUEUED, Event.REFUSE): State.FAILED,
     (State.QUEUED, Event.CANCEL): State.CANCELLED,
     (State.ADMITTED, Event.BEGIN): State.CREATING,
     (State.ADMITTED, Event.UNSENT): State.QUEUED,

@@ -92,11 +92,21 @@ class Transaction:
         """An INSERT that leaves rows alone which are already there, whichever unique constraint says so."""
         return _insert_new(self.dialect, table)
 
+    def put(self, table: sa.Table, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        """Write these values into the row of this primary key, which is made where there is none."""
+        self.execute(_put(self.dialect, table, tuple(key), tuple(values)), {**key, **values})
+
 
 @cache
 def _insert_new(dialect: str, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
     return insert(table).on_conflict_do_nothing()
+
+
+@cache
+def _put(dialect: str, table: sa.Table, key: tuple[str, ...], columns: tuple[str, ...]) -> sa.Executable:
+    insert = (postgresql.insert if dialect == "postgresql" else sqlite.insert)(table)
+    return insert.on_conflict_do_update(index_elements=key, set_={name: insert.excluded[name] for name in columns})
 
 
 class Ledger:

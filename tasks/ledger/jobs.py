@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.job import Job
-from tasks.domain.transitions import HOLDS_SLOT, LEASED, Event, next_state
+from tasks.domain.transitions import LEASED, Event, next_state
 
 from .database import Transaction
 from .money import count_doubtful
@@ -66,6 +66,9 @@ class NewJob:
     priority: int
     estimate_usd: Decimal
     deadline_s: float | None
+    max_cost_usd: Decimal | None = None
+    head_start_s: float = 0.0
+    """By how much its priority puts it before others of its tenant that came at the same time (negative: behind)."""
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -98,7 +101,9 @@ def _row(job: NewJob, now: datetime) -> dict[str, Any]:
         "duration_s": job.duration_s,
         "request": dict(job.request),
         "priority": job.priority,
+        "turn_at": now - timedelta(seconds=job.head_start_s),
         "estimate_usd": job.estimate_usd,
+        "max_cost_usd": job.max_cost_usd,
         "state": State.QUEUED,
         "version": 1,
         "tries": 0,
@@ -219,31 +224,6 @@ def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) 
 def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
     """Replace the outputs of a provider's final answer by fresher ones: their URLs expire."""
     tx.execute(_SET, {**_unmoved(job), "answer": dict(answer)})
-
-
-def waiting(tx: Transaction, limit: int) -> list[str]:
-    """Ids of queued jobs whose time has come, in the order of their turns: priority, then first come first served."""
-    ready = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
-    turn = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, ready)
-    ordered = turn.order_by(jobs.c.priority, jobs.c.accepted_at, jobs.c.id).limit(limit)
-    return list(tx.execute(ordered).scalars())
-
-
-def expired(tx: Transaction, limit: int) -> list[str]:
-    """Ids of queued jobs whose deadline has passed before anything was sent."""
-    late = sa.select(jobs.c.id).where(jobs.c.state == State.QUEUED, jobs.c.deadline_at <= tx.now)
-    return list(tx.execute(late.limit(limit)).scalars())
-
-
-def open_by_key(tx: Transaction, uncertain_s: float) -> dict[str, int]:
-    """How many slots each key has in use: counted from rows, so that none can leak.
-
-    An uncertain job holds its slot for `uncertain_s` seconds: what it may have open at the provider has ended by then.
-    """
-    lately = jobs.c.changed_at > tx.now - timedelta(seconds=uncertain_s)
-    holding = jobs.c.state.in_(sorted(HOLDS_SLOT)) & ((jobs.c.state != State.UNCERTAIN) | lately)
-    counted = sa.select(jobs.c.key_alias, sa.func.count().label("open")).where(holding, jobs.c.key_alias.is_not(None))
-    return {row.key_alias: row.open for row in tx.execute(counted.group_by(jobs.c.key_alias))}
 
 
 def lapsed(tx: Transaction, limit: int) -> list[Job]:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from tasks.domain.job import Job
 from tasks.domain.prices import MICRO_USD, Price
 
+from . import spending
 from .database import LedgerConflict, Transaction
 from .tables import attempts, charges, jobs
 
@@ -21,6 +22,7 @@ from .tables import attempts, charges, jobs
 _number: Final = sa.select(sa.func.count() + 1).where(attempts.c.job_id == sa.bindparam("of_job")).scalar_subquery()
 _BEGIN: Final = sa.insert(attempts).values(number=_number)
 _SET: Final = sa.update(attempts).where(attempts.c.id == sa.bindparam("attempt"))
+_END: Final = _SET.returning(attempts.c.begun_at)
 _LATEST: Final = (
     sa.select(attempts.c.id)
     .where(attempts.c.job_id == sa.bindparam("of_job"))
@@ -34,7 +36,11 @@ _OWNER: Final = (
     .union_all(sa.select(attempts.c.job_id).where(attempts.c.provider_task_id == _task))
     .limit(1)
 )
-_TAKE_BACK: Final = sa.delete(charges).where(charges.c.provider_task_id == _task, charges.c.estimated)
+_TAKE_BACK: Final = (
+    sa.delete(charges)
+    .where(charges.c.provider_task_id == _task, charges.c.estimated)
+    .returning(charges.c.tenant, charges.c.charged_at, charges.c.amount_usd)
+)
 
 
 def begin_attempt(tx: Transaction, job: Job) -> str:
@@ -53,10 +59,13 @@ def end_attempt(
     reason: str | None = None,
     http_status: int | None = None,
     provider_task_id: str | None = None,
-) -> bool:
-    """Write what became of an attempt: its outcome and the evidence. False: there is no such attempt."""
+) -> datetime | None:
+    """Write what became of an attempt: its outcome and the evidence. Gives when it began; `None`: there is no such."""
     written = {"outcome": outcome, "reason": reason, "http_status": http_status, "ended_at": tx.now}
-    return tx.execute(_SET, {"attempt": attempt_id, **written, "provider_task_id": provider_task_id}).rowcount == 1
+    begun_at: datetime | None = tx.execute(
+        _END, {"attempt": attempt_id, **written, "provider_task_id": provider_task_id}
+    ).scalar()
+    return begun_at
 
 
 def open_attempt(tx: Transaction, job_id: str) -> str | None:
@@ -135,14 +144,21 @@ def settled(tx: Transaction, attempt_id: str) -> None:
 
 def take_back_estimate(tx: Transaction, attempt_id: str) -> None:
     """Remove what an attempt was written off for while its task was not known; without effect when it was not."""
-    tx.execute(_TAKE_BACK, {"task": unknown_task(attempt_id)})
+    for row in tx.execute(_TAKE_BACK, {"task": unknown_task(attempt_id)}).all():
+        spending.add(tx, row.tenant, row.charged_at, -row.amount_usd)
 
 
 def correct_estimate(tx: Transaction, provider_task_id: str, amount_usd: Decimal, usage: Mapping[str, Any]) -> None:
     """Put what the provider says a task cost in the place of an estimate. What was reported once is never changed."""
     estimate = (charges.c.provider_task_id == provider_task_id) & charges.c.estimated
-    values = {"amount_usd": amount_usd.quantize(MICRO_USD), "estimated": False, "usage": dict(usage)}
+    columns = charges.c["tenant", "charged_at", "amount_usd"]
+    before = tx.execute(sa.select(*columns).where(estimate).with_for_update()).first()
+    if before is None:
+        return
+    exact_usd = amount_usd.quantize(MICRO_USD)
+    values = {"amount_usd": exact_usd, "estimated": False, "usage": dict(usage)}
     tx.execute(sa.update(charges).where(estimate).values(values))
+    spending.add(tx, before.tenant, before.charged_at, exact_usd - before.amount_usd)
 
 
 _UNKNOWN_TASK: Final = "attempt:"
@@ -180,4 +196,7 @@ def charge(
     }
     # What came back, not the count of rows: drivers do not agree on the count of an insert that did nothing.
     written = tx.execute(tx.insert_new(charges).returning(charges.c.provider_task_id), row)
-    return written.first() is not None
+    if written.first() is None:
+        return False
+    spending.add(tx, job.tenant, tx.now, price.amount_usd)
+    return True

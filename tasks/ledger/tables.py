@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Final
+
 from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -15,6 +18,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     text,
 )
@@ -30,6 +34,16 @@ metadata = MetaData(
     }
 )
 
+# As words of SQL, so that both databases see that a query with the same words may use an index of these rows alone.
+IS_QUEUED: Final = text("state = 'queued'")
+IS_OPEN: Final = text("state IN ('admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')")
+
+
+def partial(where: TextClause) -> dict[str, Any]:
+    """The arguments of an index of those rows alone."""
+    return {"sqlite_where": where, "postgresql_where": where}
+
+
 jobs = Table(
     "jobs",
     metadata,
@@ -42,7 +56,10 @@ jobs = Table(
     Column("duration_s", Integer),
     Column("request", JSON, nullable=False),  # as validated; images as `input:` references or public URLs
     Column("rank", HighestFirst, key="priority", nullable=False),  # the priority, negated: lower goes first
-    Column("estimate_usd", MicroUSD, nullable=False),
+    Column("turn_at", Instant),  # its place in its tenant's line: accepted_at, earlier by its priority's head start
+    Column("estimate_usd", MicroUSD, nullable=False),  # by the price list
+    Column("max_cost_usd", MicroUSD),  # what its owner is willing to pay at most
+    Column("hold_usd", MicroUSD),  # what is held for it in the budgets while it is under way; set when it is admitted
     Column("state", String(16), nullable=False),
     Column("version", Integer, nullable=False),  # number of changes of state; the compare-and-set compares it
     Column("accepted_at", Instant, nullable=False),
@@ -63,10 +80,11 @@ jobs = Table(
     Column("error_stage", String(16)),
     UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
     UniqueConstraint("provider_task_id"),
-    Index("ix_jobs_turn", "state", "priority", "accepted_at", "id"),
-    Index("ix_jobs_deadline", "state", "deadline_at"),
+    # The lines of those that wait, and what is under way: as long as these are, however many jobs have ended.
+    Index("ix_jobs_waiting", "tenant", "turn_at", "priority", "accepted_at", "id", **partial(IS_QUEUED)),
+    Index("ix_jobs_deadline", "deadline_at", **partial(IS_QUEUED)),
+    Index("ix_jobs_open", "key_alias", "tenant", "state", "changed_at", "hold_usd", **partial(IS_OPEN)),
     Index("ix_jobs_lease", "lease_until"),
-    Index("ix_jobs_slots", "state", "key_alias"),
     Index("ix_jobs_accepted_at", "accepted_at"),
     Index("ix_jobs_changed_at", "state", "changed_at", "id"),
 )
@@ -90,6 +108,7 @@ attempts = Table(
     UniqueConstraint("job_id", "number"),  # two workers can't begin the same attempt
     Index("ix_attempts_settle_at", "settle_at"),
     Index("ix_attempts_provider_task_id", "provider_task_id"),
+    Index("ix_attempts_key_alias", "key_alias", "begun_at"),
 )
 
 # One charge a provider task, whatever is repeated.
@@ -109,6 +128,55 @@ charges = Table(
     Column("usage", JSON, nullable=False),
     Column("metadata", JSON, nullable=False),
     Column("charged_at", Instant, nullable=False, index=True),
+    Index("ix_charges_shape", "model", "resolution", "duration_s", "charged_at"),
+)
+
+# What was charged, summed up a tenant and a day (UTC), in the transaction that charges: what budgets are compared with.
+spending = Table(
+    "spending",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("amount_usd", MicroUSD, nullable=False),
+)
+
+# What a person allows to be spent. No row: no limit.
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("tenant", String(64), primary_key=True),  # "": all tenants together
+    Column("period", String(8), primary_key=True),
+    Column("limit_usd", MicroUSD, nullable=False),
+    Column("when_used_up", String(8), nullable=False),
+)
+
+# A tenant's share of the turns. No row: the defaults, and no turn yet.
+tenants = Table(
+    "tenants",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("weight", Float, nullable=False, server_default=text("1")),
+    Column("open_limit", Integer),  # provider tasks open at once; NULL: as many as there are slots
+    Column("tag", Float, index=True),  # of its last turn (`tasks.domain.admission`)
+    Column("last_turn_at", Instant),
+    Column("turn_gap_s", Float),  # seconds from turn to turn while jobs wait, smoothed
+)
+
+# A provider key's limits as a person has set them, and what the provider's answers have made of it.
+provider_keys = Table(
+    "provider_keys",
+    metadata,
+    Column("alias", String(64), primary_key=True),
+    Column("open_limit", Integer),
+    Column("creates_per_minute", Float),
+    Column("closed", Boolean, nullable=False, server_default=text("false")),
+    Column("paused_until", Instant),
+    Column("pause_reason", Text),
+    Column("refusals", Integer, nullable=False, server_default=text("0")),
+    Column("refused_at", Instant),
+    Column("slowed_at", Instant),
+    Column("slowed_to", Float),
+    Column("next_create_at", Instant),
 )
 
 outputs = Table(

@@ -10,7 +10,6 @@ from redis.retry import Retry
 
 from .backlog import Backlog
 from .intake import Intake
-from .keypause import KeyPause
 from .lanes import LaneBeats
 from .timetable import Timetable
 from .views import Views
@@ -54,10 +53,6 @@ class Pulse:
     @cached_property
     def lanes(self) -> LaneBeats:
         return LaneBeats(self.redis)
-
-    @cached_property
-    def keys(self) -> KeyPause:
-        return KeyPause(self.redis)
 
     @cached_property
     def views(self) -> Views:

@@ -31,8 +31,3 @@ def lane_beat(lane: str) -> str:
 def lane_epoch(lane: str) -> str:
     """String: the epoch of the lane that counts; it grows with the time, also over a wipe."""
     return f"{PREFIX}lane:{lane}:epoch"
-
-
-def key_pause(alias: str) -> str:
-    """String with a time to live: why the provider key takes no new tasks for now."""
-    return f"{PREFIX}key:{alias}:pause"

@@ -24,6 +24,7 @@ from tasks.ledger.deliverables import put_aside, store_outputs
 from tasks.ledger.jobs import accept, get, move
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt
+from tasks.ledger.provider_keys import pause
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
 from tests.support.jobs import NEW_JOB
@@ -341,7 +342,8 @@ def test_doctor_shows_keys_by_alias_and_says_when_one_is_paused(
     monkeypatch.setenv("REELWORKS_PROVIDER_KEYS", "main=sk-canary,spare=sk-canary-2")
     shown = run("doctor").stdout
     assert "provider keys: set: main, spare" in shown
-    live.keys.pause("spare", 60, "1008: no balance")
+    with small_books.begin() as tx:
+        pause(tx, "spare", 60, "1008: no balance")
     shown += run("doctor").stdout
     assert "spare is paused: 1008: no balance" in shown
     assert "sk-canary" not in shown

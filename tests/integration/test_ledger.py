@@ -27,9 +27,7 @@ from tasks.ledger.jobs import (
     lapsed,
     latest_changed,
     move,
-    open_by_key,
     release,
-    waiting,
 )
 from tasks.ledger.migrate import check, upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
@@ -194,35 +192,6 @@ def test_pages_of_the_latest_changed_give_each_job_once_also_where_moments_are_e
         assert found == ["job-4", "job-3", "job-1", "job-0", "job-2"]
         assert len(latest_changed(tx, State.QUEUED, None, 10, within_s=3600)) == 4
         assert latest_changed(tx, State.FAILED, None, 10) == []
-
-
-def test_turns_go_by_priority_then_age_and_wait_for_their_time(ledger: Ledger) -> None:
-    for job_id, priority in [("first", 0), ("second", 0), ("urgent", 5), ("not-yet", 9)]:
-        accept_one(ledger, job_id, priority=priority)
-    with ledger.begin() as tx:
-        later = tx.now + timedelta(hours=1)
-        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == "not-yet").values(not_before=later))
-    with ledger.read() as tx:
-        assert waiting(tx, 10) == ["urgent", "first", "second"]
-        assert waiting(tx, 1) == ["urgent"]
-
-
-def test_slots_are_counted_from_rows(ledger: Ledger) -> None:
-    for job_id in ("admitted", "generating", "done"):
-        accept_one(ledger, job_id)
-        drive(ledger, Event.ADMIT, job_id=job_id)
-    drive(ledger, Event.BEGIN, Event.ACCEPTED, job_id="generating")
-    drive(ledger, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED, job_id="done")
-    with ledger.read() as tx:
-        assert open_by_key(tx, 60) == {"a": 2}
-
-
-def test_an_uncertain_job_holds_its_slot_for_a_bounded_time(ledger: Ledger) -> None:
-    accept_one(ledger, "in-doubt")
-    drive(ledger, Event.ADMIT, Event.BEGIN, Event.UNKNOWN, job_id="in-doubt")
-    with ledger.read() as tx:
-        assert open_by_key(tx, 60) == {"a": 1}
-        assert open_by_key(tx, 0) == {}
 
 
 def test_a_provider_task_is_charged_once_however_often_it_is_recorded(ledger: Ledger) -> None:

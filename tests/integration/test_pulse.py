@@ -192,13 +192,6 @@ class TestIntake:
         assert pulse.intake.input("ab") is None
 
 
-class TestKeyPause:
-    def test_a_pause_names_its_reason_and_ends_by_itself(self, pulse: Pulse) -> None:
-        pulse.keys.pause("default", 0.2, "401: no such key")
-        assert pulse.keys.paused(["default", "other"]) == {"default": "401: no such key"}
-        wait_until(lambda: not pulse.keys.paused(["default"]), what="the end of the pause")
-
-
 class TestViews:
     def view(self, state: State, **more: object) -> JobView:
         return JobView("job-1", state, (JobEvent(1, "accept", State.QUEUED, BORN),), **more)  # type: ignore[arg-type]

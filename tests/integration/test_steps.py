@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-import tasks.admit
+import tasks.admitting
 from schemas import data_url, keys
 from schemas.jobs import State
 from tasks import context, operating
@@ -37,6 +37,7 @@ from tasks.domain.answers import (
 )
 from tasks.finish import download, record
 from tasks.ledger import tables
+from tasks.ledger.admission import Open
 from tasks.ledger.database import Transaction
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
@@ -152,16 +153,16 @@ class TestAdmit:
         for _ in range(5):
             bench.submit()
         counted, other_is_done = threading.Event(), threading.Event()
-        count = tasks.admit.open_by_key
+        count = tasks.admitting.open_tasks
 
-        def slow_count(tx: Transaction, uncertain_s: float) -> dict[str, int]:
+        def slow_count(tx: Transaction, uncertain_s: float) -> list[Open]:
             found = count(tx, uncertain_s)
             if threading.current_thread() is slow:
                 counted.set()
                 other_is_done.wait(1)  # in vain: the other waits for its turn
             return found
 
-        monkeypatch.setattr(tasks.admit, "open_by_key", slow_count)
+        monkeypatch.setattr(tasks.admitting, "open_tasks", slow_count)
         slow = threading.Thread(target=bench.turn, args=("admit",))
         slow.start()
         assert counted.wait(10)

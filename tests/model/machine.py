@@ -21,7 +21,7 @@ from tasks.answering import replay
 from tasks.failpoints import FAILPOINTS
 from tasks.finish import download, record
 from tasks.ledger import tables
-from tasks.ledger.jobs import open_by_key
+from tasks.ledger.admission import open_by_key
 from tasks.operating import NotPossible
 from tasks.pulse.keys import TIMETABLE
 from tests.model.vendor import CREATES, FETCHES, POLLS, Task

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Final
 
 import tasks.accept
-import tasks.admit
+import tasks.admitting
 import tasks.answering
 import tasks.create
 import tasks.durably
@@ -16,9 +16,9 @@ import tasks.operating
 import tasks.poll
 import tasks.settling
 import tasks.sweep
-from tasks.domain import looking
+from tasks.domain import budgets, looking
 from tasks.lanes import TURNS
-from tasks.ledger import database, jobs, money
+from tasks.ledger import admission, database, jobs, money, spending
 from tests.mutants.rewriting import rewrite, rewrite_script, rewrite_statement
 from workers import ledgerwatch
 
@@ -45,6 +45,7 @@ def _all(*steps: Callable[[], None]) -> Callable[[], None]:
     return apply
 
 
+_ADMISSION: Final = "tests/integration/test_admission.py::"
 _STEPS: Final = "tests/integration/test_steps.py::"
 _OPERATING: Final = "tests/integration/test_operating.py::"
 _RESCUE: Final = "tests/integration/test_rescue.py::"
@@ -185,8 +186,32 @@ MUTANTS: Final = (
     Mutant(
         "slots-not-counted",
         "the slots of a key are always free",
-        _without(jobs.open_by_key, "row.key_alias: row.open", "row.key_alias: 0"),
+        _without(admission.open_tasks, "row.tasks,", "0,"),
         _STEPS + "TestAdmit::test_no_more_are_admitted_than_a_key_may_have_open[sqlite]",
+    ),
+    Mutant(
+        "holds-not-counted",
+        "what is held for jobs under way does not count against a budget",
+        _without(spending.budgets_now, " + _of(row.tenant, held_usd)", ""),
+        _ADMISSION + "TestRacingLanes::test_sixteen_lanes_at_once_overdraw_neither_slots_nor_budgets[sqlite]",
+    ),
+    Mutant(
+        "charges-not-summed",
+        "what was charged does not count against a budget",
+        _without(money.charge, "spending.add(tx, job.tenant, tx.now, price.amount_usd)", "pass"),
+        _ADMISSION + "TestRacingLanes::test_lanes_charges_and_new_jobs_at_once_keep_to_the_budget[sqlite]",
+    ),
+    Mutant(
+        "purse-not-emptied",
+        "a round of turns spends what it has spent already",
+        _without(budgets.Purse.hold, "-= cost_usd", "-= 0"),
+        _ADMISSION + "TestRacingLanes::test_sixteen_lanes_at_once_overdraw_neither_slots_nor_budgets[sqlite]",
+    ),
+    Mutant(
+        "pace-not-kept",
+        "a round of turns leaves no word of when the key's pace allows the next create",
+        _without(tasks.admitting._write, "if creates else None", "if False else None"),
+        _ADMISSION + "TestKeys::test_creates_come_at_the_pace_of_the_key[sqlite]",
     ),
     Mutant(
         "no-turns-in-admission",

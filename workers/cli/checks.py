@@ -22,12 +22,13 @@ from kombu.exceptions import KombuError
 from schemas.jobs import State
 from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.ledger.jobs import count
+from tasks.ledger.provider_keys import Pauses
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from workers import pools
-from workers.cli.common import join_running_stack, opened_ledger
+from workers.cli.common import join_running_stack, opened_ledger, sqlite_path
 from workers.cli.exits import Failure
-from workers.runtime import open_pulse, open_spool
+from workers.runtime import open_ledger, open_pulse, open_spool
 from workers.settings import Settings, SettingsInvalid, read_settings
 from workers.transports import is_open
 
@@ -91,7 +92,7 @@ def checks() -> Iterator[Check]:
         yield from _store(read.store, read.policy.disk_low_bytes)
         yield _provider(read.provider_url)
         yield _outputs(read, joined=joined)
-        yield _keys(read, pulse if reachable else None, joined=joined)
+        yield _keys(read, joined=joined)
         if reachable:
             yield from _workers(read)
     finally:
@@ -228,16 +229,20 @@ def _outputs(read: Settings, *, joined: bool) -> Check:
     return _ok("output addresses", found)
 
 
-def _keys(read: Settings, pulse: Pulse | None, *, joined: bool) -> Check:
+def _keys(read: Settings, *, joined: bool) -> Check:
     aliases = sorted(read.provider_keys)
     if not aliases and joined:
         return _ok("provider keys", "none in this environment; the running stack has its own")
     if not aliases:
         return _broken("provider keys", "none", _SET_A_KEY)
+    ledger = open_ledger(read)
+    path = sqlite_path(ledger)
     try:
-        paused = {} if pulse is None else pulse.keys.paused(aliases)
-    except redis.RedisError:
-        paused = {}
+        paused = {} if path is not None and not path.exists() else Pauses(ledger).paused(aliases)
+    except LedgerError:
+        paused = {}  # the check of the database says so
+    finally:
+        ledger.close()
     if paused:
         found = "; ".join(f"{alias} is paused: {reason}" for alias, reason in sorted(paused.items()))
         return _warning("provider keys", found, "look at the key and its balance; a pause ends by itself")

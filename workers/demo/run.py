@@ -17,6 +17,7 @@ from schemas.images import data_url
 from schemas.models import MODELS
 from schemas.producer import Producer
 from tasks.ledger import reports
+from tasks.ledger.provider_keys import Pauses
 from workers.cli.board import Board
 from workers.cli.request import checked
 from workers.cli.waiting import wait_for
@@ -26,7 +27,7 @@ from workers.demo.plan import DemoOptions, new_folder, not_the_demos, point_late
 from workers.demo.watchdog import GaveUp, Watchdog
 from workers.embedded import EmbeddedStack, ProviderKeyMissing, StackOptions, interruptible
 from workers.pools import PoolSizes
-from workers.runtime import open_ledger, open_pulse
+from workers.runtime import open_ledger
 from workers.settings import Settings, read_settings
 from workers.stackplan import KEY_VARIABLES
 
@@ -105,16 +106,14 @@ def _generate(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOpt
     with (
         Producer(read.redis_url) as producer,
         contextlib.closing(open_ledger(read)) as ledger,
-        contextlib.closing(open_pulse(read)) as pulse,
     ):
         out.print(f"Submitting {options.jobs} of {request['resolution']}, {request['duration']} s")
         handles = [producer.submit(**request) for _ in range(options.jobs)]
         for warning in handles[0].warnings:
             out.print(f"Note: {warning.field}: {warning.message}", markup=False)
         board = Board(handles)
-        watchdog = Watchdog(
-            board, pulse.keys, sorted(read.provider_keys), patience_s=options.patience_s, logs=Path(str(where["logs"]))
-        )
+        aliases, logs = sorted(read.provider_keys), Path(str(where["logs"]))
+        watchdog = Watchdog(board, Pauses(ledger), aliases, patience_s=options.patience_s, logs=logs)
 
         def each_turn() -> None:
             stack.check()

@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-import redis
-
 from schemas.jobs import State
+from tasks.ledger import LedgerError
 from workers.cli.board import Board
 
 _UNCERTAIN_PATIENCE_S: Final = 15.0
@@ -64,7 +63,7 @@ class Watchdog:
 
     def _look_at_keys(self) -> None:
         paused: dict[str, str] = {}
-        with contextlib.suppress(redis.RedisError):  # the board bears with a Redis that is away, and so does this
+        with contextlib.suppress(LedgerError):  # a database that is busy or away is no reason to give up
             paused = self._pauses.paused(self._aliases)
         refused = {alias: reason for alias, reason in paused.items() if reason != _PASSING}
         if refused and len(refused) == len(self._aliases):

@@ -6,10 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tasks.domain.admission import KeyState, Turn, free_slots, turns
 from tasks.domain.answers import (
     Accepted,
     Completed,
@@ -34,33 +31,6 @@ from tasks.domain.prices import Price, price_of
 from tasks.domain.transitions import Event
 
 POLICY = PollPolicy(first_s=10, interval_s=5, overdue_after_s=100, overdue_interval_s=60, jitter=0.1)
-
-
-class TestAdmission:
-    def test_a_paused_key_has_no_free_slot(self) -> None:
-        keys = [KeyState("a", 5), KeyState("b", 5, paused=True)]
-        assert free_slots(keys, {"a": 3, "b": 1}) == {"a": 2, "b": 0}
-
-    def test_a_key_above_its_limit_has_none_rather_than_fewer(self) -> None:
-        assert free_slots([KeyState("a", 2)], {"a": 7}) == {"a": 0}
-
-    def test_jobs_go_in_the_order_in_which_they_wait(self) -> None:
-        assert turns(["x", "y", "z"], {"a": 2}) == [Turn("x", "a"), Turn("y", "a")]
-
-    def test_the_key_with_the_most_left_goes_first(self) -> None:
-        assert turns(["x", "y", "z"], {"a": 1, "b": 2}) == [Turn("x", "b"), Turn("y", "a"), Turn("z", "b")]
-
-    def test_without_keys_nobody_goes(self) -> None:
-        assert turns(["x"], {}) == []
-
-    @given(st.lists(st.uuids().map(str), unique=True), st.dictionaries(st.sampled_from("abcd"), st.integers(0, 9)))
-    def test_no_key_gets_more_than_its_slots_and_none_is_left_free(
-        self, waiting: list[str], free: dict[str, int]
-    ) -> None:
-        taken = turns(waiting, free)
-        assert [turn.job_id for turn in taken] == waiting[: sum(free.values())]
-        for alias, slots in free.items():
-            assert sum(turn.key_alias == alias for turn in taken) <= slots
 
 
 class TestPollSchedule:
@@ -92,15 +62,15 @@ class TestCreate:
             ),
             (
                 KeyRefused("401", "no", 401),
-                Verdict(Event.UNSENT, "key_refused", "401: no", 401, retry_after_s=30, pause_key_s=30),
+                Verdict(Event.UNSENT, "key_refused", "401: no", 401, retry_after_s=0, pause_key_s=30),
             ),
             (
                 Throttled(None),
-                Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=5, pause_key_s=5),
+                Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=0, pause_key_s=5),
             ),
             (
                 Throttled(12.0),
-                Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=12, pause_key_s=12),
+                Verdict(Event.UNSENT, "throttled", http_status=429, retry_after_s=0, pause_key_s=12),
             ),
             (Unsent("refused"), Verdict(Event.UNSENT, "unsent", "refused", retry_after_s=5, pause_key_s=5)),
             (Unknown("ReadTimeout", None), Verdict(Event.UNKNOWN, "unknown", "ReadTimeout")),

@@ -9,11 +9,11 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-import redis
 from PIL import Image
 from rich.console import Console
 
 from schemas.jobs import Output, State
+from tasks.ledger import LedgerError
 from workers.cli.board import Standing
 from workers.demo.closing import Outcome, films_table, last_line, total_line
 from workers.demo.picture import paint
@@ -165,10 +165,10 @@ def test_refused_keys_end_the_demo_with_the_providers_words() -> None:
         ([State.QUEUED], {"a": REFUSED["a"]}),
         ([State.QUEUED], {"a": "throttled", "b": "throttled"}),
         ([State.QUEUED], {"a": REFUSED["a"], "b": "throttled"}),
-        ([State.QUEUED], redis.ConnectionError()),
+        ([State.QUEUED], LedgerError()),
         ([None], {}),
     ],
-    ids=["some-in-flight", "one-key-left", "throttled", "one-throttled", "redis-away", "not-accepted"],
+    ids=["some-in-flight", "one-key-left", "throttled", "one-throttled", "database-away", "not-accepted"],
 )
 def test_what_may_still_go_on_is_waited_for(states: list[State | None], paused: dict[str, str] | Exception) -> None:
     watchdog(FakeBoard(*states), paused).look()

@@ -1,0 +1,101 @@
+"""What may still be spent: budgets by day and month, for a tenant or for all. Pure; refuses SQL and clocks.
+
+What is used of a budget is what was charged in its period, and what is held for all jobs that are under way, whenever
+they began. A job's charge takes the place of its hold, so what is used never exceeds a limit that stood when the jobs
+were admitted, as long as no job costs more than was held for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+EVERYONE: Final = ""
+"""In the place of a tenant: all of them together."""
+
+
+class Period(StrEnum):
+    """How often a budget begins anew: at midnight, UTC."""
+
+    DAY = "day"
+    MONTH = "month"
+
+    def first_day(self, today: date) -> date:
+        return today if self is Period.DAY else today.replace(day=1)
+
+
+class WhenUsedUp(StrEnum):
+    """What becomes of a job for which there is nothing left."""
+
+    WAIT = "wait"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit that a person has set, and what is used of it now, holds included. `tenant` may be `EVERYONE`."""
+
+    tenant: str
+    period: Period
+    limit_usd: Decimal
+    when_used_up: WhenUsedUp
+    used_usd: Decimal = Decimal(0)
+
+    @property
+    def name(self) -> str:
+        whose = "all tenants" if self.tenant == EVERYONE else f"tenant {self.tenant}"
+        return f"the budget of {whose} a {self.period}"
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """There is nothing left for now."""
+
+    budget: Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """There is nothing left, and the job is not to wait; or it could never be paid from this budget."""
+
+    budget: Budget
+    reason: str
+
+
+class Purse:
+    """What is left of each budget while one round of turns is given."""
+
+    def __init__(self, budgets: Iterable[Budget]) -> None:
+        self._of: dict[str, list[Budget]] = {}
+        self._left: dict[tuple[str, Period], Decimal] = {}
+        for budget in budgets:
+            self._of.setdefault(budget.tenant, []).append(budget)
+            self._left[budget.tenant, budget.period] = budget.limit_usd - budget.used_usd
+
+    @property
+    def left_usd(self) -> Mapping[tuple[str, Period], Decimal]:
+        return self._left
+
+    def judge(self, tenant: str, cost_usd: Decimal) -> Waits | Refused | None:
+        """What stands in the way of spending so much for a tenant; `None`: nothing does."""
+        waits = None
+        for budget in self._budgets(tenant):
+            if cost_usd > budget.limit_usd:
+                return Refused(budget, f"it may cost {cost_usd} USD, and {budget.name} is {budget.limit_usd} USD")
+            if cost_usd > self._left[budget.tenant, budget.period]:
+                if budget.when_used_up is WhenUsedUp.REFUSE:
+                    return Refused(budget, f"{budget.name} ({budget.limit_usd} USD) is used up")
+                waits = waits or Waits(budget)
+        return waits
+
+    def hold(self, tenant: str, cost_usd: Decimal) -> None:
+        """Take so much from every budget that it counts against."""
+        for budget in self._budgets(tenant):
+            self._left[budget.tenant, budget.period] -= cost_usd
+
+    def _budgets(self, tenant: str) -> list[Budget]:
+        return [*self._of.get(EVERYONE, ()), *self._of.get(tenant, ())]

@@ -1,0 +1,98 @@
+"""Provider keys in the ledger: the limits that a person has set, and what the provider's answers have made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from tasks.domain.pace import ProviderKey, probe_after_s, slowed_to
+
+from .database import Ledger, Transaction
+from .tables import attempts, provider_keys
+
+_COLUMNS: Final = [provider_keys.c[field.name] for field in fields(ProviderKey)]
+_KEYS: Final = sa.select(*_COLUMNS).where(provider_keys.c.alias.in_(sa.bindparam("aliases", expanding=True)))
+_MINUTE_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 600.0
+
+
+def known_keys(tx: Transaction, aliases: Sequence[str]) -> list[ProviderKey]:
+    """These keys as they are now, in their order. A key that has a create accepted since it was refused is itself
+    again."""
+    rows = {row.alias: ProviderKey(**row._mapping) for row in tx.execute(_KEYS, {"aliases": list(aliases)})}  # noqa: SLF001 (SQLAlchemy's public name)
+    return [_forgiven(tx, rows.get(alias) or ProviderKey(alias)) for alias in aliases]
+
+
+def _forgiven(tx: Transaction, key: ProviderKey) -> ProviderKey:
+    if not key.refusals:
+        return key
+    since = sa.select(provider_keys.c.refused_at).where(provider_keys.c.alias == key.alias).scalar_subquery()
+    mine = (attempts.c.key_alias == key.alias) & (attempts.c.begun_at > since)
+    if tx.execute(sa.select(attempts.c.id).where(mine, attempts.c.outcome == "accepted").limit(1)).first() is None:
+        return key
+    return _changed(tx, key.alias, refusals=0, pause_reason=None)
+
+
+class Pauses:
+    """Which keys take nothing new for now, and why, as those ask who wait for something to happen."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+
+    def paused(self, aliases: Sequence[str]) -> dict[str, str]:
+        """Of these keys, those that are closed or paused, with the reason. Raises `LedgerError`."""
+        with self._ledger.read() as tx:
+            rows = [ProviderKey(**row._mapping) for row in tx.execute(_KEYS, {"aliases": list(aliases)})]  # noqa: SLF001
+            return {key.alias: key.pause_reason or "closed by a person" for key in rows if key.is_paused(tx.now)}
+
+
+def throttled(tx: Transaction, alias: str, begun_at: datetime, pause_s: float) -> None:
+    """Note that the provider has throttled a create: the key's pace is halved at once, and it pauses."""
+    (key,) = known_keys(tx, [alias])
+    lately = (attempts.c.key_alias == alias) & (attempts.c.begun_at > tx.now - timedelta(seconds=_MINUTE_S))
+    count: int = tx.execute(sa.select(sa.func.count()).select_from(attempts).where(lately)).scalar_one()
+    slowed = slowed_to(key, tx.now, begun_at, float(count))
+    slower = {} if slowed is None else {"slowed_at": tx.now, "slowed_to": slowed}
+    _changed(tx, alias, paused_until=_later(key, tx, pause_s), pause_reason="throttled", **slower)
+
+
+def refused(tx: Transaction, alias: str, begun_at: datetime, pause_s: float, reason: str) -> None:
+    """Note that the provider has refused the key itself: it pauses, longer each time, and then tries one create."""
+    (key,) = known_keys(tx, [alias])
+    before = tx.execute(sa.select(provider_keys.c.refused_at).where(provider_keys.c.alias == alias)).scalar()
+    if before is not None and begun_at <= before:
+        return  # it was under way when the key was refused, and says nothing new
+    refusals = key.refusals + 1
+    until = _later(key, tx, probe_after_s(pause_s, refusals, _LONGEST_PAUSE_S))
+    _changed(tx, alias, paused_until=until, pause_reason=reason, refusals=refusals, refused_at=tx.now)
+
+
+def pause(tx: Transaction, alias: str, pause_s: float, reason: str) -> None:
+    """Let a key take nothing new for a while."""
+    (key,) = known_keys(tx, [alias])
+    _changed(tx, alias, paused_until=_later(key, tx, pause_s), pause_reason=reason)
+
+
+def paced(tx: Transaction, alias: str, next_create_at: datetime) -> None:
+    """Note when the key's pace allows the next create."""
+    _changed(tx, alias, next_create_at=next_create_at)
+
+
+def set_key(tx: Transaction, alias: str, **values: Any) -> ProviderKey:
+    """Change what a person sets of a key: `open_limit`, `creates_per_minute`, `closed`; `paused_until` ends a pause."""
+    return _changed(tx, alias, **values)
+
+
+def _later(key: ProviderKey, tx: Transaction, pause_s: float) -> datetime:
+    until = tx.now + timedelta(seconds=pause_s)
+    return until if key.paused_until is None else max(key.paused_until, until)
+
+
+def _changed(tx: Transaction, alias: str, **values: Any) -> ProviderKey:
+    tx.put(provider_keys, {"alias": alias}, values)
+    row = tx.execute(_KEYS, {"aliases": [alias]}).one()
+    return ProviderKey(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)

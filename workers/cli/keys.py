@@ -1,0 +1,124 @@
+"""`keys`: provider keys by alias, their limits, what is open, and what the provider's answers have made of them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import click
+from rich.markup import escape
+
+from tasks.ledger.provider_keys import set_key
+from tasks.ledger.standings import KeyStanding, key_standings
+from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.exits import INVALID, Failure
+from workers.cli.formats import instant
+from workers.cli.tenants import NO_LIMIT, limit_or_none
+
+_MOST_PER_MINUTE: Final = 100_000.0
+
+
+def _pace(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    if value is None or value == NO_LIMIT:
+        return value
+    try:
+        pace = float(value)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace <= _MOST_PER_MINUTE:
+        raise click.BadParameter(f"{value!r} is neither creates a minute nor {NO_LIMIT}.", ctx, param)
+    return pace
+
+
+@click.group(invoke_without_command=True)
+@var_option
+@json_option()
+@click.pass_context
+def keys(context: click.Context, *, as_json: bool) -> None:
+    """Show provider keys; or `set` a key's limits, `close` it for new tasks, `open` it again (which ends a pause).
+
+    What a key has open is followed to its end, closed or not.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    read = settings()
+    with opened_ledger(read) as ledger, ledger.begin() as tx:
+        found = key_standings(
+            tx, sorted(read.provider_keys), read.policy.open_tasks_per_key, read.policy.uncertain_slot_s
+        )
+    if as_json:
+        print_json({"keys": found})
+        return
+    if not found:
+        click.echo("No key is configured here, and none has a row: set REELWORKS_PROVIDER_KEYS.")
+        return
+    figures = ("open", "limit", "creates a minute")
+    shown = table("key", "state", *figures, right=figures)
+    for each in found:
+        pace = "-" if each.pace_per_minute is None else f"{each.pace_per_minute:.3g}"
+        shown.add_row(escape(each.key.alias), escape(_state(each)), str(each.open_tasks), str(each.open_limit), pace)
+    console().print(shown)
+
+
+def _state(each: KeyStanding) -> str:
+    if each.key.closed:
+        return "closed"
+    if each.paused:
+        return f"paused until {instant(each.key.paused_until)}: {each.key.pause_reason}"
+    if each.key.refusals:
+        return "on trial: one create at a time until one is accepted"
+    return "takes tasks" if each.configured else "not configured here"
+
+
+@keys.command("set")
+@click.argument("alias")
+@click.option("--open-limit", callback=limit_or_none, help="Provider tasks it may have open at once, or none.")
+@click.option("--creates-per-minute", "pace", callback=_pace, help="How fast it may create, or none.")
+@var_option
+@json_option()
+def set_(alias: str, open_limit: int | str | None, pace: float | str | None, *, as_json: bool) -> None:
+    """Set a key's limits. They count from the next turn on; `none` gives back the settings' own."""
+    values: dict[str, Any] = {}
+    if open_limit is not None:
+        values["open_limit"] = None if open_limit == NO_LIMIT else open_limit
+    if pace is not None:
+        values["creates_per_minute"] = None if pace == NO_LIMIT else pace
+    if not values:
+        raise click.UsageError("Say what to set: --open-limit, --creates-per-minute.")
+    _change(alias, values, as_json=as_json)
+
+
+@keys.command()
+@click.argument("alias")
+@var_option
+@json_option()
+def close(alias: str, *, as_json: bool) -> None:
+    """Have a key take nothing new. What it has open is followed to its end."""
+    _change(alias, {"closed": True}, as_json=as_json)
+
+
+@keys.command("open")
+@click.argument("alias")
+@var_option
+@json_option()
+def open_(alias: str, *, as_json: bool) -> None:
+    """Have a key take tasks again: after `close`, or before a pause has ended."""
+    fresh = {"closed": False, "paused_until": None, "pause_reason": None, "slowed_at": None, "slowed_to": None}
+    _change(alias, fresh, as_json=as_json)
+
+
+def _change(alias: str, values: dict[str, Any], *, as_json: bool) -> None:
+    read = settings()
+    with opened_ledger(read) as ledger, ledger.begin() as tx:
+        known = {each.key.alias for each in key_standings(tx, sorted(read.provider_keys), 0, 0.0)}
+        # Commands often run where no key is configured; but a slip of the pen must not make a key that nobody has.
+        if read.provider_keys and alias not in known:
+            raise Failure(f"there is no key {alias!r}; there are: {', '.join(sorted(known))}.", INVALID)
+        key = set_key(tx, alias, **values)
+    if as_json:
+        print_json({"key": key})
+    else:
+        said = "is closed" if key.closed else "takes tasks"
+        limits = (
+            f"open limit {key.open_limit or 'as set'}, creates a minute {key.creates_per_minute or 'without limit'}"
+        )
+        click.echo(f"Key {alias} {said}: {limits}.")

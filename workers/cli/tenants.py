@@ -1,0 +1,89 @@
+"""`tenants`: each tenant's share of the turns, its limit, and what it has under way."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import click
+from rich.markup import escape
+
+from tasks.ledger.admission import set_tenant
+from tasks.ledger.standings import tenant_standings
+from workers.cli.common import Finite, console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.formats import usd
+
+TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
+NO_LIMIT: Final = "none"
+_WEIGHT: Final = Finite(min=0.001, max=1000)
+
+
+def checked_tenant(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A tenant's name, by the rule that holds for requests."""
+    if value is not None and not TENANT.match(value):
+        raise click.BadParameter(f"{value!r} is no tenant: 1 to 64 letters, digits, - or _.", ctx, param)
+    return value
+
+
+def limit_or_none(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
+    """A number of tasks, or `none` for no limit of one's own; `None`: not given."""
+    if value is None or value == NO_LIMIT:
+        return value
+    if not value.isascii() or not value.isdigit() or int(value) > 1_000_000:
+        raise click.BadParameter(f"{value!r} is neither a number of tasks nor {NO_LIMIT}.", ctx, param)
+    return int(value)
+
+
+@click.group(invoke_without_command=True)
+@var_option
+@json_option()
+@click.pass_context
+def tenants(context: click.Context, *, as_json: bool) -> None:
+    """Show tenants with what they have waiting and open; or `set` a tenant's share of the turns and its limit."""
+    if context.invoked_subcommand is not None:
+        return
+    read = settings()
+    with opened_ledger(read) as ledger, ledger.read() as tx:
+        found = tenant_standings(tx, read.policy.uncertain_slot_s)
+    if as_json:
+        print_json({"tenants": found})
+        return
+    if not found:
+        click.echo("There is no tenant yet: the first job makes one.")
+        return
+    figures = ("weight", "open", "limit", "waiting", "held")
+    shown = table("tenant", *figures, right=figures)
+    for each in found:
+        limit = "-" if each.open_limit is None else str(each.open_limit)
+        shown.add_row(
+            escape(each.tenant),
+            f"{each.weight:g}",
+            str(each.open_tasks),
+            limit,
+            str(each.waiting),
+            usd(each.held_usd),
+        )
+    console().print(shown)
+
+
+@tenants.command("set")
+@click.argument("name", callback=checked_tenant)
+@click.option("--weight", type=_WEIGHT, help="Its share of the turns against others (1 by default).")
+@click.option("--open-limit", callback=limit_or_none, help="Provider tasks it may have open at once, or none.")
+@var_option
+@json_option()
+def set_(name: str, weight: float | None, open_limit: int | str | None, *, as_json: bool) -> None:
+    """Set a tenant's share of the turns, and how many tasks it may have open. Counts from the next turn on."""
+    values: dict[str, Any] = {}
+    if weight is not None:
+        values["weight"] = weight
+    if open_limit is not None:
+        values["open_limit"] = None if open_limit == NO_LIMIT else open_limit
+    if not values:
+        raise click.UsageError("Say what to set: --weight, --open-limit.")
+    with opened_ledger(settings()) as ledger, ledger.begin() as tx:
+        set_tenant(tx, name, **values)
+    if as_json:
+        print_json({"tenant": name, **values})
+    else:
+        click.echo(f"Tenant {name}: {', '.join(f'{key} {value}' for key, value in values.items())}.")
