@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
@@ -67,9 +67,12 @@ class Handle:
         """The fields of the view, and what the last look at the provider found.
 
         `progress` (0 to 1), `polls` and `next_look_at` (aware, UTC) are `None` while the provider is not being asked;
-        `state` is `None`, and the other fields of the view are absent, before the job is accepted.
+        `queue_position` (1: the next of its tenant) and `estimated_start_at` are `None` while the job is not queued, or
+        nothing is known to estimate from. `state` is `None`, and the other fields of the view are absent, before the
+        job is accepted.
         """
         view = self.view()
+        position, start_at = self._turn(view)
         found: dict[Any, Any] = self._redis.hgetall(keys.look(self.id))
         look = {_text(name): _text(value) for name, value in found.items()}
         progress, polls, due = (_number(look.get(name)) for name in ("progress", "polls", "due"))
@@ -78,7 +81,20 @@ class Handle:
             "progress": progress,
             "polls": None if polls is None else int(polls),
             "next_look_at": None if due is None else datetime.fromtimestamp(due, UTC),
+            "queue_position": position,
+            "estimated_start_at": start_at,
         }
+
+    def _turn(self, view: JobView | None) -> tuple[int | None, datetime | None]:
+        if view is None or view.state is not State.QUEUED:
+            return None, None
+        rank: Any = self._redis.zrank(keys.line(view.tenant), self.id)
+        gap: Any = self._redis.hget(keys.TURN_GAPS, view.tenant)
+        if rank is None:
+            return None, None
+        gap_s = _number(None if gap is None else _text(gap))
+        start_at = None if gap_s is None else datetime.now(UTC) + timedelta(seconds=gap_s * (int(rank) + 1))
+        return int(rank) + 1, start_at
 
     def events(self, timeout: float | None = None) -> Iterator[JobEvent]:
         """The job's events from its first to its last, each once, as they happen.

@@ -89,6 +89,8 @@ class JobView:
     error_message: str | None = None
     error_stage: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    turn_at: datetime | None = None
+    """While it is queued: its place among its tenant's jobs, the earliest first."""
 
     @property
     def terminal(self) -> bool:
@@ -164,6 +166,7 @@ def decode_record(raw: str | bytes) -> JobView | None:
             events=tuple(_event(event) for event in _items(info, "events") if _is_known(event)),
             outputs=tuple(Output(**_typed(output, _OUTPUT_TYPES)) for output in _items(info, "outputs")),
             charged_usd=_usd(info.get("charged_usd")),
+            turn_at=None if info.get("turn_at") is None else _instant(info["turn_at"]),
             **_typed(info, _VIEW_TYPES),
         )
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
@@ -219,10 +222,14 @@ def _is_known(event: Mapping[str, Any]) -> bool:
 
 def _event(raw: Mapping[str, Any]) -> JobEvent:
     fields = _typed(raw, _EVENT_TYPES)
-    at = datetime.fromisoformat(fields["at"])
+    return JobEvent(fields["seq"], fields["event"], State(fields["state"]), _instant(fields["at"]))
+
+
+def _instant(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
     if at.tzinfo is None:
-        raise ValueError("at")
-    return JobEvent(fields["seq"], fields["event"], State(fields["state"]), at.astimezone(UTC))
+        raise ValueError("an instant without a zone")
+    return at.astimezone(UTC)
 
 
 def _usd(text: Any) -> Decimal | None:
@@ -249,4 +256,5 @@ def _info(view: JobView) -> dict[str, Any]:
         "error_message": view.error_message,
         "error_stage": view.error_stage,
         "metadata": dict(view.metadata),
+        **({} if view.turn_at is None else {"turn_at": view.turn_at.isoformat()}),
     }

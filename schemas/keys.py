@@ -30,6 +30,15 @@ def view(job_id: str) -> str:
     return f"celery-task-meta-{job_id}"
 
 
+def line(tenant: str) -> str:
+    """Sorted set: a tenant's queued jobs, each with its place (epoch seconds; the lowest has the next turn)."""
+    return f"{PREFIX}line:{tenant}"
+
+
+TURN_GAPS: Final = f"{PREFIX}turn_gaps"
+"""Hash: tenant -> seconds from one of its turns to the next while it has jobs waiting."""
+
+
 def look(job_id: str) -> str:
     """Hash: what the poll lane knows of a job (`polls`, `progress` 0..1, `due` epoch seconds, and its own fields)."""
     return f"{PREFIX}look:{job_id}"

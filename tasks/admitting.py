@@ -51,6 +51,8 @@ def fill(ctx: Context) -> int:
         free = _free(ctx, tx, keys, under_way)
         decided = _decide(ctx, tx, free, under_way) if any(free.values()) else []
         moved = _write(ctx, tx, keys, decided)
+        left = _left_behind(tx, [each for each in decided if isinstance(each, Turn)])
+        keep_turns(tx, left)
     for turn in [each for each in decided if isinstance(each, Turn)]:
         job = moved[turn.job_id]
         if job is not None:
@@ -59,6 +61,7 @@ def fill(ctx: Context) -> int:
     for refusal in [each for each in decided if isinstance(each, Refusal)]:
         log.info("job_refused", job_id=refusal.job_id, code=refusal.code)
     ctx.show([job.id for job in moved.values() if job is not None])
+    ctx.show_turn_gaps({each.tenant: each.turn_gap_s for each in left})
     return len(decided)
 
 
@@ -120,8 +123,6 @@ def _write(
     for each in sorted(decided, key=lambda one: one.job_id):
         moved[each.job_id] = _move(ctx, tx, each)
     taken = [each for each in decided if isinstance(each, Turn)]
-    if taken:
-        keep_turns(tx, _left_behind(tx, taken))
     for key in keys:
         creates = sum(turn.key_alias == key.alias for turn in taken)
         then = after_creates(key, tx.now, creates) if creates else None
@@ -147,6 +148,8 @@ def _move(ctx: Context, tx: Transaction, decided: Turn | Refusal) -> Job | None:
 
 
 def _left_behind(tx: Transaction, taken: Sequence[Turn]) -> list[TurnsTaken]:
+    if not taken:
+        return []
     by_tenant: dict[str, list[Turn]] = {}
     for turn in taken:
         by_tenant.setdefault(turn.tenant, []).append(turn)

@@ -59,6 +59,13 @@ class Context:
         except PulseError as error:
             log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
 
+    def show_turn_gaps(self, gaps_s: Mapping[str, float]) -> None:
+        """Say how many seconds lie between the turns of these tenants."""
+        try:
+            self.pulse.views.show_turn_gaps(gaps_s)
+        except PulseError as error:
+            log.warning("turn_gaps_not_shown", error=type(error).__name__)
+
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""
         self.poll_threads.shutdown()

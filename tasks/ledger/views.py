@@ -21,7 +21,7 @@ _NOTHING_STORED: Final = OPEN - {State.RECORDING}
 
 # Made once (`tasks.ledger.jobs` says why).
 _ids: Final[sa.BindParameter[str]] = sa.bindparam("ids", expanding=True)
-_SHOWN: Final = ("id", "state", "tenant", "model", "error_code", "error_message", "error_stage", "request")
+_SHOWN: Final = ("id", "state", "tenant", "model", "error_code", "error_message", "error_stage", "request", "turn_at")
 _JOBS: Final = sa.select(*jobs.c[_SHOWN]).where(jobs.c.id.in_(_ids))
 _MOMENTS: Final = (
     sa.select(*timeline.c["job_id", "seq", "event", "state", "at"])
@@ -60,6 +60,7 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
             error_message=row.error_message,
             error_stage=row.error_stage,
             metadata=row.request.get("metadata") or {},
+            turn_at=row.turn_at if row.state == State.QUEUED else None,
         )
         for row in rows
     ]

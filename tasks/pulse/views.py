@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from redis import Redis
 
 from schemas.jobs import JobView, encode_record
-from schemas.keys import view
+from schemas.keys import TURN_GAPS, line, view
 
 from . import keys
 from .scripts import load
@@ -37,9 +37,15 @@ class Views:
             return
         with self._redis.pipeline(transaction=False) as pipe:
             for each in views:
-                args: list[str | int] = [encode_record(each), each.seq, self._ttl_s]
-                self._publish(keys=[view(each.job_id)], args=args, client=pipe)
+                place = "" if each.turn_at is None else each.turn_at.timestamp()
+                args: list[str | float] = [encode_record(each), each.seq, self._ttl_s, each.job_id, place]
+                self._publish(keys=[view(each.job_id), line(each.tenant)], args=args, client=pipe)
             pipe.execute()
+
+    def show_turn_gaps(self, gaps_s: Mapping[str, float]) -> None:
+        """Say how many seconds lie between the turns of these tenants, for estimates of when a job will start."""
+        if gaps_s:
+            self._redis.hset(TURN_GAPS, mapping={tenant: round(gap_s, 3) for tenant, gap_s in gaps_s.items()})
 
     def refill(self) -> ViewsRefill | None:
         """How far the views have been published again since the timetable was last refilled; `None`: all of them."""

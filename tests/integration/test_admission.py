@@ -172,6 +172,27 @@ class TestTurns:
         assert [bench.state(job_id) for job_id in ids] == [State.QUEUED, State.ADMITTED]
 
 
+class TestPlaces:
+    def test_who_waits_sees_its_place_and_when_it_is_likely_to_start(self, bench: Bench) -> None:
+        bench = with_slots(bench, 1)
+        ids = [bench.submit(priority=priority) for priority in (0, 0, 5)]
+        assert [self.info(bench, each)["queue_position"] for each in ids] == [2, 3, 1]
+        assert self.info(bench, ids[0])["estimated_start_at"] is None
+        fill(bench.ctx)
+        assert [self.info(bench, each)["queue_position"] for each in ids] == [1, 2, None]
+        before, start_at = datetime.now(UTC), self.info(bench, ids[1])["estimated_start_at"]
+        assert before <= start_at < before + timedelta(minutes=10)
+
+    def test_a_wiped_redis_gets_the_lines_back_with_the_views(self, bench: Bench) -> None:
+        ids = [bench.submit() for _ in range(3)]
+        bench.ctx.pulse.redis.flushdb()
+        bench.turn("sweep")
+        assert [self.info(bench, each)["queue_position"] for each in ids] == [1, 2, 3]
+
+    def info(self, bench: Bench, job_id: str) -> dict[str, Any]:
+        return bench.producer.handle(job_id).info
+
+
 class TestSlots:
     def test_slots_are_counted_from_rows(self, bench: Bench) -> None:
         done, open_job = bench.generating(), bench.generating()

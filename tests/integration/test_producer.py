@@ -339,7 +339,9 @@ def test_a_job_that_is_not_accepted_has_no_state(producer: Producer) -> None:
     assert handle.state is None
     assert not handle.done
     assert handle.view() is None
-    assert handle.info == {"job_id": handle.id, "state": None, "progress": None, "polls": None, "next_look_at": None}
+    looked = {"progress": None, "polls": None, "next_look_at": None}
+    waiting = {"queue_position": None, "estimated_start_at": None}
+    assert handle.info == {"job_id": handle.id, "state": None, **looked, **waiting}
 
 
 def test_state_and_info_are_the_view_and_the_last_look(valkey: Valkey, producer: Producer) -> None:
