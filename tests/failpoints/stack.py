@@ -7,11 +7,12 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +32,7 @@ from tasks.failpoints import VARIABLE
 from tasks.ledger import tables
 from tests.chaos import provider
 from tests.failpoints.books import Books
+from tests.support.crew import stands_still
 from tests.support.postgres import postgres_server
 from tests.support.waiting import wait_until
 from workers import stackplan
@@ -128,13 +130,34 @@ class Stack:
 
     @contextmanager
     def stopped(self, pool: str) -> Iterator[None]:
-        """While the block runs, a pool's worker takes no step."""
+        """While the block runs, a pool's worker takes no step, and keeps nobody from SQLite's only lock."""
         pid = wait_until(lambda: self._pid(pool), what=f"the pool {pool}")
-        os.kill(pid, signal.SIGSTOP)
         try:
+            wait_until(lambda: self._stop(pid), what=f"the pool {pool} standing still without a lock")
             yield
         finally:
             os.kill(pid, signal.SIGCONT)
+
+    def _stop(self, pid: int) -> bool:
+        os.kill(pid, signal.SIGSTOP)
+        # The signal is sent, not obeyed: each thread runs on until it notices.
+        wait_until(lambda: stands_still(pid), what="every thread standing still")
+        if self._writable():
+            return True
+        os.kill(pid, signal.SIGCONT)
+        return False
+
+    def _writable(self) -> bool:
+        url = self.ctx.ledger.engine.url
+        if url.get_backend_name() != "sqlite":
+            return True
+        with closing(sqlite3.connect(str(url.database), timeout=2, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+            return True
 
     def _pid(self, pool: str) -> int | None:
         pids: Any = self.embedded.addresses["pids"]

@@ -37,14 +37,6 @@ class Worker:
     def is_stopped(self) -> bool:
         return psutil.Process(self.process.pid).status() == psutil.STATUS_STOPPED
 
-    def _stands_still(self) -> bool:
-        leader = psutil.Process(self.process.pid)
-        with suppress(psutil.NoSuchProcess):  # a thread that ended while it was looked at
-            group = [leader, *leader.children(recursive=True)]
-            threads = [thread.id for process in group for thread in process.threads()]
-            return all(psutil.Process(thread).status() == psutil.STATUS_STOPPED for thread in threads)
-        return False
-
     @property
     def threads(self) -> int:
         return psutil.Process(self.process.pid).num_threads()
@@ -61,7 +53,7 @@ class Worker:
         """As a machine that stands still: nobody of the group runs until `wake`, and nobody does when this returns."""
         os.killpg(self.process.pid, signal.SIGSTOP)
         # The signal is sent, not obeyed: each thread runs on until it notices.
-        wait_until(self._stands_still, what=f"{self.name} standing still")
+        wait_until(lambda: stands_still(self.process.pid), what=f"{self.name} standing still")
 
     def wake(self) -> None:
         os.killpg(self.process.pid, signal.SIGCONT)
@@ -81,6 +73,16 @@ class Worker:
 
     def text(self) -> str:
         return self.log.read_text(errors="replace")
+
+
+def stands_still(pid: int) -> bool:
+    """Whether no thread of a process, nor of its children, takes a step."""
+    with suppress(psutil.NoSuchProcess):  # a thread that ended while it was looked at
+        leader = psutil.Process(pid)
+        group = [leader, *leader.children(recursive=True)]
+        threads = [thread.id for process in group for thread in process.threads()]
+        return all(psutil.Process(thread).status() == psutil.STATUS_STOPPED for thread in threads)
+    return False
 
 
 class Crew:
