@@ -13,6 +13,5 @@ def timetable_entry(policy: PollPolicy, job: Job, age_s: float = 0.0) -> Entry:
     """The timetable's entry for a generating job whose provider task is `age_s` seconds old."""
     if job.provider_task_id is None or job.key_alias is None or job.generating_at is None:
         raise ValueError(f"job {job.id} has no provider task to look at")
-    first_s = next_look_s(policy, age_s=age_s, polls=0, retry_after_s=None, spread=random.random())  # noqa: S311
-    delay_s = max(0.0, first_s - age_s)
+    delay_s = next_look_s(policy, age_s=age_s, polls=0, retry_after_s=None, spread=random.random())  # noqa: S311
     return Entry(job.id, delay_s, job.provider_task_id, job.key_alias, job.generating_at)
