@@ -12,7 +12,9 @@ from .backlog import Backlog
 from .intake import Intake
 from .keypause import KeyPause
 from .lanes import LaneBeats
+from .pressure import KeyPressure
 from .timetable import Timetable
+from .timings import Timings
 from .views import Views
 
 PulseError = redis.RedisError
@@ -58,6 +60,14 @@ class Pulse:
     @cached_property
     def keys(self) -> KeyPause:
         return KeyPause(self.redis)
+
+    @cached_property
+    def pressure(self) -> KeyPressure:
+        return KeyPressure(self.redis)
+
+    @cached_property
+    def timings(self) -> Timings:
+        return Timings(self.redis)
 
     @cached_property
     def views(self) -> Views:

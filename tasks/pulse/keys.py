@@ -33,6 +33,16 @@ def lane_epoch(lane: str) -> str:
     return f"{PREFIX}lane:{lane}:epoch"
 
 
+def key_pressure(alias: str) -> str:
+    """Hash that expires: until when a key's tasks are looked at less often (`until`) or not at all (`rest_until`)."""
+    return f"{PREFIX}key:{alias}:pressure"
+
+
+def times(model: str) -> str:
+    """Hash: what has been learned of how long a model's tasks take, a sketch a field (JSON). `1`: the bins' form."""
+    return f"{PREFIX}times:1:{model}"
+
+
 def key_pause(alias: str) -> str:
     """String with a time to live: why the provider key takes no new tasks for now."""
     return f"{PREFIX}key:{alias}:pause"
