@@ -34,7 +34,7 @@ from tasks.ledger.jobs import claim, extend, move
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
-from tasks.schedule import timetable_entry
+from tasks.schedule import slow_down, timetable_entry
 from tasks.vtrix.client import VtrixClient
 from tasks.vtrix.mapping import create_body
 
@@ -204,8 +204,10 @@ def _follow(ctx: Context, job: Job, answer: Answer, after: Job | None) -> None:
     verdict = answer.verdict
     log.info("create_ended", job_id=job.id, key=job.key_alias, outcome=verdict.outcome, http_status=verdict.http_status)
     try:
+        if verdict.outcome == "throttled":
+            slow_down(ctx, job.key_alias or "")  # creates go first: what looks leave is theirs
         if after is not None and after.state is State.GENERATING:
-            ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, after)])
+            ctx.pulse.timetable.schedule([timetable_entry(ctx, after)])
     except PulseError as error:
         log.warning("follow_up_not_sent", job_id=job.id, error=type(error).__name__)
     if after is not None:

@@ -26,7 +26,7 @@ from tasks.lanes import lane
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, get_many, move
 from tasks.pulse.timetable import Due, NextLook
-from tasks.schedule import timetable_entry
+from tasks.schedule import known_of, learn, pressure_on, slow_down, timetable_entry
 from tasks.vtrix.errors import UNKNOWN_CODE
 from tasks.vtrix.redact import without
 
@@ -41,12 +41,14 @@ def poll(ctx: Context) -> float:
     failpoint("poll.after_claim")
     known = [each for each in due if each.provider_task_id is not None]
     _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
+    known = _without_resting(ctx, known)
     answers = list(ctx.poll_threads.map(lambda each: _ask(ctx, each), known))
+    _heed(ctx, list(zip(known, answers, strict=True)))
     decisions = [(each, _decide(ctx, each, answer)) for each, answer in zip(known, answers, strict=True)]
     failpoint("poll.before_put_back")
     ctx.pulse.timetable.put_back(
         [
-            NextLook(each.job_id, d.delay_s, d.progress, d.misses, d.missing)
+            NextLook(each.job_id, d.delay_s, d.progress, d.misses, d.missing, None if d.misses else each.age_s)
             for each, d in decisions
             if isinstance(d, PollAgain)
         ]
@@ -57,6 +59,32 @@ def poll(ctx: Context) -> float:
         return 0.0
     next_s = ctx.pulse.timetable.next_due_in_s()
     return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, 0.0), ctx.policy.lane_idle_s)
+
+
+def _without_resting(ctx: Context, due: Sequence[Due]) -> list[Due]:
+    """Those that may be asked about. The tasks of a key that the provider wants to hear nothing of are put back."""
+    going, resting = [], []
+    for each in due:
+        rest_s = pressure_on(ctx, each.key_alias).rest_s
+        if rest_s > 0:
+            spread_s = random.random() * ctx.policy.poll.interval_s  # noqa: S311 (as below)
+            resting.append(NextLook(each.job_id, rest_s + spread_s, counted=False))
+        else:
+            going.append(each)
+    ctx.pulse.timetable.put_back(resting)
+    return going
+
+
+def _heed(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
+    """Slow all looks of a key down of which the provider has had too many requests, once for all that were told so."""
+    rests: dict[str, float] = {}
+    for due, answer in answered:
+        if isinstance(answer, LookAgain) and answer.throttled:
+            alias = due.key_alias or ""
+            rests[alias] = max(rests.get(alias, 0.0), answer.retry_after_s or 0.0)
+    for alias, rest_s in rests.items():
+        # The look that was told so waits for as long as it was told; one answer does not silence a key for an hour.
+        slow_down(ctx, alias, min(rest_s, ctx.policy.poll.overdue_interval_s))
 
 
 def _ask(ctx: Context, due: Due) -> PollAnswer:
@@ -75,11 +103,14 @@ def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
     decision = decide(
         answer,
         ctx.policy.poll,
-        age_s=due.age_s,
+        age_s=due.age_now_s,
         polls=due.polls + 1,
         misses=due.misses,
         missing_s=due.missing_s,
         spread=random.random(),  # noqa: S311 (spreads load, hides nothing)
+        known=known_of(ctx, due.kind),
+        progress=due.progress,
+        slowed=pressure_on(ctx, due.key_alias).slowed,
     )
     if isinstance(decision, PollAgain) and decision.alarm:
         log.warning("poll_said_nothing", job_id=due.job_id, key=due.key_alias, reason=decision.alarm)
@@ -103,6 +134,7 @@ def _end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
             log.error("provider_task_lost", job_id=job.id, key=job.key_alias, provider_task_id=job.provider_task_id)
     ctx.pulse.timetable.drop([due.job_id for due, _ in ended])
     ctx.show([due.job_id for due, _ in ended])
+    learn(ctx, [(due, decision.answer.took_s) for due, decision in ended if isinstance(decision, Finish)])
     fill(ctx)
 
 
@@ -130,6 +162,7 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision, charges:
             charges.append(_Charge(job, answer.usage, answer.metadata))
         case Finish(answer):
             event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
+            detail |= {"looked_s": due.looked_s, "progress": due.progress, "took_s": answer.took_s}
         case Fail(failure):
             # Whoever polls does not know the prompt, which the provider may have repeated.
             prompt = str(job.request.get("prompt") or "")
@@ -152,5 +185,6 @@ def _look_up(ctx: Context, job_ids: Sequence[str]) -> None:
         return
     with ctx.ledger.read() as tx:
         generating = [job for job in get_many(tx, job_ids) if job.state is State.GENERATING]
+        now = tx.now
     ctx.pulse.timetable.drop(job_ids)
-    ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, job) for job in generating])
+    ctx.pulse.timetable.schedule([timetable_entry(ctx, job, now) for job in generating])

@@ -19,7 +19,7 @@ from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_c
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tasks.operating import NotPossible, create_anew
-from tasks.schedule import timetable_entry
+from tasks.schedule import seed, timetable_entry
 from tasks.settling import settle_strays
 
 log = structlog.get_logger("reelworks.sweep")
@@ -44,8 +44,9 @@ def sweep(ctx: Context) -> float:
         _refill(ctx)
     with ctx.ledger.read() as tx:
         left = lapsed(tx, ctx.policy.sweep_batch)
-        ctx.store.sweep_parts(_PART_LEFT_S, tx.now)
-    _confirm(ctx, [job for job in left if job.state in _AT_REST])
+        now = tx.now
+        ctx.store.sweep_parts(_PART_LEFT_S, now)
+    _confirm(ctx, [job for job in left if job.state in _AT_REST], now)
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
     settle_strays(ctx)
@@ -53,7 +54,7 @@ def sweep(ctx: Context) -> float:
     return 0.0 if more or len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
 
-def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
+def _confirm(ctx: Context, settled: Sequence[Job], now: datetime) -> None:
     """Make sure that these jobs are on the timetable, or known to have ended.
 
     Whoever moved them was to see to it and may not have come so far. When Redis can't be reached it is tried again. A
@@ -62,7 +63,7 @@ def _confirm(ctx: Context, settled: Sequence[Job]) -> None:
     """
     if not settled:
         return
-    generating = [timetable_entry(ctx.policy.poll, job) for job in settled if job.state is State.GENERATING]
+    generating = [timetable_entry(ctx, job, now) for job in settled if job.state is State.GENERATING]
     added = ctx.pulse.timetable.schedule(generating)
     with ctx.ledger.read() as tx:
         views = views_of(tx, [job.id for job in settled])
@@ -148,13 +149,14 @@ def _refill(ctx: Context) -> None:
     while True:
         with ctx.ledger.read() as tx:
             page = latest_changed(tx, State.GENERATING, after, ctx.policy.sweep_batch)
-            ages = {job.id: (tx.now - job.generating_at).total_seconds() for job in page if job.generating_at}
+            now = tx.now
         if not page:
             break
-        added += ctx.pulse.timetable.schedule([timetable_entry(ctx.policy.poll, job, ages[job.id]) for job in page])
+        added += ctx.pulse.timetable.schedule([timetable_entry(ctx, job, now) for job in page])
         after = page[-1].changed_at, page[-1].id
     whole = ctx.pulse.timetable.end_refill(token)
     log.info("timetable_refilled", scheduled=added, whole=whole)
+    seed(ctx)
 
 
 def _show_again(ctx: Context) -> bool:

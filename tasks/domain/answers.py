@@ -96,11 +96,15 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The provider's final answer: what there is to fetch, what it cost, and its metadata as it came."""
+    """The provider's final answer: what there is to fetch, what it cost, and its metadata as it came.
+
+    `took_s`: how long the task took by the provider's own clock, if it said so.
+    """
 
     outputs: tuple[RemoteOutput, ...]
     usage: Usage = field(default_factory=Usage)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    took_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +129,8 @@ class LookAgain:
     reason: str
     retry_after_s: float | None = None
     key_refused: bool = False
+    throttled: bool = False
+    """The provider has had too many requests of the key, not of this look alone."""
 
 
 PollAnswer = Running | Completed | Failed | NotFound | LookAgain

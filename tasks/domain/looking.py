@@ -11,6 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from .answers import Completed, Failed, LookAgain, NotFound, PollAnswer, RemoteOutput, Running, Usage
+from .knowledge import Known
 from .polling import PollPolicy, next_look_s
 
 
@@ -59,21 +60,40 @@ def decide(
     spread: float,
     misses: int = 0,
     missing_s: float | None = None,
+    known: Known | None = None,
+    progress: float | None = None,
+    slowed: float = 1.0,
 ) -> Decision:
     """The decision on an answer.
 
     The parameters are those of `polling.next_look_s`, `polls` counting this look and `misses` those before it.
     `missing_s`: for how long the provider has been saying that it has no such task; `None` if it was not by now.
+    `progress`: what it reported at the look before this one.
     """
 
-    def again(progress: float | None = None, alarm: str | None = None) -> PollAgain:
-        return PollAgain(
-            next_look_s(policy, age_s=age_s, polls=polls, retry_after_s=None, spread=spread), progress, alarm
+    def again(reported: float | None, alarm: str | None) -> PollAgain:
+        rising = reported is not None and (progress is None or reported > progress)
+        delay_s = next_look_s(
+            policy,
+            age_s=age_s,
+            polls=polls,
+            retry_after_s=None,
+            spread=spread,
+            known=known,
+            progress=reported if rising else None,
+            slowed=slowed,
         )
+        return PollAgain(delay_s, reported, alarm)
 
     def missed(alarm: str, retry_after_s: float | None = None, *, missing: bool = False) -> PollAgain:
         delay_s = next_look_s(
-            policy, age_s=age_s, polls=polls, retry_after_s=retry_after_s, spread=spread, misses=misses + 1
+            policy,
+            age_s=age_s,
+            polls=polls,
+            retry_after_s=retry_after_s,
+            spread=spread,
+            misses=misses + 1,
+            slowed=slowed,
         )
         return PollAgain(delay_s, None, alarm, misses + 1, missing)
 
@@ -82,8 +102,8 @@ def decide(
             return Finish(answer)
         case Failed():
             return Fail(answer)
-        case Running(progress, status_known):
-            return again(progress, None if status_known else "unknown_status")
+        case Running(reported, status_known):
+            return again(reported, None if status_known else "unknown_status")
         case NotFound():
             if missing_s is not None and missing_s >= policy.lost_after_s:
                 return Lose()

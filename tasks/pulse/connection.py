@@ -11,7 +11,9 @@ from redis.retry import Retry
 from .backlog import Backlog
 from .intake import Intake
 from .lanes import LaneBeats
+from .pressure import KeyPressure
 from .timetable import Timetable
+from .timings import Timings
 from .views import Views
 
 PulseError = redis.RedisError
@@ -53,6 +55,14 @@ class Pulse:
     @cached_property
     def lanes(self) -> LaneBeats:
         return LaneBeats(self.redis)
+
+    @cached_property
+    def pressure(self) -> KeyPressure:
+        return KeyPressure(self.redis)
+
+    @cached_property
+    def timings(self) -> Timings:
+        return Timings(self.redis)
 
     @cached_property
     def views(self) -> Views:

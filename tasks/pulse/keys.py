@@ -31,3 +31,13 @@ def lane_beat(lane: str) -> str:
 def lane_epoch(lane: str) -> str:
     """String: the epoch of the lane that counts; it grows with the time, also over a wipe."""
     return f"{PREFIX}lane:{lane}:epoch"
+
+
+def key_pressure(alias: str) -> str:
+    """Hash that expires: until when a key's tasks are looked at less often (`until`) or not at all (`rest_until`)."""
+    return f"{PREFIX}key:{alias}:pressure"
+
+
+def times(model: str) -> str:
+    """Hash: what has been learned of how long a model's tasks take, a sketch a field (JSON). `1`: the bins' form."""
+    return f"{PREFIX}times:1:{model}"

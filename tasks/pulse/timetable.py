@@ -6,13 +6,15 @@ A claim is a lease, so what a dead worker had claimed falls due again. All times
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from redis import Redis
 
 from schemas.keys import look
+from tasks.domain.knowledge import Kind
 
 from . import keys
 from .scripts import load
@@ -23,7 +25,9 @@ class Due:
     """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job (its hash is gone).
 
     `age_s`: since the create. `misses`: looks in a row that said nothing. `missing_s`: since the provider first said
-    that it has no such task, `None` if it did not. All of it by the servers' clocks, never by a worker's.
+    that it has no such task, `None` if it did not. `looked_s`: the age at the last look that found it running, 0 for
+    none, and `progress` what was reported then. All of it by the servers' clocks, never by a worker's; only
+    `claimed_at` is of this process' monotonic clock.
     """
 
     job_id: str
@@ -34,6 +38,15 @@ class Due:
     polls: int
     misses: int = 0
     missing_s: float | None = None
+    kind: Kind | None = None
+    looked_s: float = 0.0
+    progress: float | None = None
+    claimed_at: float = field(default_factory=time.monotonic, compare=False)
+
+    @property
+    def age_now_s(self) -> float:
+        """The age now: `age_s` is that at the claim, and asking takes its time."""
+        return self.age_s + time.monotonic() - self.claimed_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +54,7 @@ class NextLook:
     """What to put back after a look: when to look again, and the progress if the provider gave one (0 to 1).
 
     `misses`: looks in a row that said nothing about the task by now; `missing`: this one said that there is none.
+    `looked_s`: the age at this look if it found the task running. `counted`: false when nobody looked.
     """
 
     job_id: str
@@ -48,17 +62,20 @@ class NextLook:
     progress: float | None = None
     misses: int = 0
     missing: bool = False
+    looked_s: float | None = None
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A generating job to put on the timetable."""
+    """A generating job to put on the timetable. `kind`: what decides how long it takes."""
 
     job_id: str
     delay_s: float
     provider_task_id: str
     key_alias: str
     generating_at: datetime
+    kind: Kind | None = None
 
 
 class Timetable:
@@ -78,7 +95,8 @@ class Timetable:
         args: list[str | float] = [look("")]
         for entry in entries:
             created = entry.generating_at.timestamp()
-            args += [entry.job_id, entry.delay_s, entry.provider_task_id, entry.key_alias, created]
+            kind = "" if entry.kind is None else str(entry.kind)
+            args += [entry.job_id, entry.delay_s, entry.provider_task_id, entry.key_alias, created, kind]
         return int(self._schedule(keys=[keys.TIMETABLE], args=args))
 
     def claim_due(self, lease_s: float, limit: int) -> list[Due]:
@@ -92,7 +110,8 @@ class Timetable:
             args: list[str | float] = [look("")]
             for each in looks:
                 progress = "" if each.progress is None else each.progress
-                args += [each.job_id, each.delay_s, progress, each.misses, int(each.missing)]
+                looked = "" if each.looked_s is None else f"{each.looked_s:.3f} {progress}"
+                args += [each.job_id, each.delay_s, progress, each.misses, int(each.missing), looked, int(each.counted)]
             self._put_back(keys=[keys.TIMETABLE], args=args)
 
     def drop(self, job_ids: Sequence[str]) -> None:
@@ -131,7 +150,8 @@ class Timetable:
 
 
 def _due(row: Sequence[str]) -> Due:
-    job_id, late_s, task, key, age_s, polls, misses, missing_s = row
+    job_id, late_s, task, key, age_s, polls, misses, missing_s, kind, looked = row
+    looked_s, _, progress = looked.partition(" ")
     return Due(
         job_id=job_id,
         late_s=float(late_s),
@@ -141,4 +161,7 @@ def _due(row: Sequence[str]) -> Due:
         polls=int(polls or 0),
         misses=int(misses or 0),
         missing_s=float(missing_s) if missing_s else None,
+        kind=Kind.parse(kind),
+        looked_s=float(looked_s or 0),
+        progress=float(progress) if progress else None,
     )

@@ -25,6 +25,7 @@ from tasks.domain.answers import (
 )
 from tasks.vtrix.errors import CODES, UNKNOWN_CODE, Reaction, describe, reaction_to
 from tasks.vtrix.redact import readable
+from tasks.vtrix.stamps import took_s
 from tasks.vtrix.wire import TaskAnswer, WireError, may_hold_id, read_answer
 
 MAX_RETRY_AFTER_S: Final = 3600.0
@@ -101,7 +102,7 @@ def poll_answer(reply: Reply, provider_task_id: str, *, now: datetime, hide: Ite
     if answer.id_unreadable or answer.task_id not in {None, provider_task_id}:
         return LookAgain("answer about another task")
     if answer.status in _COMPLETED:
-        return Completed(answer.outputs, answer.usage, answer.metadata)
+        return Completed(answer.outputs, answer.usage, answer.metadata, took_s(answer.metadata))
     if answer.status in _FAILED:
         error = _error_of(answer) or WireError(UNKNOWN_CODE, "")
         return Failed(_code(error, hide), _sentence(error, hide), answer.usage, answer.metadata)
@@ -165,7 +166,7 @@ def _no_look(status: int, error: WireError | None, retry_after_s: float | None) 
     reaction = reaction_to(error.code, error.message) if error else None
     key_refused = status in _KEY_STATUSES or (reaction is Reaction.PAUSE_KEY and status < 500)
     what = f"HTTP {status}" if status >= 300 else "answer without status"
-    return LookAgain(what, retry_after_s, key_refused)
+    return LookAgain(what, retry_after_s, key_refused, throttled=status == 429 or reaction is Reaction.SLOW_DOWN)
 
 
 def _code(error: WireError, hide: Iterable[str]) -> str:

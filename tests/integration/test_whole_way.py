@@ -359,5 +359,6 @@ def _dump(client: redis.Redis, key: bytes) -> str:
         "set": client.smembers,
         "zset": lambda k: client.zrange(k, 0, -1, withscores=True),
         "stream": client.xrange,
+        "none": lambda _: None,  # gone since it was listed: a queue that is empty now, a key that has expired
     }[kind]
     return repr(read(key))
