@@ -72,13 +72,17 @@ def text_problem(text: str) -> Problem | None:
 
 
 class Strict(fields.Field[T]):
-    """A field whose value is read from the value given, and nothing else."""
+    """A field whose value is read from the value given, and nothing else.
+
+    For schemas that are `partial`, loading what has no null in it: marshmallow's own steps before and after the reading
+    (absent, null, validators) would find nothing to do, and take longer than it.
+    """
 
     def read(self, value: object) -> T:
         """The value itself. Raises marshmallow's `ValidationError` with a list of `Problem`s."""
         raise NotImplementedError
 
-    def _deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> T:
+    def deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> T:
         return self.read(value)
 
 
