@@ -24,6 +24,7 @@ METADATA_MAX_KEYS: Final = 50
 METADATA_MAX_BYTES: Final = 8192
 METADATA_MAX_DEPTH: Final = 6
 _MAX_INT: Final = 2**63 - 1
+_compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 _SHOWN_CHARS: Final = 40
 
 
@@ -42,7 +43,7 @@ def shown(value: object) -> str:
 
 def visible(text: str) -> str:
     """A text for a message, with a mark for what is invisible: a line break or an escape sequence would act there."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def shown_int(value: int) -> str:
@@ -64,6 +65,8 @@ def text_problem(text: str) -> Problem | None:
     """What keeps a text from being stored and sent everywhere: NUL characters and halves of surrogate pairs."""
     if "\x00" in text:
         return Problem("", "text_nul", "a text must not hold the character U+0000")
+    if text.isascii():
+        return None
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -169,7 +172,7 @@ class Metadata(Strict[dict[str, Any]]):
         if len(value) > METADATA_MAX_KEYS:
             raise fault("metadata_too_many_keys", f"has at most {METADATA_MAX_KEYS} keys; this one has {len(value)}")
         _check_json(value)
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        text = _compact(value)
         size_bytes = len(text.encode())
         if size_bytes > METADATA_MAX_BYTES:
             raise _metadata_too_large(f"this one has {size_bytes}")

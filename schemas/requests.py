@@ -112,8 +112,12 @@ def parse_request(raw: Mapping[str, Any], *, stored_inputs: bool = False) -> Gen
     if not isinstance(raw, Mapping):
         raise RequestInvalid([Problem("request", "not_an_object", "a request is an object with named fields")])
     given = {name: value for name, value in raw.items() if value is not None or name not in _NAMES}
+    schema = _STORED if stored_inputs else _DIRECT
+    faultless = schema.load_faultless(given)
+    if faultless is not None:
+        return faultless
     try:
-        request: GenerationRequest = (_STORED if stored_inputs else _DIRECT).load(given)
+        request: GenerationRequest = schema.load(given)
     except ValidationError as error:
         found = _problems(error.messages_dict)
     else:
@@ -145,6 +149,25 @@ class _RequestSchema(Schema):
     metadata = Metadata()
     priority = StrictInt(low=-PRIORITY_LIMIT, high=PRIORITY_LIMIT)
     deadline_s = StrictInt(low=1, high=DEADLINE_MAX_S)
+
+    def load_faultless(self, given: Mapping[str, Any]) -> GenerationRequest | None:
+        """What `load` gives; `None` when it has something to complain about.
+
+        By the same fields and rules, but without what marshmallow does to collect complaints, which takes longer than
+        all of them. Most requests have no fault, and every door checks each of them.
+        """
+        data: dict[str, Any] = {}
+        known = self.load_fields
+        try:
+            for name, value in given.items():
+                data[name] = known[name].deserialize(value)
+        except (KeyError, ValidationError):
+            return None
+        model = models.MODELS.get(data.get("model", ""))
+        if model is None or any(True for _ in rules.problems(model, data, given)):
+            return None
+        built: GenerationRequest = self._build(data)
+        return built
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _rules_of_the_model(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> None:
