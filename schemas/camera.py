@@ -152,16 +152,17 @@ def read(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket | Ment
         return
     for match in _BRACKET.finditer(prompt):
         text, closed = match[1], bool(match[2])
-        parts = [part for part in (" ".join(raw.split()).lower() for raw in text.split(",")) if part]
+        parts = [part for raw in text.lower().split(",") if (part := " ".join(raw.split()))]
         if closed and _holds_instructions(parts, known):
-            split = [tuple(part for part in parts if (part in known) is wanted) for wanted in (True, False)]
-            yield Bracket(*split)
+            yield Bracket(
+                tuple([part for part in parts if part in known]), tuple([part for part in parts if part not in known])
+            )
         elif words := _mentioned(text, known):
             yield Mention(words, closed)
 
 
 def _holds_instructions(parts: list[str], known: Set[str]) -> bool:
-    if any(part in known for part in parts):
+    if not known.isdisjoint(parts):
         return True
     in_form = all(len(part) <= _MAX_CHARS and _FORM.fullmatch(part) for part in parts)
     return in_form and any(_resembles_an_instruction(_WORD.findall(part), known) for part in parts)

@@ -31,21 +31,30 @@ class RequestInvalid(ReelworksError, ValueError):
 
 
 class IdempotencyConflict(ReelworksError):
-    """The idempotency key was used before with another request; nothing was stored. Use a new key for a new request."""
+    """The idempotency key was used before with another request; nothing was stored. Use a new key for a new request.
+
+    Of many requests the first `len(submitted)` were stored all the same, as these jobs; the others were not.
+    """
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
+        self.submitted: tuple[str, ...] = ()
         super().__init__(f"this idempotency key already belongs to job {job_id} with another request; use a new key")
 
 
 class NotSubmitted(ReelworksError):
     """Redis did not confirm the submission. With `unknown` it may or may not have been stored: submit again with the
     same idempotency key, which is safe in both cases; without a key, look for the jobs `job_ids` first. Without
-    `unknown` it surely was not stored."""
+    `unknown` it surely was not stored.
+
+    Of many requests the first `len(submitted)` surely were stored, as these jobs; those of the jobs `job_ids`, which
+    come next, are in doubt; the rest surely were not.
+    """
 
     def __init__(self, message: str, *, unknown: bool = True, job_ids: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.unknown, self.job_ids = unknown, job_ids
+        self.submitted: tuple[str, ...] = ()
 
 
 class JobFailed(ReelworksError):

@@ -132,7 +132,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         if marker == _START_OF_SCAN:
             if size is None:
                 break
-            if data.find(_JPEG_END, at) < 0:
+            if data.rfind(_JPEG_END, at) < 0:  # from behind, where it is in all but the strangest
                 raise HeaderError("image_truncated", "the end of the JPEG picture is missing")
             return size[::-1] if turned else size
         if marker in _FRAME_MARKERS:

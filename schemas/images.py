@@ -12,7 +12,6 @@ orientation of a JPEG counts).
 
 from __future__ import annotations
 
-import base64
 import binascii
 import hashlib
 import re
@@ -23,6 +22,11 @@ from typing import Final
 from .errors import Problem, RequestInvalid
 from .image_header import Header, HeaderError, read_header, sniff
 from .urls import url_problem
+
+try:
+    from pybase64 import b64decode, b64encode  # fifteen times as fast, which is felt from a picture of a megabyte on
+except ImportError:  # a service that only enqueues needs no more than marshmallow and redis
+    from base64 import b64decode, b64encode  # type: ignore[assignment]  # of its signature, what is used is the same
 
 MAX_BYTES: Final = 20_000_000
 """A picture has fewer bytes than this."""
@@ -118,7 +122,7 @@ def data_url(data: bytes) -> str:
     kind = sniff(data)
     if kind is None:
         raise ValueError("not a JPG, PNG or WebP picture")
-    return f"data:{_MEDIA_TYPES[kind]};base64,{base64.b64encode(data).decode('ascii')}"
+    return f"data:{_MEDIA_TYPES[kind]};base64,{b64encode(data).decode('ascii')}"
 
 
 def image_from(source: str | Path | bytes) -> str:
@@ -159,7 +163,7 @@ def _from_data_url(text: str) -> ImageBytes:
     if size_bytes >= MAX_BYTES:
         raise RequestInvalid([_too_large(size_bytes)])
     try:
-        data = binascii.a2b_base64(text[head.end() :], strict_mode=True)
+        data = _decoded(text[head.end() :])
     except ValueError:  # includes characters outside ASCII
         raise _invalid(
             "image_base64", "the data URL is not valid base64 (standard alphabet, padded, without line breaks)"
@@ -170,6 +174,15 @@ def _from_data_url(text: str) -> ImageBytes:
     media_type = head[1].strip().lower()
     true = _ALIASES.get(media_type, media_type) == _MEDIA_TYPES[header.format]
     return ImageBytes(data, header.format, header.width, header.height, "" if true else media_type or "none")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return b64decode(text, validate=True)
+    except ValueError:
+        # The last word is the standard library's: pybase64 does not pass over a `=` too many, and which of them is
+        # there must not decide what is taken.
+        return binascii.a2b_base64(text, strict_mode=True)
 
 
 def _judge(data: bytes) -> tuple[Header | None, list[Problem]]:

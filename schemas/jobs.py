@@ -40,6 +40,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+
 TERMINAL: Final = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 
 # Celery's READY states are what makes `AsyncResult.get` return or raise; every other word is a custom state.
@@ -145,7 +147,7 @@ def encode_record(view: JobView) -> str:
         "seq": view.seq,
         "reelworks": info,
     }
-    return json.dumps(record, separators=(",", ":"))
+    return _compact(record)
 
 
 def _exception(kind: type[Exception], *args: str) -> dict[str, Any]:

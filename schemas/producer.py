@@ -6,11 +6,14 @@ Refuses to wait for workers: a submission needs Redis alone, and every step of i
 
 from __future__ import annotations
 
+import hashlib
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
+from itertools import takewhile
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -24,20 +27,25 @@ from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
 from .requests import GenerationRequest, parse_request
 
+_Command = tuple[str | int, ...]
+_Connection = Any  # redis-py does not annotate what is called of it
 ENTRY_FORM: Final = "1"
 """The form of a stream entry, so that workers of the next release can tell it from theirs."""
 WEEK_S: Final = 7 * 24 * 3600
 BATCH: Final = 200
 """Requests that are submitted in one atomic step."""
+QUIET_S: Final = 1.0
+"""A Redis that was not heard for so long is asked for a sign of life before it is sent anything of weight."""
 
 # Of (tenant, idempotency key): the same key is the same job for good, even when Redis has forgotten it.
 _JOB_IDS: Final = uuid.UUID("6b7c3f0e-5d0a-5c1e-9a53-0d1c4a5f8f5e")
 _SCRIPT: Final = files(__name__.rpartition(".")[0]).joinpath("submit.lua").read_text("utf-8")
+_SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A request ready for the stream: pictures replaced by references."""
+    """A request ready for the stream: pictures replaced by references. `fingerprint`: only where a key needs it."""
 
     job_id: str
     request: GenerationRequest
@@ -84,10 +92,11 @@ class Producer:
             # Said as well: the default of 100 would be the number of jobs that a process can wait for at once.
             max_connections=max_connections,
         )
-        self._script = self._redis.register_script(_SCRIPT)
+        self._heard_s = -QUIET_S
 
     def submit(self, **request: Any) -> Handle:
-        """Submits one request, given by its fields, and returns the handle of its job.
+        """Submits one request, given by its fields, and returns the handle of its job: in one exchange with Redis, if
+        it has no picture to store and Redis was heard lately.
 
         The same idempotency key gives the same job. Raises `RequestInvalid` (with all problems), `IdempotencyConflict`,
         `NotSubmitted`.
@@ -98,8 +107,9 @@ class Producer:
         """Submits many requests in few exchanges with Redis; the handles come in the order of the requests.
 
         Nothing is submitted when one of them is invalid (`RequestInvalid`; its fields begin with the request's index).
-        Each 200 are one atomic step. When a later step fails (`IdempotencyConflict`, `NotSubmitted`), earlier ones
-        stand: with idempotency keys the whole can be repeated.
+        Each 200 are one atomic step and one exchange. When a later step fails (`IdempotencyConflict`, `NotSubmitted`),
+        earlier ones stand, and the error says which: its `submitted` are the jobs of the first requests, its `job_ids`
+        the jobs in doubt after them. With idempotency keys the whole can simply be repeated.
         """
         parsed, problems = [], []
         for index, raw in enumerate(requests):
@@ -126,40 +136,78 @@ class Producer:
         self.close()
 
     def _parse(self, raw: Mapping[str, Any]) -> tuple[_Entry, dict[str, bytes]]:
-        request = parse_request(raw)
-        problems = [
-            Problem(name, "image_too_large_to_store", f"at most {self._input_max_bytes:,} bytes are stored: give a URL")
+        given = parse_request(raw)
+        request, blobs = given.detached()
+        if any(len(data) > self._input_max_bytes for data in blobs.values()):
+            raise RequestInvalid(self._too_large(given))
+        key = request.idempotency_key
+        if key is None:
+            return _Entry(str(uuid.uuid4()), request, ""), blobs
+        return _Entry(str(uuid.uuid5(_JOB_IDS, f"{request.tenant}:{key}")), request, request.fingerprint()), blobs
+
+    def _too_large(self, request: GenerationRequest) -> list[Problem]:
+        sentence = f"at most {self._input_max_bytes:,} bytes are stored: give a URL"
+        return [
+            Problem(name, "image_too_large_to_store", sentence)
             for name in ("first_frame_image", "last_frame_image")
             if isinstance(image := getattr(request, name), ImageBytes) and len(image.data) > self._input_max_bytes
         ]
-        if problems:
-            raise RequestInvalid(problems)
-        request, blobs = request.detached()
-        key = request.idempotency_key
-        job_id = uuid.uuid4() if key is None else uuid.uuid5(_JOB_IDS, f"{request.tenant}:{key}")
-        return _Entry(str(job_id), request, request.fingerprint()), blobs
 
     def _submit(self, parsed: Sequence[tuple[_Entry, dict[str, bytes]]]) -> list[Handle]:
         distinct = _distinct(entry for entry, _ in parsed)
         with _reported():
             self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
-        for start in range(0, len(distinct), BATCH):
-            batch = distinct[start : start + BATCH]
-            with _reported(batch):
-                refused = self._script(
-                    keys=[keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch)],
-                    args=[ENTRY_FORM, self._idempotency_ttl_s, *_arguments(batch)],
-                )
-            if refused:
-                raise IdempotencyConflict(batch[int(refused) - 1].job_id)
+        stored: set[str] = set()
+        try:
+            self._add(distinct, stored)
+        except (IdempotencyConflict, NotSubmitted) as error:
+            error.submitted = tuple(takewhile(stored.__contains__, (entry.job_id for entry, _ in parsed)))
+            raise
         return [Handle(self._redis, entry.job_id, entry.request.warnings) for entry, _ in parsed]
+
+    def _add(self, entries: Sequence[_Entry], stored: set[str]) -> None:
+        """Adds entries to the stream, batch by batch; the jobs of each batch are in `stored` once it is confirmed.
+
+        The connection is taken by hand, so that what fails before anything is sent leaves nobody in doubt.
+        """
+        batches = (entries[start : start + BATCH] for start in range(0, len(entries), BATCH))
+        commands = ((batch, self._command(batch)) for batch in batches)
+        with _reported():
+            connection: _Connection = self._redis.connection_pool.get_connection()
+        try:
+            following = next(commands, None)
+            while following is not None:
+                batch, command = following
+                with _reported(batch):
+                    connection.send_command(*command)
+                following = next(commands, None)  # is put together while Redis works
+                self._confirm(connection, batch, command)
+                stored.update(entry.job_id for entry in batch)
+        finally:
+            self._redis.connection_pool.release(connection)
+
+    def _command(self, batch: Sequence[_Entry]) -> _Command:
+        names = (keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch))
+        return ("EVALSHA", _SCRIPT_SHA, len(names), *names, ENTRY_FORM, self._idempotency_ttl_s, *_arguments(batch))
+
+    def _confirm(self, connection: _Connection, batch: Sequence[_Entry], command: _Command) -> None:
+        with _reported(batch):
+            try:
+                refused = connection.read_response()
+            except redis.exceptions.NoScriptError:  # it is new to Redis, or was forgotten at a restart
+                _ask(connection, "SCRIPT", "LOAD", _SCRIPT)
+                refused = _ask(connection, *command)
+        self._heard_s = time.monotonic()
+        if refused:
+            raise IdempotencyConflict(batch[int(refused) - 1].job_id)
 
     def _store(self, blobs: Mapping[str, bytes]) -> None:
         """Stores what is not there yet; what is there lives on as if it were new, and is not sent again."""
         if not blobs:
             # An exchange that costs nothing when it fails: a Redis that is away is met here, before the step after
-            # which a missing answer would leave the caller in doubt.
-            self._redis.ping()
+            # which a missing answer would leave the caller in doubt. Not before each of many: it takes as long as that.
+            if time.monotonic() - self._heard_s >= QUIET_S:
+                self._redis.ping()
             return
         pipeline = self._redis.pipeline(transaction=False)
         for sha256 in blobs:
@@ -183,6 +231,11 @@ def _arguments(batch: Iterable[_Entry]) -> Iterator[str]:
         yield from (entry.job_id, entry.request.to_json(), entry.fingerprint)
 
 
+def _ask(connection: _Connection, *command: str | int) -> Any:
+    connection.send_command(*command)
+    return connection.read_response()
+
+
 @contextmanager
 def _reported(sent: Sequence[_Entry] = ()) -> Iterator[None]:
     """Turns what Redis can answer into `NotSubmitted`. `sent`: what may have been stored when no answer comes."""
@@ -190,6 +243,8 @@ def _reported(sent: Sequence[_Entry] = ()) -> Iterator[None]:
         yield
     except redis.exceptions.OutOfMemoryError:
         raise NotSubmitted("Redis is out of memory and stored nothing; submit again later", unknown=False) from None
+    except redis.BusyLoadingError:
+        raise NotSubmitted("Redis is loading its data and stored nothing; submit again later", unknown=False) from None
     except redis.ResponseError as error:
         # Only the first word: the rest of an answer can quote what was sent.
         word = str(error).partition(" ")[0]

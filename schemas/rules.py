@@ -26,8 +26,8 @@ MODEL_FIELDS: Final = tuple(sorted(any_model().fields))
 def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
     """Every broken rule of `model`.
 
-    `data` holds the fields that were read (`None`: not given), `given` the request as it came; a field that is in
-    `given` and not in `data` has been complained about already.
+    `data` holds the fields that were read, `given` the request as it came; a field that is in `given` and not in `data`
+    has been complained about already.
     """
     for name in MODEL_FIELDS:
         if name in given and name not in model.fields:
@@ -37,12 +37,12 @@ def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) ->
     prompt = data.get("prompt")
     if prompt is not None:
         yield from _prompt_problems(model, prompt)
-    yield from _offer_problems(model, data, given.get("resolution"), start_end="last_frame_image" in given)
+    yield from _offer_problems(model, data, given)
 
 
 def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
     """What will be done, but perhaps not as it was meant. `data` is a request without problems."""
-    first, last = data["first_frame_image"], data["last_frame_image"]
+    first, last = data.get("first_frame_image"), data.get("last_frame_image")
     for name, image in (("first_frame_image", first), ("last_frame_image", last)):
         if isinstance(image, ImageBytes) and image.declared:
             sentence = f"the data URL claims {shown(image.declared)}, the picture is {image.format}; it is sent as that"
@@ -54,10 +54,10 @@ def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
             (a, b), (c, d) = sizes
             sentence = f"the last frame ({c}x{d} px) will be cropped to the dimensions of the first frame ({a}x{b} px)"
             yield Problem("last_frame_image", "last_frame_cropped", sentence)
-    if data["callback_url"] is not None:
+    if "callback_url" in data:
         sentence = "is checked and kept; calling it comes with a later version"
         yield Problem("callback_url", "callback_not_called", sentence)
-    yield from _prompt_warnings(model, data["prompt"] or "")
+    yield from _prompt_warnings(model, data.get("prompt", ""))
 
 
 def _prompt_warnings(model: Model, prompt: str) -> Iterator[Problem]:
@@ -92,18 +92,15 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
         yield Problem("prompt", "camera_unknown", sentence)
 
 
-def _offer_problems(
-    model: Model, data: Mapping[str, Any], typed_resolution: object, *, start_end: bool
-) -> Iterator[Problem]:
+def _offer_problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
+    start_end = "last_frame_image" in given
     offer = model.offered(start_end=start_end)
     with_last = " with a last frame" if start_end else ""
-    duration = data.get("duration")
-    resolution = data.get("resolution")
-    if duration is None and "duration" in data:
-        duration = model.default_duration
-    if resolution is None and "resolution" in data:
-        resolution = model.default_resolution
+    duration = data.get("duration", None if "duration" in given else model.default_duration)
+    resolution = data.get("resolution", None if "resolution" in given else model.default_resolution)
 
+    if duration is not None and resolution in offer.get(duration, ()):
+        return
     if duration is not None and duration not in offer:
         sentence = f"{shown_int(duration)} s is not offered{with_last}; allowed: {', '.join(f'{d} s' for d in offer)}"
         yield Problem("duration", "duration_not_offered", sentence)
@@ -111,7 +108,7 @@ def _offer_problems(
     if resolution is None:
         return
     if resolution not in model.resolutions:
-        sentence = f"{shown(typed_resolution)} is not a resolution; allowed: {', '.join(model.resolutions)}"
+        sentence = f"{shown(given.get('resolution'))} is not a resolution; allowed: {', '.join(model.resolutions)}"
         yield Problem("resolution", "resolution_unknown", sentence)
         return
     rows = offer.values() if duration is None else (offer[duration],)

@@ -14,6 +14,7 @@ from .errors import Problem
 
 MAX_CHARS: Final = 2048
 
+_FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f\\]")
 _HOST_NAME: Final = re.compile(r"(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _NOT_PUBLIC: Final = (".localhost", ".localdomain", ".local", ".internal", ".home.arpa")
 _HOLD_AN_IPV4_ADDRESS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
@@ -24,7 +25,7 @@ def url_problem(url: str) -> Problem | None:
     """What is wrong with a URL, or `None`. The message shows the host at most: paths and queries may hold secrets."""
     if len(url) > MAX_CHARS:
         return Problem("", "url_too_long", f"a URL has at most {MAX_CHARS} characters, this one has {len(url)}")
-    if "\\" in url or any(char <= " " or char == "\x7f" for char in url):
+    if _FORBIDDEN.search(url):
         return Problem("", "url_malformed", "a URL holds no white space, control characters or backslashes")
     try:
         url.encode()
@@ -59,8 +60,11 @@ def _host_problem(host: str) -> Problem | None:
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    text = name.partition("%")[0]
+    if ":" not in text and not text[-1:].isdigit():
+        return None  # which all but a few are: no need to have it tried as either kind of address
     try:
-        return ipaddress.ip_address(name.partition("%")[0])
+        return ipaddress.ip_address(text)
     except ValueError:
         return None
 

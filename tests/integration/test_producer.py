@@ -18,6 +18,7 @@ from PIL import Image as Pillow
 
 from schemas import handle as handle_module
 from schemas import keys
+from schemas import producer as producer_module
 from schemas.errors import IdempotencyConflict, JobCancelled, JobFailed, NotSubmitted, RequestInvalid, WaitTimeout
 from schemas.handle import Handle
 from schemas.jobs import JobEvent, JobView, State, encode_record
@@ -119,6 +120,27 @@ def test_a_picture_above_the_cap_of_the_store_is_refused(valkey: Valkey) -> None
         capped.submit(**raw(last_frame_image=as_data_url(picture())))
     assert [(p.field, p.code) for p in caught.value.problems] == [("last_frame_image", "image_too_large_to_store")]
     assert valkey.client.dbsize() == 0
+
+
+def asked(valkey: Valkey) -> dict[str, int]:
+    """How often each command was sent since the statistics were reset."""
+    return {name.removeprefix("cmdstat_"): each["calls"] for name, each in valkey.client.info("commandstats").items()}
+
+
+def test_a_row_of_submissions_asks_redis_once_each(
+    valkey: Valkey, producer: Producer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer_module, "QUIET_S", 3600.0)
+    producer.submit(**raw())
+    valkey.client.config_resetstat()
+    for number in range(3):
+        producer.submit(**raw(idempotency_key=f"k{number}"))
+    producer.submit_many([raw()] * BATCH)
+    once_each = asked(valkey)
+    assert (once_each["evalsha"], once_each.get("ping", 0)) == (4, 0)
+    monkeypatch.setattr(producer_module, "QUIET_S", 0.0)
+    producer.submit(**raw())
+    assert asked(valkey)["ping"] == 1
 
 
 def test_warnings_stand_on_the_handle(producer: Producer) -> None:
@@ -235,6 +257,17 @@ def test_a_conflict_among_many_submits_none(valkey: Valkey, producer: Producer) 
     assert caught.value.job_id == known.id
     assert len(entries(valkey)) == 1
     assert not valkey.client.exists(keys.idempotency("default", "new"))
+
+
+def test_a_conflict_in_a_later_batch_says_what_stands(valkey: Valkey, producer: Producer) -> None:
+    producer.submit(**raw(idempotency_key="known"))
+    first = [raw(idempotency_key="new"), *[raw()] * (BATCH - 1)]
+    with pytest.raises(IdempotencyConflict) as caught:
+        producer.submit_many([*first, raw(idempotency_key="new"), raw(idempotency_key="known", duration=10), raw()])
+    submitted = caught.value.submitted
+    assert len(submitted) == BATCH + 1  # the repetition as well
+    assert submitted[0] == submitted[BATCH] == producer.submit(**raw(idempotency_key="new")).id
+    assert [entry["job"] for entry in entries(valkey)][1:] == list(submitted[:BATCH])
 
 
 def test_repeating_many_with_keys_adds_only_what_is_missing(valkey: Valkey, producer: Producer) -> None:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from schemas import keys
+from schemas import keys, producer
 from schemas.errors import NotSubmitted
 from schemas.producer import Producer
 from tests.support.proxy import PASS, Fault, FaultProxy
 from tests.support.valkey import Valkey, valkey_server
+from tests.support.waiting import wait_until
 from workers.probes import free_port
 
 TIMEOUT_S = 0.5
@@ -94,7 +95,8 @@ def mend(way: Way) -> None:
 
 
 TROUBLES: dict[str, tuple[Callable[[Way], None], bool, int]] = {
-    # name: (what is done, whether the producer is left in doubt, entries of the job after the failure)
+    # name: (what is done, whether it leaves a producer in doubt that has not heard from Redis lately, and entries of
+    # the job after the failure)
     "refused": (partial(fault, Fault(refuse=True)), False, 0),
     "black hole": (partial(fault, Fault(swallow=True)), False, 0),
     "slower than the time-out": (partial(fault, Fault(latency_s=2 * TIMEOUT_S)), False, 0),
@@ -109,8 +111,15 @@ TROUBLES: dict[str, tuple[Callable[[Way], None], bool, int]] = {
 }
 
 
+SILENT = {"black hole", "slower than the time-out", "stopped"}
+"""Without a sign of life asked for before, there is no telling what became of a command."""
+
+
 @pytest.mark.parametrize("name", TROUBLES)
-def test_a_submission_in_trouble_says_what_became_of_it_and_can_be_repeated(name: str, way: Way) -> None:
+def test_a_submission_in_trouble_says_what_became_of_it_and_can_be_repeated(
+    name: str, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "QUIET_S", 0.0)
     begin, unknown, stored = TROUBLES[name]
     begin(way)
     begun = time.monotonic()
@@ -127,13 +136,35 @@ def test_a_submission_in_trouble_says_what_became_of_it_and_can_be_repeated(name
     assert way.stored(job_id) == 1
 
 
+@pytest.mark.parametrize("name", TROUBLES)
+def test_trouble_in_the_middle_of_many_submissions_is_told_as_truly(
+    name: str, way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(producer, "QUIET_S", 3600.0)
+    begin, unknown, _ = TROUBLES[name]
+    begin(way)
+    with pytest.raises(NotSubmitted) as caught:
+        way.submit("k")
+    assert caught.value.unknown is (unknown or name in SILENT)
+
+    mend(way)
+    if not caught.value.unknown:
+        assert way.stored() == 1
+    job_id = way.submit("k")
+    assert way.submit("k") == job_id
+    assert way.stored(job_id) == 1
+
+
 def test_a_slow_redis_stores_once_and_says_so(way: Way) -> None:
     way.proxy.fault = Fault(latency_s=TIMEOUT_S / 10)
     assert way.stored(way.submit("k")) == 1
 
 
-def test_a_redis_that_stalls_between_two_steps_leaves_the_producer_in_doubt(way: Way) -> None:
-    """The first step is answered, the command of the second is not; it may be executed later."""
+def test_a_redis_that_stalls_between_two_steps_leaves_the_producer_in_doubt(
+    way: Way, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sign of life is given, and the command not answered; it may be executed later."""
+    monkeypatch.setattr(producer, "QUIET_S", 0.0)
     way.valkey.client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
     with pytest.raises(NotSubmitted) as caught:
         way.submit("k")
@@ -150,3 +181,19 @@ def test_without_a_key_a_producer_in_doubt_is_told_which_job_to_look_for(way: Wa
     (job_id,) = caught.value.job_ids
     assert caught.value.unknown
     assert job_id in str(caught.value)
+
+
+@pytest.mark.parametrize("forwarded", [False, True], ids=["lost on its way", "answer lost"])
+def test_many_that_break_off_say_what_is_stored_and_what_is_in_doubt(way: Way, forwarded: bool) -> None:
+    """Each of the three batches has a word of its own in its requests; the second is where the connection is cut."""
+    batches = (number // producer.BATCH for number in range(2 * producer.BATCH + 1))
+    requests = [{**REQUEST, "metadata": {"batch": f"batch-{batch}"}} for batch in batches]
+    way.proxy.fault = Fault(cut_on=b"batch-1", forwarded=forwarded)
+    with pytest.raises(NotSubmitted) as caught:
+        way.producer.submit_many(requests)
+    error = caught.value
+    assert error.unknown
+    assert len(error.submitted) == len(error.job_ids) == producer.BATCH
+    assert all(way.stored(job_id) == 1 for job_id in error.submitted)
+    wait_until(lambda: way.stored() == 1 + producer.BATCH * (2 if forwarded else 1), what="the second batch")
+    assert {way.stored(job_id) for job_id in error.job_ids} == {1 if forwarded else 0}

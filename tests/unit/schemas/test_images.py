@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import struct
 import zlib
 from io import BytesIO
 from pathlib import Path
 
+import pybase64
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
 
+from schemas import images
 from schemas.errors import RequestInvalid
 from schemas.image_header import HeaderError, read_header
 from schemas.images import MAX_BYTES, MAX_PIXELS, ImageBytes, ImageRef, ImageUrl, data_url, image_from, parse_image
@@ -162,6 +165,34 @@ def test_what_is_no_picture_is_refused_by_name(data: bytes, code: str, named: st
     assert codes(as_data_url(data)) == [code]
 
 
+@pytest.fixture(params=["with pybase64", "without it"])
+def decoders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service may have installed it or not: what is taken is the same."""
+    if request.param == "without it":
+        monkeypatch.setattr(images, "b64decode", base64.b64decode)
+    else:
+        assert images.b64decode is pybase64.b64decode
+
+
+@pytest.mark.usefixtures("decoders")
+@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.text(alphabet="AQg7+/=-_ \n\x00é", max_size=12)
+    | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode())
+)
+def test_what_is_base64_does_not_depend_on_what_is_installed(text: str) -> None:
+    try:
+        expected: bytes | None = binascii.a2b_base64(text, strict_mode=True)
+    except ValueError:
+        expected = None
+    try:
+        found: bytes | None = images._decoded(text)
+    except ValueError:
+        found = None
+    assert found == expected
+
+
+@pytest.mark.usefixtures("decoders")
 @pytest.mark.parametrize(
     ("text", "code"),
     [

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from marshmallow import ValidationError
 
 from schemas.errors import Problem, RequestInvalid
 from schemas.images import ImageBytes, ImageRef, ImageUrl
-from schemas.requests import DEADLINE_MAX_S, MAX_PROBLEMS, GenerationRequest, parse_request
+from schemas.requests import _DIRECT, DEADLINE_MAX_S, MAX_PROBLEMS, GenerationRequest, parse_request
 
 from .pictures import MODEL, URL, as_data_url, picture, raw
 
@@ -635,6 +636,25 @@ def test_an_immense_integer_is_refused_wherever_it_stands(value: int) -> None:
 def test_a_valid_request_with_any_json_put_in_is_a_request_or_is_refused(request_: Any, change: Any) -> None:
     found = refusals({**request_, **change})
     assert {problem.field.partition(".")[0] for problem in found} <= {*change, "resolution", "duration"}
+
+
+@settings(deadline=None)
+@given(valid)
+def test_a_valid_request_is_read_without_collecting_complaints_to_the_same_end(request_: Any) -> None:
+    read, loaded = _DIRECT.load_faultless(request_), _DIRECT.load(request_)
+    assert read is not None
+    assert (read, read.warnings) == (loaded, loaded.warnings)
+
+
+@settings(deadline=None)
+@given(valid, st.dictionaries(names | st.text(), anything.filter(lambda value: value is not None), max_size=3))
+def test_what_collecting_complaints_would_refuse_is_never_read_without_it(request_: Any, change: Any) -> None:
+    changed = {**request_, **change}
+    read = _DIRECT.load_faultless(changed)
+    try:
+        assert _DIRECT.load(changed) == read
+    except ValidationError:
+        assert read is None
 
 
 @settings(deadline=None)

@@ -1,0 +1,186 @@
+"""What the statements of a job's way cost on both databases: each finds its rows by an index, and none takes longer for
+jobs that have ended.
+
+The statements are those that the steps are heard to send while jobs go every way there is; no list of them is kept.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from tasks import failpoints
+from tasks.failpoints import FAILPOINTS
+from tasks.ledger import Ledger, tables
+from tests.support.bench import MODEL, URL, Bench
+from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
+from tests.support.situations import with_policy
+
+GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "deliveries")
+"""Tables with a row, or several, of every job there ever was."""
+ENDED = 1_000
+_LIST = re.compile(r"(%\(\w+\)s(::\w+)?|\?)(, (%\(\w+\)s(::\w+)?|\?))+")
+
+
+@dataclass
+class Heard:
+    """Statements as they were sent, each with the parameters of (at least) one time."""
+
+    statements: list[tuple[str, Any]] = field(default_factory=list)
+
+    def __call__(self, _connection: Any, _cursor: Any, text: str, given: Any, *_: Any) -> None:
+        if not text.startswith(("BEGIN", "PRAGMA")):
+            self.statements.append((text, given[0] if isinstance(given, list) else given))
+
+    def once_each(self) -> list[tuple[str, Any]]:
+        """One of each kind: what differs in the length of a list alone is of one kind."""
+        return list({_LIST.sub("...", text): (text, given) for text, given in self.statements}.values())
+
+
+@contextmanager
+def heard_on(ledger: Ledger) -> Iterator[Heard]:
+    heard = Heard()
+    sa.event.listen(ledger.engine, "before_cursor_execute", heard)
+    try:
+        yield heard
+    finally:
+        sa.event.remove(ledger.engine, "before_cursor_execute", heard)
+
+
+@contextmanager
+def undone(ledger: Ledger) -> Iterator[sa.Connection]:
+    """A connection on which nothing lasts."""
+    with ledger.engine.connect() as connection, closing(connection.begin()):
+        yield connection
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for inner in plan.get("Plans", ()):
+        yield from nodes(inner)
+
+
+def plan_of(connection: sa.Connection, text: str, given: Any, options: str = "FORMAT JSON") -> list[dict[str, Any]]:
+    """The nodes of PostgreSQL's plan."""
+    answer: Any = connection.exec_driver_sql(f"EXPLAIN ({options}) {text}", given).scalar_one()
+    return list(nodes(answer[0]["Plan"]))
+
+
+def reads_whole(connection: sa.Connection, text: str, given: Any) -> bool:
+    """Whether a statement goes through a whole growing table, or a whole index of one. PostgreSQL's plans say so only
+    where there are rows enough that it is worth its while not to."""
+    if connection.dialect.name == "sqlite":
+        steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given)]
+        return any(re.match(rf"SCAN ({'|'.join(GROWING)})\b", step) for step in steps)
+    plan = plan_of(connection, text, given)
+    whole_table = any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in GROWING for node in plan)
+    return whole_table or any("Index" in node["Node Type"] and "Index Cond" not in node for node in plan)
+
+
+def whole_readers(ledger: Ledger, heard: Heard) -> list[str]:
+    """The texts of the statements that read a growing table whole; what they were given is nobody's business."""
+    with undone(ledger) as connection:
+        return [text for text, given in heard.once_each() if reads_whole(connection, text, given)]
+
+
+def work(connection: sa.Connection, text: str, given: Any) -> float:
+    """What it takes to run a statement, in units that no load of the machine changes: rows that PostgreSQL visits,
+    instructions of SQLite's virtual machine."""
+    if connection.dialect.name == "postgresql":
+        plan = plan_of(connection, text, given, "ANALYZE, TIMING OFF, FORMAT JSON")
+        visited = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+        return float(sum(node["Actual Loops"] * sum(node.get(name, 0) for name in visited) for node in plan))
+    instructions = 0
+
+    def count() -> int:
+        nonlocal instructions
+        instructions += 1
+        return 0
+
+    driver: Any = connection.connection.driver_connection
+    driver.set_progress_handler(count, 1)
+    try:
+        result = connection.exec_driver_sql(text, given)
+        if result.returns_rows:
+            result.fetchall()
+    finally:
+        driver.set_progress_handler(None, 1)
+    return instructions
+
+
+@pytest.fixture
+def quiet(bench: Bench, database_url: str) -> Iterator[Bench]:
+    """The same bench for the test's own looks at the database, to which nobody listens."""
+    with closing(Ledger(database_url)) as ledger:
+        yield replace(bench, ctx=replace(bench.ctx, ledger=ledger))
+
+
+def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passed: set[str] = set()
+    monkeypatch.setattr(failpoints, "_armed", dict.fromkeys(FAILPOINTS, passed.add))
+    with heard_on(bench.ctx.ledger) as heard:
+        _, completed = go_every_way(bench, quiet, monkeypatch)
+    monkeypatch.setattr(failpoints, "_armed", {})
+    # What is not gone through here is not heard.
+    assert {place for place in FAILPOINTS if place.endswith(".after_commit")} <= passed
+    have_ended(quiet, completed, ENDED, "old")
+    found = whole_readers(quiet.ctx.ledger, heard)
+    assert not found, "\n\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("index", "lane"), [("ix_jobs_lease", "sweep"), ("ix_attempts_settle_at", "sweep"), ("ix_charges_job_id", "accept")]
+)
+def test_an_index_that_is_gone_is_missed(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch, index: str, lane: str
+) -> None:
+    have_ended(quiet, complete_in_several_tries(bench, quiet, monkeypatch), ENDED, "old")
+    with quiet.ctx.ledger.begin() as tx:
+        tx.execute(sa.text(f"DROP INDEX {index}"))
+    bench.producer.submit(model=MODEL, first_frame_image=URL)
+    with heard_on(bench.ctx.ledger) as heard:
+        bench.turn(lane)
+    assert whole_readers(quiet.ctx.ledger, heard)
+
+
+def test_a_turn_costs_no_more_for_jobs_that_have_ended(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, completed = go_every_way(bench, quiet, monkeypatch)
+    bench = with_policy(bench, sweep_batch=5)  # of what ended lately, so many are shown again in a turn after a wipe
+    for _ in range(3):
+        bench.submit()
+    backdate(quiet, "settle_at", tables.attempts)
+    quiet.lapse()
+    bench.ctx.pulse.redis.flushall()
+    have_ended(quiet, completed, 10, "first")
+    sent: dict[str, list[tuple[str, Any]]] = {}
+    for lane in ("admit", "sweep"):
+        with heard_on(bench.ctx.ledger) as heard:
+            bench.turn(lane)
+        # What was inserted is there already.
+        sent[lane] = [each for each in heard.statements if not each[0].startswith("INSERT")]
+
+    sent["one that grows"] = [("SELECT max(event) FROM timeline", None)]
+
+    def costs() -> dict[str, list[float]]:
+        with undone(quiet.ctx.ledger) as connection:
+            return {
+                lane: [work(connection, *statement) for statement in statements] for lane, statements in sent.items()
+            }
+
+    before = costs()
+    have_ended(quiet, completed, ENDED, "later")
+    after = costs()
+    for lane, statements in sent.items():
+        for (text, _), few, many in zip(statements, before[lane], after[lane], strict=True):
+            grows = many - few >= ENDED / 20  # far from a step for each
+            assert grows is (lane == "one that grows"), f"{lane}: {few} -> {many}\n{text}"

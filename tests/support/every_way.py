@@ -1,0 +1,161 @@
+"""Jobs on a bench that go every way there is: through each step, and to each end."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from schemas import keys
+from schemas.jobs import Output, State
+from tasks import answering, context, finish, operating
+from tasks.create import create
+from tasks.domain.answers import Accepted, Failed, Rejected, Running, Unsent
+from tasks.domain.creating import Answer, judge
+from tasks.domain.doubt import DoubtPolicy
+from tasks.finish import download, record
+from tasks.ledger import tables
+from tasks.ledger.jobs import claim
+from tasks.media.errors import FetchInterrupted
+from tasks.media.outputs import OutputFetcher
+from tests.support.bench import MODEL, URL, Bench
+from tests.support.failing import away
+from tests.support.situations import FILM, downloading, uncertain, with_policy
+
+
+def backdate(quiet: Bench, column: str, table: sa.Table = tables.jobs) -> None:
+    with quiet.ctx.ledger.begin() as tx:
+        long_ago = tx.now - timedelta(hours=1)
+        tx.execute(sa.update(table).where(table.c[column].is_not(None)).values({column: long_ago}))
+
+
+def stored(_fetcher: OutputFetcher, _remote: Any, name: str, index: int, _expected: Any) -> Output:
+    return Output(index, "video", f"{name}.mp4", 1, "0" * 64)
+
+
+def accept_all_kinds(bench: Bench, quiet: Bench) -> None:
+    request = {"model": MODEL, "first_frame_image": URL, "idempotency_key": "k"}
+    known = bench.producer.submit(**request)
+    bench.turn("accept")
+    bench.enter({"job": known.id, "request": json.dumps(request)})
+    bench.enter({"job": "job-2", "request": json.dumps(request)})  # whose key is another job's
+    bench.enter({"job": "job-3", "request": "{"})
+    bench.ctx.pulse.redis.xadd(keys.COMMANDS, {"v": "1", "command": "explode", "job": known.id})
+    for _ in range(2):
+        bench.turn("accept")
+    bench.submit(deadline_s=60)
+    backdate(quiet, "deadline_at")
+    bench.turn("admit")
+
+
+def create_to_every_end(bench: Bench, quiet: Bench) -> None:
+    for outcome in (Unsent("ConnectionRefusedError"), Rejected("2013", "bad"), RuntimeError("its worker dies")):
+        job_id = bench.submit()
+        bench.turn("admit")
+        bench.provider.creates.append(outcome)
+        if isinstance(outcome, Exception):
+            with pytest.raises(RuntimeError):
+                create(job_id)
+        else:
+            create(job_id)
+        if isinstance(outcome, Rejected):
+            operating.retry(bench.ctx, job_id, command="1-1")
+            operating.cancel(bench.ctx, job_id)
+    for others in (
+        replace(bench.ctx, providers={}),
+        replace(bench.ctx, policy=replace(bench.ctx.policy, deaths_most=0)),
+    ):
+        job_id = bench.submit()
+        bench.turn("admit")
+        context.install(lambda others=others: others)
+        create(job_id)
+    context.install(lambda: bench.ctx)
+    quiet.lapse()
+    bench.turn("sweep")  # parks what its worker died over
+
+
+def complete_in_several_tries(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
+    job_id = downloading(bench)
+    with monkeypatch.context() as patch:
+        patch.setattr(finish, "_fetch_all", away)
+        with pytest.raises(sa.exc.OperationalError):
+            download(job_id)
+    quiet.lapse()
+    bench.turn("sweep")
+    with monkeypatch.context() as patch:
+
+        def interrupted(*_: Any) -> Output:
+            raise FetchInterrupted("late")
+
+        patch.setattr(OutputFetcher, "keep", interrupted)
+        download(job_id)
+    quiet.lapse()
+    bench.provider.polls.append(FILM)
+    monkeypatch.setattr(OutputFetcher, "keep", stored)
+    with quiet.ctx.ledger.begin() as tx:
+        claimed = claim(tx, job_id, State.DOWNLOADING, 0)
+    assert claimed is not None
+    finish._still_mine(bench.ctx, claimed)
+    quiet.lapse()
+    download(job_id)
+    record(job_id)
+    assert bench.state(job_id) is State.COMPLETED
+    return job_id
+
+
+def end_otherwise(bench: Bench, quiet: Bench) -> None:
+    for answer in (Failed("010004095", "no luck"), FILM):
+        job_id = bench.generating()
+        bench.provider.polls += [Running(0.5), answer]
+        bench.look()
+        bench.look()
+        if answer is FILM:
+            operating.cancel(bench.ctx, job_id)
+        else:
+            operating.retry(bench.ctx, job_id, anew=True)
+    bound, off, anew = uncertain(bench), uncertain(bench), uncertain(bench)
+    bench.provider.polls.append(Running(0.5))
+    operating.bind(bench.ctx, bound, "found-1")
+    (attempt,) = [row.id for row in quiet.rows(tables.attempts) if row.job_id == off]
+    operating.write_off(bench.ctx, off, FILM.usage.cost_usd)
+    answering.commit_answer(bench.ctx, Answer(off, attempt, "main", judge(Accepted("late-1"), 1, 1)))
+    backdate(quiet, "changed_at")
+    backdate(quiet, "settle_at", tables.attempts)
+    bench.provider.polls.append(FILM)
+    bench.turn("sweep")  # asks what the late one cost, and creates anew by policy
+    assert bench.state(anew) is State.QUEUED
+
+
+def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, str]:
+    """Have jobs go through every step, and to every end. Gives the bench with its policy, and a job that completed."""
+    policy = {"open_tasks_per_key": 99, "uncertain": DoubtPolicy(retry_after_s=60, max_extra=1)}
+    bench = with_policy(bench, **policy)
+    accept_all_kinds(bench, quiet)
+    create_to_every_end(bench, quiet)
+    completed = complete_in_several_tries(bench, quiet, monkeypatch)
+    end_otherwise(bench, quiet)
+    bench.generating()
+    bench.ctx.pulse.redis.flushall()
+    bench.turn("sweep")
+    return bench, completed
+
+
+def have_ended(quiet: Bench, completed: str, count: int, prefix: str) -> None:
+    """Have `count` more jobs stand in the ledger as `completed` does, once the sweep has nothing to see to any more."""
+    with quiet.ctx.ledger.begin() as tx:
+        for table in (tables.jobs, tables.timeline, tables.attempts, tables.outputs, tables.charges):
+            owner = table.c.id if table is tables.jobs else table.c.job_id
+            found = sa.select(*(column.label(column.key) for column in table.c)).where(owner == completed)
+            rows = [dict(row) for row in tx.execute(found).mappings()]
+            copies = [{**row, owner.name: f"{prefix}-{n}"} for row in rows for n in range(count)]
+            for n, row in enumerate(copies):
+                own = {"provider_task_id": f"{prefix}-task-{n}", "id": f"{prefix}-{n}", "lease_until": None}
+                row.update({name: value for name, value in own.items() if name in row})
+            tx.execute(sa.insert(table), copies)
+    with quiet.ctx.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        # PostgreSQL's indexes hold what was undone as well, until it is swept out.
+        connection.execute(sa.text("VACUUM ANALYZE" if connection.dialect.name == "postgresql" else "ANALYZE"))
