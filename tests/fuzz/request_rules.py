@@ -11,6 +11,7 @@ import json
 import re
 import socket
 import warnings
+from fractions import Fraction
 from io import BytesIO
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,10 +32,12 @@ OFFER = {
 }
 FIELDS = {"model", "first_frame_image", "last_frame_image", "prompt", "prompt_optimizer", "duration", "resolution"}
 FIELDS |= {"callback_url", "aigc_watermark", "tenant", "idempotency_key", "metadata", "priority", "deadline_s"}
+FIELDS |= {"max_cost_usd"}
 
 CODES = {
     *("required", "model_unknown", "unknown_field", "not_an_object", "not_a_string", "not_a_boolean", "not_an_integer"),
-    *("out_of_range", "bad_format", "text_nul", "text_surrogate", "duration_not_offered", "resolution_unknown"),
+    *("out_of_range", "not_an_amount", "bad_format", "text_nul", "text_surrogate", "duration_not_offered"),
+    "resolution_unknown",
     *("resolution_not_offered", "prompt_too_long", "camera_unknown", "camera_ignored", "camera_too_many_combined"),
     *("url_too_long", "url_malformed", "url_scheme", "url_no_host", "url_userinfo", "url_host", "url_not_public"),
     *("image_form", "image_ref", "image_data_url", "image_base64", "image_too_large", "image_too_many_pixels"),
@@ -126,10 +129,20 @@ def _check_rules(raw: Any, request: requests.GenerationRequest) -> None:
         "the key is visible": re.fullmatch(r"[\x21-\x7e]{1,200}", given.get("idempotency_key", "x")) is not None,
         "the priority is a number": _is_int(given.get("priority", 0), -100, 100),
         "the deadline is a number": _is_int(given.get("deadline_s", 1), 1, 604_800),
+        "the most it may cost is an amount": _is_amount(given.get("max_cost_usd", "1")),
         "metadata is bounded": _is_metadata(given.get("metadata", {})),
     }
     for rule, holds in rules.items():
         require(holds, "wrong_outcome", f"an accepted request keeps the rules: {rule}")
+
+
+def _is_amount(value: Any) -> bool:
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value, re.ASCII):
+        return False
+    if type(value) not in (int, str):
+        return False
+    amount = Fraction(value)
+    return 0 < amount <= 1_000_000 and (amount * 1_000_000).denominator == 1
 
 
 def _is_int(value: Any, low: int, high: int) -> bool:

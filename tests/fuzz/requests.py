@@ -78,6 +78,7 @@ def _valid(rng: Random) -> dict[str, Any]:
         "metadata": rng.choice(({}, {"shot": 3, "note": CANARY}, {"a": {"b": [1, 2.5, None, True]}})),
         "priority": rng.choice((-100, 0, 100)),
         "deadline_s": rng.choice((1, 3600, 604_800)),
+        "max_cost_usd": rng.choice(("0.28", "1000000", 1)),
     }
     tree |= {name: value for name, value in optional.items() if rng.random() < 0.35}
     if rng.random() < 0.6:
@@ -106,7 +107,7 @@ def _aim(rng: Random, tree: dict[str, Any]) -> None:
             name = rng.choice(("tenant", "idempotency_key", "model", "prompt"))
             tree[name] = rng.choice((*TEXTS, "_x", "x" * 65, "x" * 201, "é", "a b", MODEL.upper(), f"{MODEL} "))
         case 8:
-            name = rng.choice(("priority", "deadline_s"))
+            name = rng.choice(("priority", "deadline_s", "max_cost_usd"))
             tree[name] = rng.choice((*NUMBERS, -101, 101, 0, 604_801, True, "1", [1]))
         case 9:
             tree[rng.choice(("n", "seed", "Prompt", "first_frame", "webhook", "x" * 500, *TEXTS))] = anything(rng)

@@ -84,6 +84,7 @@ def test_no_bytes_as_an_answer_break_a_rule(body, status):
             "idempotency_key": _SCALARS,
             "priority": _SCALARS,
             "deadline_s": _SCALARS,
+            "max_cost_usd": _SCALARS,
             "last_frame_image": _SCALARS,
         },
     )

@@ -60,6 +60,7 @@ def test_the_least_request_has_the_documented_defaults() -> None:
         metadata={},
         priority=0,
         deadline_s=None,
+        max_cost_usd=None,
     )
 
 
@@ -83,6 +84,7 @@ def test_every_field_is_kept() -> None:
             metadata={"order": 77, "nested": {"list": [1, 2.5, None, True, "x"]}},
             priority=-3,
             deadline_s=900,
+            max_cost_usd="0.30",
         )
     )
     assert request.is_start_end
@@ -92,7 +94,7 @@ def test_every_field_is_kept() -> None:
     assert request.callback_url == "https://hooks.example/reelworks?token=1"
     assert (request.tenant, request.idempotency_key, request.priority) == ("Team_1-a", "order:77/1", -3)
     assert request.metadata == {"order": 77, "nested": {"list": [1, 2.5, None, True, "x"]}}
-    assert request.deadline_s == 900
+    assert (request.deadline_s, request.max_cost_usd) == (900, Decimal("0.3"))
     assert [warning.code for warning in request.warnings] == ["callback_not_called"]
 
 
@@ -281,6 +283,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_fields() -> None:
         "metadata": [],
         "priority": 101,
         "deadline_s": 0,
+        "max_cost_usd": 0.3,
     }
     assert codes(request) == [
         ("model", "required"),
@@ -297,6 +300,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_fields() -> None:
         ("metadata", "not_an_object"),
         ("priority", "out_of_range"),
         ("deadline_s", "out_of_range"),
+        ("max_cost_usd", "not_an_amount"),
         ("zebra", "unknown_field"),
     ]
 
@@ -428,6 +432,38 @@ def test_numbers_of_the_envelope_are_bounded(name: str, low: int, high: int) -> 
         assert str(value) in problem.message
 
 
+@pytest.mark.parametrize(
+    ("value", "amount"),
+    [("0.28", "0.28"), ("10", "10"), (5, "5"), (Decimal("0.5000"), "0.5"), ("0.000001", "0.000001")],
+)
+def test_an_amount_is_exact_and_written_one_way(value: Any, amount: str) -> None:
+    request = parse_request(raw(max_cost_usd=value))
+    assert str(request.max_cost_usd) == amount
+    assert parse_request(request.to_dict(), stored_inputs=True) == request
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        (0.28, "not_an_amount"),
+        (True, "not_an_amount"),
+        ([1], "not_an_amount"),
+        ("$1", "not_an_amount"),
+        ("1e3", "not_an_amount"),
+        ("NaN", "not_an_amount"),
+        ("-1", "not_an_amount"),
+        ("", "not_an_amount"),
+        ("0", "out_of_range"),
+        (-1, "out_of_range"),
+        ("0.0000001", "out_of_range"),
+        (10**40, "out_of_range"),
+        (Decimal("Infinity"), "out_of_range"),
+    ],
+)
+def test_what_is_no_amount_is_refused(value: Any, code: str) -> None:
+    assert codes(raw(max_cost_usd=value)) == [("max_cost_usd", code)]
+
+
 def part_of_itself() -> dict[str, Any]:
     loop: dict[str, Any] = {}
     loop["again"] = [loop]
@@ -525,6 +561,7 @@ def test_a_fingerprint_is_the_same_for_the_same_request_however_it_is_given() ->
         {"metadata": {"a": 1}},
         {"priority": 1},
         {"deadline_s": 60},
+        {"max_cost_usd": "0.28"},
     ],
 )
 def test_a_fingerprint_changes_with_what_is_asked_for(change: dict[str, Any]) -> None:
@@ -590,6 +627,7 @@ valid = st.fixed_dictionaries(
         "metadata": st.dictionaries(texts, finite | texts | st.lists(finite, max_size=3), max_size=5),
         "priority": st.integers(-100, 100),
         "deadline_s": st.integers(1, DEADLINE_MAX_S),
+        "max_cost_usd": st.decimals("0.000001", 1_000_000, places=6).map(str) | st.integers(1, 1_000_000),
     },
 )
 
