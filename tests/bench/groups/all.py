@@ -1,0 +1,8 @@
+"""All groups of figures, in the order in which they are measured."""
+
+from __future__ import annotations
+
+from tests.bench.group import Group
+from tests.bench.groups import producer
+
+GROUPS: tuple[Group, ...] = (producer.GROUP,)
