@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.bench.group import Group
-from tests.bench.groups import producer
+from tests.bench.groups import polls, producer
 
-GROUPS: tuple[Group, ...] = (producer.GROUP,)
+GROUPS: tuple[Group, ...] = (producer.GROUP, polls.GROUP)

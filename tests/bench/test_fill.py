@@ -1,0 +1,42 @@
+"""Databases that are filled straight: the ledger must find in them what it would have written itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from schemas.jobs import State
+from tasks.ledger import Ledger, tables
+from tasks.ledger.jobs import accept, get_many, latest_changed
+from tasks.ledger.migrate import upgrade
+from tests.bench.fill import held_jobs, multiply
+from tests.support.jobs import NEW_JOB
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+def test_held_jobs_are_generating_jobs_to_the_ledger(database):
+    held_jobs(database, 30, spread_s=10)
+    ledger = Ledger(f"sqlite:///{database}")
+    with ledger.read() as tx:
+        jobs = latest_changed(tx, State.GENERATING, None, 100)
+    ledger.close()
+    assert len({job.provider_task_id for job in jobs}) == 30
+
+
+def test_each_row_is_there_so_many_times_under_ids_of_its_own(database):
+    ledger = Ledger(f"sqlite:///{database}")
+    upgrade(ledger)
+    with ledger.begin("test") as tx:
+        accept(tx, [NEW_JOB])
+    multiply(database, 20)
+    with ledger.read() as tx:
+        jobs = get_many(tx, [NEW_JOB.id, *(f"{NEW_JOB.id}-{n}" for n in range(1, 20))])
+        rows = tx.execute(sa.select(sa.func.count()).select_from(tables.timeline)).scalar_one()
+    ledger.close()
+    assert len(jobs) == rows == 20
