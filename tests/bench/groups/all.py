@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.bench.group import Group
-from tests.bench.groups import polls, producer
+from tests.bench.groups import lives, polls, producer
 
-GROUPS: tuple[Group, ...] = (producer.GROUP, polls.GROUP)
+GROUPS: tuple[Group, ...] = (producer.GROUP, polls.GROUP, lives.GROUP)
