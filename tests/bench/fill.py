@@ -64,14 +64,15 @@ def held_jobs(database: Path, number: int, *, spread_s: float) -> None:
 
 
 def multiply(database: Path, times: int) -> None:
-    """Have each row of the ledger stand there so many times, under other ids: the more finished jobs of a system that
-    has run for long, without knowing what a finished job is made of.
+    """Have each row of the ledger stand there so many times, under other ids and each on another day: the finished
+    jobs of a system that has run for long, without knowing what a finished job is made of.
     """
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("CREATE TEMP TABLE copies (n INTEGER PRIMARY KEY)")
-        connection.executemany("INSERT INTO copies VALUES (?)", ((n,) for n in range(1, times)))
+        connection.execute("CREATE TEMP TABLE copies (n INTEGER PRIMARY KEY, name TEXT)")
+        # Named by how many there are as well, so that what was multiplied can be multiplied again.
+        connection.executemany("INSERT INTO copies VALUES (?, ?)", ((n, f"-{times}-{n}") for n in range(1, times)))
         for table in tables.metadata.sorted_tables:
             if any(_is_id(column) for column in table.c):
                 columns = ", ".join(f'"{column.name}"' for column in table.c)
@@ -80,7 +81,6 @@ def multiply(database: Path, times: int) -> None:
                     f'INSERT INTO "{table.name}" ({columns}) SELECT {values} FROM "{table.name}" CROSS JOIN copies'
                 )
         connection.commit()
-        connection.execute("ANALYZE")
     connection.close()
 
 
@@ -92,9 +92,9 @@ def _is_id(column: sa.Column[Any]) -> bool:
 def _copied(column: sa.Column[Any]) -> str:
     name = f'"{column.name}"'
     if _is_id(column):
-        return f"{name} || '-' || n"
+        return f"{name} || copies.name"
     if column.name == "idempotency_key":
         return "NULL"
     if column.name.endswith("_at") and column.name != "not_before":
-        return f"strftime('%Y-%m-%d %H:%M:%f000', {name}, '-' || n || ' seconds')"
+        return f"strftime('%Y-%m-%d %H:%M:%f000', {name}, '-' || n || ' days')"
     return name

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tests.bench.figures import Figure, Finding, Row, Unmeasured, figures
 
@@ -31,6 +32,8 @@ class Place:
     scale: Scale
     wanted: Collection[str]
     say: Callable[[str], None]
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What an earlier group of the same run measured that a later one can be set against."""
 
     def sub(self, name: str) -> Path:
         """A new folder within."""

@@ -25,6 +25,8 @@ class Life:
     polls_job: float
     lags_s: Sequence[float]
     commands: Mapping[str, int]
+    took_s: float
+    """From the first create to the last that was done."""
 
     @property
     def commands_job(self) -> float:
@@ -50,6 +52,7 @@ def live(engine: Engine, stand: Stand, jobs: int, job_s: float, *, within_s: flo
         sum(task[3] for task in tasks.values()) / jobs,
         sorted(ends[name] - task[1] for name, task in tasks.items() if name in ends),
         commands,
+        max(ends.values()) - min(task[0] for task in tasks.values()),
     )
 
 

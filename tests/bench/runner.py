@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from tests.bench import machine
 from tests.bench.figures import Figure
@@ -39,13 +40,14 @@ def run(
     facts = machine.facts()
     began_at = time.monotonic()
     found: list[Figure] = []
+    kept: dict[str, Any] = {}
     for group in groups:
         if not wanted & {row.name for row in group.rows}:
             continue
         say(f"{group.name} ...")
         folder = Path(tempfile.mkdtemp(prefix=f"reelworks-bench-{group.name}-"))
         try:
-            found += group.run(Place(folder, scale, wanted, say))
+            found += group.run(Place(folder, scale, wanted, say, kept))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     facts |= {"quick": scale.quick, "took_s": round(time.monotonic() - began_at)}

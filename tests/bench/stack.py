@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -19,7 +18,6 @@ from tasks.ledger import Ledger, tables
 from tests.bench.stand import Stand
 from workers import pools
 from workers.embedded import EmbeddedStack, StackOptions
-from workers.pools import PoolSizes
 
 MODEL = "minimax_hailuo_02_i2v"
 PICTURE = "https://pictures.example/first.jpg"
@@ -96,23 +94,27 @@ def reelworks(
     settings: Mapping[str, str],
     *,
     only: Collection[str] = tuple(pools.POOLS),
-    sizes: PoolSizes | None = None,
-    database: Path | None = None,
+    hosts: int = 1,
+    database_url: str | None = None,
 ) -> Iterator[Reelworks]:
-    """The stack, with the pools of `only`; with `database`, on a file that is there already."""
+    """The stack, with the pools of `only`, once for each of `hosts`; with `database_url`, on a database that is there.
+
+    The processes of host 1 are named `lanes`, `create` and so on, those of host 2 `lanes-2`.
+    """
     with ExitStack() as inner:
         chosen = {name: pool for name, pool in pools.POOLS.items() if name in only}
+        for host in range(2, hosts + 1):
+            chosen |= {f"{name}-{host}": replace(pools.POOLS[name], name=f"{name}-{host}") for name in only}
         inner.enter_context(mock.patch.object(pools, "POOLS", chosen))
         if stand.provider.url.startswith("https:"):
             inner.enter_context(mock.patch.object(pools, "APP", TRUSTING_APP))
         env = environment(stand, settings)
-        if database is not None:
-            env["REELWORKS_DATABASE_URL"] = f"sqlite:///{database}"
+        if database_url is not None:
+            env["REELWORKS_DATABASE_URL"] = database_url
         options = StackOptions(
             var=stand.folder / "var",
             flower=False,
             env=env,
-            pool_sizes=sizes or PoolSizes(),
             worker_grace_s=5.0,
         )
         stack = inner.enter_context(EmbeddedStack(options))

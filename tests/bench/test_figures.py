@@ -22,6 +22,7 @@ from tests.bench.figures import (
 )
 from tests.bench.film import padded
 from tests.bench.group import Group, Place, Scale
+from tests.bench.groups.slots import parts, used
 from tests.bench.runner import choose, run
 from tests.bench.stand import more
 from tests.bench.table import document, table
@@ -197,3 +198,16 @@ def test_a_film_is_padded_to_its_size_and_never_cut():
     assert len(padded(b"film", 100)) == 100
     with pytest.raises(ValueError, match="can't be made"):
         padded(bytes(99), 100)
+
+
+class TestSlots:
+    def test_a_slot_counts_for_as_long_as_its_task_was_open_within_the_time(self):
+        spans = [(0.0, 10.0), (5.0, 20.0)]
+        assert used(spans, slots=2, since=0.0, until=10.0) == pytest.approx(0.75)
+        assert used(spans, slots=2, since=10.0, until=20.0) == pytest.approx(0.5)
+
+    def test_before_the_slots_are_full_and_after_the_last_create_nothing_counts(self):
+        spans = [(0.0, 10.0), (1.0, 11.0), (10.0, 20.0), (11.0, 21.0)]
+        assert parts(spans, slots=2, number=2) == [pytest.approx(100.0), pytest.approx(100.0)]
+        late = [(0.0, 10.0), (1.0, 11.0), (15.0, 25.0), (16.0, 26.0)]
+        assert parts(late, slots=2, number=1) == [pytest.approx(100 * 20 / 30)]

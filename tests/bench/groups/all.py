@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from tests.bench.group import Group
-from tests.bench.groups import lives, polls, producer
+from tests.bench.groups import download, growth, lives, polls, producer, slots
 
-GROUPS: tuple[Group, ...] = (producer.GROUP, polls.GROUP, lives.GROUP)
+GROUPS: tuple[Group, ...] = (
+    producer.GROUP,
+    polls.GROUP,
+    lives.GROUP,
+    slots.GROUP,
+    growth.GROUP,
+    download.GROUP,
+)

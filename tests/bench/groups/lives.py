@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 
 from tests.bench import engines
 from tests.bench.figures import Finding, Measured, Row, Unmeasured, at_most, ratio
@@ -12,7 +11,7 @@ from tests.bench.group import Group, Place
 from tests.bench.life import Life, live
 from tests.bench.stand import stand
 
-_POLL_S = 2.0
+POLL_S = 2.0
 _ENGINES: Mapping[str, engines.Starter] = {
     "ours": engines.ours,
     "baseline": engines.baseline,
@@ -46,7 +45,7 @@ Lives = Mapping[str, Sequence[Life]]
 
 
 def _measure(place: Place) -> Mapping[str, Finding]:
-    few: dict[str, list[Life]] = {}
+    few: dict[str, list[Life]] = place.kept.setdefault("lives", {})
     many: dict[str, list[Life]] = {}
     reasons: dict[str, str] = {}
     crowded = any("_2000_" in name for name in place.wanted)
@@ -56,7 +55,7 @@ def _measure(place: Place) -> Mapping[str, Finding]:
         place.say(f"lives: {name}")
         few[name], many[name] = [], []
         try:
-            _rounds(place, name, start, few[name], many[name] if crowded else None)
+            rounds(place, name, start, few[name], many[name] if crowded else None)
         except Exception as error:  # noqa: BLE001 (the others are measured all the same)
             reasons[name] = f"{name} could not be run: {error}".splitlines()[0][:300]
             place.say(reasons[name])
@@ -67,19 +66,18 @@ def _measure(place: Place) -> Mapping[str, Finding]:
     }
 
 
-def _rounds(place: Place, name: str, start: engines.Starter, few: list[Life], many: list[Life] | None) -> None:
-    """Both crowds on one started engine, after a few jobs that warm it."""
-    job_s = place.scale.pick(20, 4)
-    sizes = [(few, place.scale.pick(500, 100), place.scale.pick(3, 3))]
+def rounds(
+    place: Place, name: str, start: engines.Starter, few: list[Life], many: list[Life] | None, *, far: bool = False
+) -> None:
+    """Both crowds on one started engine, after a few jobs that warm it. `far`: the provider is 50 ms away, by TLS."""
+    sizes = [(few, place.scale.pick(500, 100), 3)]
     if many is not None:
-        sizes.append((many, place.scale.pick(2000, 300), place.scale.pick(3, 1)))
-    with ExitStack() as inner:
-        made = inner.enter_context(stand(place.sub(name)))
-        engine = inner.enter_context(start(made, _POLL_S))
+        sizes.append((many, place.scale.pick(2000, 250), place.scale.pick(3, 1)))
+    with stand(place.sub(name), tls=far, away_ms=50 * far) as made, start(made, POLL_S) as engine:
         live(engine, made, 10, 0.5, within_s=120)
         for lives, jobs, repeats in sizes:
             for _ in range(repeats):
-                life = live(engine, made, jobs, job_s, within_s=60 + jobs / 4)
+                life = live(engine, made, jobs, place.scale.pick(20, 3), within_s=60 + jobs / 4)
                 lives.append(life)
                 place.say(f"lives: {name}: {shown(life)}")
 

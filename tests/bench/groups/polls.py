@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tasks.pulse.keys import TIMETABLE_WHOLE, VIEWS_REFILL
-from tasks.transport import Deadlines, deadline, new_session
 from tests.bench import engines, fill
 from tests.bench.figures import Finding, Measured, Row, at_least, at_most, ratio
+from tests.bench.floor import client, floor_ms
 from tests.bench.group import Group, Place
 from tests.bench.processes import MEASURED_CORES, OTHER_CORES, cpu_s, pin
-from tests.bench.provider import POLL_PATH
-from tests.bench.stack import KEY, Reelworks, polled_every, reelworks
-from tests.bench.stand import Provider, Stand, more, stand
+from tests.bench.stack import Reelworks, polled_every, reelworks
+from tests.bench.stand import Stand, more, stand
 from tests.support.waiting import wait_until
 
 _ROWS = (
@@ -42,9 +40,9 @@ def _measure(place: Place) -> Mapping[str, Finding]:
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, OTHER_CORES)  # what is started from here on runs there too
     try:
-        with _ours(place) as (made, worker):
-            ours = spells(place, made, worker)
-            floor = [_floor_ms(made.provider, place.scale.pick(5000, 1000)) for _ in range(place.scale.repeats)]
+        with crowded(place, "ours") as (made, worker):
+            ours = place.kept["polls"] = spells(place, made, worker)
+            floor = [floor_ms(made.provider, place.scale.pick(5000, 1000)) for _ in range(place.scale.repeats)]
         with _baseline(place) as (made, worker):
             theirs = spells(place, made, worker)
     finally:
@@ -54,7 +52,7 @@ def _measure(place: Place) -> Mapping[str, Finding]:
     shown = f"{Measured(cpu).value * 1000:,.0f} µs against "
     return {
         "cpu_poll_vs_baseline": ratio(cpu, their_cpu, f"{shown}{Measured(their_cpu).value * 1000:,.0f} µs"),
-        "cpu_poll_vs_floor": ratio(cpu, floor, f"{shown}{Measured(floor).value * 1000:,.0f} µs"),
+        "cpu_poll_vs_floor": ratio(cpu, floor, f"{shown}{Measured(floor).value * 1000:,.0f} µs by {client()}"),
         "polls_per_s_one_core": ratio(
             rates,
             their_rates,
@@ -67,20 +65,24 @@ def _measure(place: Place) -> Mapping[str, Finding]:
 
 
 @contextmanager
-def _ours(place: Place) -> Iterator[tuple[Stand, int]]:
+def crowded(place: Place, name: str, *, far: bool = False) -> Iterator[tuple[Stand, int]]:
     """One lanes worker with more to ask than it can."""
-    number = place.scale.pick(5000, 2000)
-    with held(place, "ours", number, polled_every(0.1)) as (made, running):
+    with held(place, name, place.scale.pick(5000, 2000), polled_every(0.1), far=far) as (made, running):
         yield made, running.pids("lanes")[0]
 
 
 @contextmanager
-def held(place: Place, name: str, number: int, settings: Mapping[str, str]) -> Iterator[tuple[Stand, Reelworks]]:
-    """A lanes worker, alone, which so many jobs are generating for that never complete; ready when it polls them."""
-    with stand(place.sub(name)) as made:
+def held(
+    place: Place, name: str, number: int, settings: Mapping[str, str], *, far: bool = False
+) -> Iterator[tuple[Stand, Reelworks]]:
+    """A lanes worker, alone, which so many jobs are generating for that never complete; ready when it polls them.
+
+    `far`: the provider is 50 ms away, behind TLS.
+    """
+    with stand(place.sub(name), tls=far, away_ms=50 * far) as made:
         database = made.folder / "ledger.db"
         fill.held_jobs(database, number, spread_s=float(settings["REELWORKS_POLL_FIRST_S"]))
-        with reelworks(made, settings, only=("lanes",), database=database) as running:
+        with reelworks(made, settings, only=("lanes",), database_url=f"sqlite:///{database}") as running:
             wait_until(lambda: _filled(made), within_s=120 + number / 200, what="the timetable's refill")
             yield made, running
 
@@ -120,29 +122,6 @@ def _spell(made: Stand, worker: int, for_s: float) -> Spell:
         sum(more(commands, commands_end).values()) / done,
         (provider_cpu_end - provider_cpu) / taken_s,
     )
-
-
-def _floor_ms(provider: Provider, number: int) -> float:
-    """CPU milliseconds for the question and the JSON of its answer, one after the other on one thread."""
-    ask = _asker(provider)
-    for index in range(20):
-        ask(index)
-    before = time.process_time()
-    for index in range(number):
-        ask(index)
-    return (time.process_time() - before) * 1000 / number
-
-
-def _asker(provider: Provider) -> Callable[[int], object]:
-    session, within = new_session(1), Deadlines(5, 6, 8)
-    headers = {"Authorization": f"Bearer {KEY}", "Accept": "application/json"}
-
-    def ask(index: int) -> object:
-        url = f"{provider.url}{POLL_PATH}held-{index:07d}"
-        with deadline(within.total_s):
-            return json.loads(session.get(url, headers=headers, timeout=within.timeouts_s).content)
-
-    return ask
 
 
 GROUP = Group("polls", _ROWS, _measure)
