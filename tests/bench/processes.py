@@ -72,6 +72,17 @@ def rss_bytes(pids: Iterable[int]) -> int:
     return total
 
 
+@contextmanager
+def aside() -> Iterator[None]:
+    """This process, and all that it starts meanwhile, stays off the cores where something is measured alone."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, OTHER_CORES)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def pin(pids: Iterable[int], cores: Sequence[int]) -> None:
     """Have the trees, threads included, run on these cores alone."""
     for each in trees(pids):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.group import Group
-from tests.bench.groups import download, growth, lives, polls, producer, slots
+from tests.bench.groups import download, far, flight, growth, hosts, lives, polls, producer, slots
 
 GROUPS: tuple[Group, ...] = (
     producer.GROUP,
@@ -11,5 +11,8 @@ GROUPS: tuple[Group, ...] = (
     lives.GROUP,
     slots.GROUP,
     growth.GROUP,
+    flight.GROUP,
     download.GROUP,
+    far.GROUP,
+    hosts.GROUP,
 )

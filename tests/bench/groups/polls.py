@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from tests.bench import engines, fill
 from tests.bench.figures import Finding, Measured, Row, at_least, at_most, ratio
 from tests.bench.floor import client, floor_ms
 from tests.bench.group import Group, Place
-from tests.bench.processes import MEASURED_CORES, OTHER_CORES, cpu_s, pin
+from tests.bench.processes import MEASURED_CORES, aside, cpu_s, pin
 from tests.bench.stack import Reelworks, polled_every, reelworks
 from tests.bench.stand import Stand, more, stand
 from tests.support.waiting import wait_until
@@ -37,16 +36,11 @@ class Spell:
 
 
 def _measure(place: Place) -> Mapping[str, Finding]:
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, OTHER_CORES)  # what is started from here on runs there too
-    try:
-        with crowded(place, "ours") as (made, worker):
-            ours = place.kept["polls"] = spells(place, made, worker)
-            floor = [floor_ms(made.provider, place.scale.pick(5000, 1000)) for _ in range(place.scale.repeats)]
-        with _baseline(place) as (made, worker):
-            theirs = spells(place, made, worker)
-    finally:
-        os.sched_setaffinity(0, before)
+    with aside(), crowded(place, "ours") as (made, worker):
+        ours = place.kept["polls"] = spells(place, made, worker)
+        floor = [floor_ms(made.provider, place.scale.pick(5000, 1000)) for _ in range(place.scale.repeats)]
+    with aside(), _baseline(place) as (made, worker):
+        theirs = spells(place, made, worker)
     cpu, their_cpu = [each.cpu_ms_poll for each in ours], [each.cpu_ms_poll for each in theirs]
     rates, their_rates = [each.polls_s for each in ours], [each.polls_s for each in theirs]
     shown = f"{Measured(cpu).value * 1000:,.0f} µs against "
