@@ -23,6 +23,7 @@ from tests.bench.figures import (
 from tests.bench.film import padded
 from tests.bench.group import Group, Place, Scale
 from tests.bench.groups.slots import parts, used
+from tests.bench.profile import folded, shares
 from tests.bench.runner import choose, run
 from tests.bench.stand import more
 from tests.bench.table import document, table
@@ -211,3 +212,10 @@ class TestSlots:
         assert parts(spans, slots=2, number=2) == [pytest.approx(100.0), pytest.approx(100.0)]
         late = [(0.0, 10.0), (1.0, 11.0), (15.0, 25.0), (16.0, 26.0)]
         assert parts(late, slots=2, number=1) == [pytest.approx(100 * 20 / 30)]
+
+
+def test_a_profile_counts_a_sample_once_for_a_function_however_often_it_is_in_the_stack():
+    stacks = folded(["main (a.py:1);f (b.py:2);f (b.py:3);g (c.py:4) 6", "main (a.py:1);f (b.py:9) 4", "not a stack"])
+    alone, within = shares(stacks)
+    assert alone == {"g (c.py)": 6, "f (b.py)": 4}
+    assert within == {"main (a.py)": 10, "f (b.py)": 10, "g (c.py)": 6}
