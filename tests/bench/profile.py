@@ -81,9 +81,9 @@ def _recorder(py_spy: Path, what: str, for_s: float) -> Callable[[str, Sequence[
         to = ROOT / "var" / "profiles" / f"{what}-{name}.folded"
         to.parent.mkdir(parents=True, exist_ok=True)
         for pid in pids:
-            argv = [str(py_spy), "record", "--format", "raw", "--rate", "250", "--subprocesses", "--nonblocking"]
+            argv = [str(py_spy), "record", "--format", "raw", "--rate", "100", "--subprocesses", "--nonblocking"]
             argv += ["--duration", f"{for_s:g}", "--output", str(to), "--pid", str(pid)]
-            subprocess.run(argv, check=True, capture_output=True, timeout=for_s + 60)
+            subprocess.run(argv, check=True, capture_output=True, timeout=10 * for_s + 60)
         alone, within = shares(folded(to.read_text().splitlines()))
         total = sum(alone.values()) or 1
         for title, counted in (("alone", alone), ("with what it called", within)):
