@@ -6,7 +6,6 @@ In production the list of authorities is a package's, and no setting of ours add
 from __future__ import annotations
 
 import os
-import tempfile
 from pathlib import Path
 
 import certifi
@@ -15,7 +14,7 @@ from tests.support.tls import CA
 
 
 def _with_ours() -> str:
-    bundle = Path(tempfile.gettempdir()) / f"reelworks-bench-ca-{os.getpid()}.pem"
+    bundle = Path(os.environ["REELWORKS_VAR"]) / f"authorities-{os.getpid()}.pem"  # goes with the bench's folder
     bundle.write_text(_BUNDLE.read_text() + CA.read_text())
     return str(bundle)
 
