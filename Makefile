@@ -12,7 +12,7 @@ RUNS ?= 20
 EXAMPLES ?= 500
 STEPS ?= 50
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS
+PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS FIGURES
 
 # What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
@@ -20,11 +20,11 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz chaos soak mutants failpoints model lint types imports audit lock clean
+.PHONY: help demo up test fuzz chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | while IFS='|' read -r target text; do printf '%-16s %s\n' "$$target" "$$text"; done
 
 demo: $(STAMP) ## run generations to real films: JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
 	@exec $(BIN)/python -m workers demo \
@@ -74,15 +74,23 @@ failpoints: $(STAMP) ## have processes die at every named place, and compare led
 model: $(STAMP) ## everything that can happen to a job, in any order, against a model: EXAMPLES, STEPS
 	@exec $(BIN)/python -m tests.model "$$EXAMPLES" "$$STEPS"
 
-lock: ## resolve the two lock files anew from pyproject.toml (needs uv)
+bench: $(STAMP) ## figures of speed beside those of others, into var/bench.json: FIGURES
+	@exec $(BIN)/python -m tests.bench $$FIGURES
+
+bench-quick: $(STAMP) ## the same figures on smaller runs, within five minutes: FIGURES
+	@exec $(BIN)/python -m tests.bench --quick $$FIGURES
+
+lock: ## resolve the lock files anew from pyproject.toml and the rivals' list (needs uv)
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers \
 	  pyproject.toml -o requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra dev \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  tests/bench/rivals.in -o tests/bench/rivals.lock
 
 clean: ## remove .venv, caches and builds; var/ with its films and bills stays
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-rivals build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find schemas tasks workers ops tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(STAMP): requirements-dev.lock pyproject.toml

@@ -1,1 +1,1 @@
-"""Measurements: each a module that prints its table, `python -m tests.bench.NAME`."""
+"""Figures of speed, each beside something measured in the same run: `python -m tests.bench [--quick] [FIGURE ...]`."""

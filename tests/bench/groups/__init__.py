@@ -1,0 +1,1 @@
+"""The groups of figures: each measures together what needs the same processes."""
