@@ -1,4 +1,4 @@
-"""Lane poll: claims what is due, asks the provider for each, and sets each one's next look.
+"""Lane poll: claims what is due, asks the provider about all of it at once, and sets each one's next look.
 
 While a task is in progress nothing is written to the ledger; only the provider's final word is.
 """
@@ -6,8 +6,8 @@ While a task is in progress nothing is written to the ledger; only the provider'
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import structlog
 
@@ -25,22 +25,57 @@ from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import get, get_many, move
 from tasks.pulse.timetable import Due, NextLook
 from tasks.schedule import timetable_entry
+from tasks.vtrix.asking import Look
 from tasks.vtrix.errors import UNKNOWN_CODE
 from tasks.vtrix.redact import without
 
 log = structlog.get_logger("reelworks.poll")
 
+_KEY_NOT_CONFIGURED: Final[PollAnswer] = LookAgain("key_not_configured", key_refused=True)
+
 
 @lane("poll")
 def poll(ctx: Context) -> float:
-    """Look at the provider tasks that are due: as many as can be asked at once, so that no claim waits for its turn."""
+    """Look at the provider tasks that are due: whatever is claimed is asked about at once, and none waits."""
     failpoint("poll.before_claim")
-    due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_concurrency)
+    due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_batch)
     failpoint("poll.after_claim")
     known = [each for each in due if each.provider_task_id is not None]
     _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
-    answers = list(ctx.poll_threads.map(lambda each: _ask(ctx, each), known))
-    decisions = [(each, _decide(ctx, each, answer)) for each, answer in zip(known, answers, strict=True)]
+    for answered in _ask(ctx, known):
+        _work(ctx, answered)
+    if len(due) == ctx.policy.poll_batch:
+        return 0.0
+    next_s = ctx.pulse.timetable.next_due_in_s()
+    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, 0.0), ctx.policy.lane_idle_s)
+
+
+def _ask(ctx: Context, due: Sequence[Due]) -> Iterator[list[tuple[Due, PollAnswer]]]:
+    """Answers as they come, in groups: one that is long in coming keeps none of the others from being worked."""
+    askable, looks, refused = [], [], []
+    for each in due:
+        provider = ctx.providers.get(each.key_alias or "")
+        if provider is None:
+            refused.append((each, _KEY_NOT_CONFIGURED))
+        else:
+            askable.append(each)
+            looks.append(Look(provider, each.provider_task_id or ""))
+    if refused:
+        yield refused
+    for answered in ctx.asker.ask_many(looks):
+        yield [(askable[place], _taken(askable[place], answer)) for place, answer in answered]
+
+
+def _taken(due: Due, answer: PollAnswer | Exception) -> PollAnswer:
+    if not isinstance(answer, Exception):
+        return answer
+    # One answer that our own code can't take must not hold up the others that were claimed with it.
+    log.error("poll_failed", job_id=due.job_id, exc_info=answer)
+    return LookAgain(type(answer).__name__)
+
+
+def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
+    decisions = [(each, _decide(ctx, each, answer)) for each, answer in answered]
     failpoint("poll.before_put_back")
     ctx.pulse.timetable.put_back(
         [
@@ -51,22 +86,6 @@ def poll(ctx: Context) -> float:
     )
     failpoint("poll.after_put_back")
     _end(ctx, [(each, d) for each, d in decisions if not isinstance(d, PollAgain)])
-    if len(due) == ctx.policy.poll_concurrency:
-        return 0.0
-    next_s = ctx.pulse.timetable.next_due_in_s()
-    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, 0.0), ctx.policy.lane_idle_s)
-
-
-def _ask(ctx: Context, due: Due) -> PollAnswer:
-    client = ctx.providers.get(due.key_alias or "")
-    if client is None:
-        return LookAgain("key_not_configured", key_refused=True)
-    try:
-        return client.poll(due.provider_task_id or "")
-    except Exception as error:
-        # One answer that our own code can't take must not hold up the others that were claimed with it.
-        log.exception("poll_failed", job_id=due.job_id)
-        return LookAgain(type(error).__name__)
 
 
 def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:

@@ -31,6 +31,7 @@ from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.transport import Deadlines
+from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
 from workers.celeryconfig import config
 from workers.settings import read_settings
@@ -146,6 +147,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             spool=Spool(folder / "spool"),
             fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
+            asker=ThreadAsker(threads),
             poll_threads=threads,
         )
         context.install(lambda: ctx)
