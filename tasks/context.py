@@ -23,6 +23,7 @@ from tasks.media.store import Store
 from tasks.policy import Policy
 from tasks.pulse import Pulse, PulseError
 from tasks.spool import Spool
+from tasks.vtrix.asking import Asker
 from tasks.vtrix.client import VtrixClient
 
 log = structlog.get_logger("reelworks.tasks")
@@ -40,7 +41,10 @@ class Context:
     fetcher: OutputFetcher
     providers: Mapping[str, VtrixClient]
     """One client a provider key, by the key's alias."""
+    asker: Asker
+    """Asks about many provider tasks at once, for the poll lane."""
     poll_threads: ThreadPoolExecutor
+    """For whoever asks about a few."""
 
     def show(self, job_ids: Sequence[str]) -> None:
         """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on."""
@@ -69,6 +73,7 @@ class Context:
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""
         self.poll_threads.shutdown()
+        self.asker.close()
         for provider in self.providers.values():
             provider.close()
         self.pulse.close()

@@ -18,8 +18,10 @@ class Policy:
     admit_batch: int = 50
     priority_step_s: float = 60.0
     """By how much one step of priority puts a job before its tenant's others: so every job has its turn in the end."""
+    poll_batch: int = 100
+    """Provider tasks that the poll lane claims, and asks about, at the same time."""
     poll_concurrency: int = 32
-    """Polls under way at once: as many are claimed at a time."""
+    """Threads that ask about provider tasks beside the poll lane: what a stray cost, what a comparison shows."""
     poll_lease_s: float = 15.0
     """Above the total deadline of a poll: what is not put back by then falls due again."""
     sweep_batch: int = 200

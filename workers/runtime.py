@@ -14,6 +14,7 @@ from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
+from tasks.vtrix.curl import CurlAsker
 from workers.settings import Settings, settings
 
 
@@ -41,6 +42,7 @@ def build(read: Settings) -> Context:
             reach=read.output_reach,
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
+        asker=CurlAsker(_poll_deadlines(read)),
         poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),
     )
 
@@ -80,12 +82,16 @@ def open_pulse(read: Settings) -> Pulse:
     return Pulse(read.redis_url, view_ttl_s=read.view_ttl_s)
 
 
+def _poll_deadlines(read: Settings) -> Deadlines:
+    return Deadlines(read.http.connect_s, read.http.poll_read_s, read.http.poll_total_s)
+
+
 def _client(read: Settings, alias: str) -> VtrixClient:
     return VtrixClient(
         read.provider_url,
         read.provider_keys[alias].reveal(),
         alias,
         create=Deadlines(read.http.connect_s, read.http.create_read_s, read.http.create_total_s),
-        poll=Deadlines(read.http.connect_s, read.http.poll_read_s, read.http.poll_total_s),
+        poll=_poll_deadlines(read),
         pool_size=read.policy.poll_concurrency,
     )

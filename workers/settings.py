@@ -30,6 +30,7 @@ _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
 _LONGEST_IDLE_S: Final = 2.0
+_LARGEST_POLL_BATCH: Final = 500
 _MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes"}
 _at_least_one = validate.Range(min=1)
 # Two places for one secret: which of them counts would be a guess.
@@ -243,6 +244,10 @@ def _check_together(read: Settings) -> None:
     if read.policy.poll_lease_s <= read.http.poll_total_s + read.http.connect_s:
         problems["REELWORKS_POLL_LEASE_S"] = (
             "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_HTTP_CONNECT_S, or a task is asked about twice"
+        )
+    if read.policy.poll_batch > _LARGEST_POLL_BATCH:
+        problems["REELWORKS_POLL_BATCH"] = (
+            f"must be at most {_LARGEST_POLL_BATCH}: each look may need a connection of its own"
         )
     if read.policy.lane_idle_s > _LONGEST_IDLE_S:
         problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"

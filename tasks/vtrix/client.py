@@ -28,7 +28,7 @@ _CHUNK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class _NoReply:
+class NoReply:
     """A call that brought no whole reply. `reason` is a class name or our own words: errors' texts can carry URLs."""
 
     reason: str
@@ -68,7 +68,11 @@ class VtrixClient:
         if not plain_key or not all("!" <= character <= "~" for character in plain_key):
             raise ValueError(f"the provider key {alias!r} must be printable ASCII without spaces")
         self.alias = alias
-        self._base_url = base_url.rstrip("/")
+        self._create_url, self._poll_url = (
+            # As `requests` spells it (an international host, for one), so that every client asks for the same.
+            str(requests.Request("GET", base_url.rstrip("/") + path).prepare().url)
+            for path in (CREATE_PATH, POLL_PATH)
+        )
         self._key = plain_key
         self._create, self._poll = create, poll
         self._now = now
@@ -90,33 +94,42 @@ class VtrixClient:
         """
         data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         with contextlib.closing(new_session(1)) as session:
-            reply = self._call(session, "POST", CREATE_PATH, self._create, data)
-        if isinstance(reply, _NoReply):
+            reply = self._call(session, "POST", self._create_url, self._create, data)
+        if isinstance(reply, NoReply):
             return Unsent(reply.reason) if reply.unsent else Unknown(reply.reason)
         return create_outcome(reply, now=self._now(), hide=self._hidden(body))
 
     def poll(self, provider_task_id: str) -> PollAnswer:
         """GET a task's state once. A call that brought no reply is `LookAgain`."""
-        reply = self._call(self._polls, "GET", POLL_PATH + quote(provider_task_id, safe=""), self._poll)
-        if isinstance(reply, _NoReply):
+        reply = self._call(self._polls, "GET", self.poll_url(provider_task_id), self._poll)
+        return self.answer_of(reply, provider_task_id)
+
+    def poll_url(self, provider_task_id: str) -> str:
+        """Where a task's state is to be had, for whoever asks about many at once."""
+        return self._poll_url + quote(provider_task_id, safe="")
+
+    def headers(self) -> dict[str, str]:
+        """The headers of every request. They hold the key."""
+        return {"Authorization": "Bearer " + self._key, "Accept": "application/json", "User-Agent": "reelworks"}
+
+    def answer_of(self, reply: Reply | NoReply, provider_task_id: str) -> PollAnswer:
+        """What came of a GET of `poll_url`, by whichever client: no reply is `LookAgain`."""
+        if isinstance(reply, NoReply):
             return LookAgain(reply.reason)
         return poll_answer(reply, provider_task_id, now=self._now(), hide=(self._key,))
 
     def _call(
-        self, session: requests.Session, method: str, path: str, within: Deadlines, data: bytes | None = None
-    ) -> Reply | _NoReply:
-        headers = {
-            "Authorization": "Bearer " + self._key,
-            "Accept": "application/json",
-            "User-Agent": "reelworks",
-            **({"Content-Type": "application/json"} if data is not None else {}),
-        }
+        self, session: requests.Session, method: str, url: str, within: Deadlines, data: bytes | None = None
+    ) -> Reply | NoReply:
+        headers = self.headers()
+        if data is not None:
+            headers["Content-Type"] = "application/json"
         try:
             with (
                 deadline(within.total_s),
                 session.request(
                     method,
-                    self._base_url + path,
+                    url,
                     data=data,
                     headers=headers,
                     timeout=within.timeouts_s,
@@ -124,13 +137,13 @@ class VtrixClient:
                     stream=True,
                 ) as response,
             ):
-                body = _read_body(response)
+                body = read_body(response.raw)
                 if body is None:
-                    return _NoReply("AnswerTooLarge")
+                    return NoReply("AnswerTooLarge")
                 return Reply(response.status_code, body, response.headers.get("Retry-After"))
         except TRANSPORT_ERRORS as error:
             reason = _unsent_reason(error)
-            return _NoReply(reason, unsent=True) if reason else _NoReply(type(error).__name__)
+            return NoReply(reason, unsent=True) if reason else NoReply(type(error).__name__)
 
     def _hidden(self, body: Mapping[str, Any]) -> Iterable[str]:
         """What no message about a create may repeat: the key, the prompt, the callback URL with its token."""
@@ -138,10 +151,10 @@ class VtrixClient:
         return (self._key, *(str(p[name]) for p in params for name in ("prompt", "callback_url") if p.get(name)))
 
 
-def _read_body(response: requests.Response) -> bytes | None:
+def read_body(response: urllib3.BaseHTTPResponse) -> bytes | None:
     """The whole body, `None` beyond `MAX_ANSWER_BYTES`. Reads what has come, so that a drip meets the deadline."""
     body = bytearray()
-    while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
+    while chunk := response.read1(_CHUNK_BYTES, decode_content=True):
         body += chunk
         if len(body) > MAX_ANSWER_BYTES:
             return None

@@ -26,7 +26,7 @@ from tasks.domain.answers import (
 from tasks.vtrix.errors import CODES, UNKNOWN_CODE, Reaction, describe, reaction_to
 from tasks.vtrix.redact import readable
 from tasks.vtrix.stamps import took_s
-from tasks.vtrix.wire import TaskAnswer, WireError, may_hold_id, read_answer
+from tasks.vtrix.wire import TaskAnswer, WireError, may_hold_id, progress_of, read_answer
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """What the provider asks to wait is believed up to this."""
@@ -90,6 +90,10 @@ def poll_answer(reply: Reply, provider_task_id: str, *, now: datetime, hide: Ite
     An unknown status word is running, and marked. `Completed` may have no outputs, when the provider named none with a
     URL: what to do about that is the caller's decision.
     """
+    if reply.status == 200:
+        at_work = progress_of(reply.body, provider_task_id, _RUNNING)
+        if at_work is not None:
+            return Running(*at_work)
     retry_after_s = retry_after(reply.retry_after, now)
     answer = read_answer(reply.body)
     if not 200 <= reply.status < 300:

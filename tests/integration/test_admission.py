@@ -16,7 +16,7 @@ import sqlalchemy as sa
 import tasks.accept
 import tasks.admitting
 import tasks.create
-import tasks.poll
+import tasks.ending
 from schemas.jobs import State
 from tasks import context
 from tasks.admitting import fill
@@ -220,7 +220,7 @@ class TestSlots:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """No turn of the admit lane: accepting, a poll and a refused create each lead to the next job by themselves."""
-        for step in (tasks.accept, tasks.poll, tasks.create):
+        for step in (tasks.accept, tasks.ending, tasks.create):
             monkeypatch.setattr(step, "fill", fill)
         bench = with_slots(bench, 1)
         first, second, third = bench.submit(), bench.submit(), bench.submit()

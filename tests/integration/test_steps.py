@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from PIL import Image
 
 import tasks.admitting
@@ -36,6 +37,7 @@ from tasks.domain.answers import (
     Usage,
 )
 from tasks.finish import download, record
+from tasks.lanes import TURNS
 from tasks.ledger import tables
 from tasks.ledger.admission import Open
 from tasks.ledger.database import Transaction
@@ -305,6 +307,27 @@ class TestPoll:
         bench.provider.poll = poll  # type: ignore[method-assign]
         bench.look()
         assert (bench.state(first), bench.state(second)) == (State.GENERATING, State.FAILED)
+
+    def test_an_answer_that_is_long_in_coming_holds_nobody_up(self, bench: Bench) -> None:
+        first, second = bench.generating(), bench.generating()
+
+        def poll(task: str) -> PollAnswer:
+            if task == "task-1":
+                wait_until(lambda: bench.state(second) is State.FAILED, within_s=60, what="the other's end")
+            return Failed("010004095", "no luck")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        bench.look()
+        assert (bench.state(first), bench.state(second)) == (State.FAILED, State.FAILED)
+
+    def test_a_task_whose_key_is_not_configured_is_looked_at_again(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {job_id: 0}, xx=True)
+        with structlog.testing.capture_logs() as logged:
+            TURNS["poll"](replace(bench.ctx, providers={}))
+        assert bench.state(job_id) is State.GENERATING
+        assert [(line["event"], line["reason"]) for line in logged] == [("poll_said_nothing", "key_refused")]
+        assert bench.ctx.pulse.redis.hget(keys.look(job_id), "misses") == b"1"
 
 
 class TestFinish:

@@ -3,10 +3,7 @@
 import contextlib
 import errno
 import gzip
-import json
 import socket
-import struct
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,87 +11,11 @@ import pytest
 from tasks.domain.answers import Accepted, LookAgain, Running, Unknown, Unsent
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
+from tests.support.raw import BROKEN, RawServer, answer, read_request, reset
 
 pytestmark = pytest.mark.enable_socket
 
 BODY = {"model": "m", "input": [{"params": {"prompt": "p"}}]}
-
-
-class RawServer:
-    """Accepts connections on 127.0.0.1 and gives each to `handle(connection, server)` on a thread of its own.
-
-    `stopping` is set at the end, for handlers that wait. `accepted` counts connections.
-    """
-
-    def __init__(self, handle):
-        self._handle = handle
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = []
-        self.stopping = threading.Event()
-        self.accepted = 0
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-
-    def __enter__(self):
-        self._listener.settimeout(0.05)
-        self._threads.append(threading.Thread(target=self._accept))
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping.set()
-        for thread in list(self._threads):
-            thread.join(10)
-            assert not thread.is_alive()
-        self._listener.close()
-
-    def _accept(self):
-        while not self.stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                connection, _ = self._listener.accept()
-                self.accepted += 1
-                thread = threading.Thread(target=self._serve, args=(connection,))
-                self._threads.append(thread)
-                thread.start()
-
-    def _serve(self, connection):
-        with connection, contextlib.suppress(OSError):
-            connection.settimeout(10)
-            self._handle(connection, self)
-
-
-def read_request(connection):
-    """The head and body of one request; `None` when the client closed."""
-    data = b""
-    while b"\r\n\r\n" not in data:
-        chunk = connection.recv(65536)
-        if not chunk:
-            return None
-        data += chunk
-    head, _, body = data.partition(b"\r\n\r\n")
-    length = next((int(x.split(b":")[1]) for x in head.split(b"\r\n") if x.lower().startswith(b"content-length")), 0)
-    while len(body) < length:
-        body += connection.recv(65536)
-    return head, body
-
-
-def answer(body, status="200 OK", headers=""):
-    """A whole HTTP answer in bytes."""
-    body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{headers}\r\n".encode() + body
-
-
-def reset(connection):
-    """Close with RST."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
-
-
-def drip(connection, server, data):
-    """Send byte by byte, each well within a read time-out, until the client is gone."""
-    for byte in data:
-        connection.sendall(bytes([byte]))
-        if server.stopping.wait(0.02):
-            return
 
 
 def client_for(url, *, connect_timeout_s=2.0, read_timeout_s=2.0, total_timeout_s=5.0, pool_size=8):
@@ -109,93 +30,6 @@ def client_for(url, *, connect_timeout_s=2.0, read_timeout_s=2.0, total_timeout_
             pool_size=pool_size,
         )
     )
-
-
-def _reset_at_once(connection, _server):
-    connection.recv(1)  # a reset before that may be met while connecting, and then proves that nothing was sent
-    reset(connection)
-
-
-def _reset_after_reading(connection, _server):
-    read_request(connection)
-    reset(connection)
-
-
-def _reset_amid_body(connection, _server):
-    read_request(connection)
-    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{"id": "t1"')
-    reset(connection)
-
-
-def _close_without_a_byte(connection, _server):
-    read_request(connection)
-
-
-def _truncated(connection, _server):
-    read_request(connection)
-    connection.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"id": "t1", "status": "in_progress"}')
-
-
-def _truncated_chunks(connection, _server):
-    read_request(connection)
-    connection.sendall(b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{"id": "t1"}\r\n')
-
-
-def _garbage(connection, _server):
-    read_request(connection)
-    connection.sendall(b"\x00\x01\x02 no http at all\r\n\r\n")
-
-
-def _silence(connection, server):
-    read_request(connection)
-    server.stopping.wait(10)
-
-
-def _drip_body(connection, server):
-    read_request(connection)
-    drip(connection, server, answer(b'{"id": "t1", "status": "in_progress"' + b" " * 5000 + b"}"))
-
-
-def _drip_chunks(connection, server):
-    read_request(connection)
-    drip(connection, server, b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 1000)
-
-
-def _drip_headers(connection, server):
-    read_request(connection)
-    drip(connection, server, b"HTTP/1.1 200 OK\r\n" + b"X-Long: 1\r\n" * 500)
-
-
-def _endless(connection, server):
-    read_request(connection)
-    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
-    while not server.stopping.is_set():
-        connection.sendall(b" " * 65536)
-
-
-def _endless_redirect(connection, server):
-    read_request(connection)
-    connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n")
-    while not server.stopping.is_set():
-        connection.sendall(b" " * 65536)
-
-
-BROKEN = [
-    (_reset_at_once, "ConnectionError"),
-    (_reset_after_reading, "ConnectionError"),
-    (_reset_amid_body, "ProtocolError"),
-    (_close_without_a_byte, "ConnectionError"),
-    (_truncated, "ProtocolError"),
-    (_truncated_chunks, None),
-    (_garbage, "ConnectionError"),
-    (_silence, "ReadTimeout"),
-    # Met in the body, or already in the head where the machine is slow.
-    (_drip_body, "ReadTimeoutError ReadTimeout"),
-    (_drip_chunks, "ReadTimeoutError ReadTimeout"),
-    (_drip_headers, "ReadTimeout"),
-    (_endless, "AnswerTooLarge"),
-    (_endless_redirect, "AnswerTooLarge"),
-]
 
 
 @pytest.mark.parametrize(("handle", "reason"), BROKEN, ids=lambda value: getattr(value, "__name__", ""))

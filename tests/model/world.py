@@ -38,6 +38,7 @@ from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.pulse.keys import TIMETABLE
 from tasks.spool import Spool
+from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
 from tests.model.vendor import Asleep, Killed, Vendor
 from tests.support.valkey import valkey_server
@@ -229,6 +230,7 @@ def world() -> Iterator[World]:
             deaths_most=2,
             download_tries=3,
         )
+        threads = stack.enter_context(ThreadPoolExecutor(1))
         made = World(
             Context(
                 policy=policy,
@@ -238,7 +240,8 @@ def world() -> Iterator[World]:
                 spool=Spool(Path(folder) / "spool"),
                 fetcher=cast(OutputFetcher, None),
                 providers={},
-                poll_threads=stack.enter_context(ThreadPoolExecutor(1)),
+                asker=ThreadAsker(threads),
+                poll_threads=threads,
             )
         )
         stack.callback(context.install, lambda: pytest.fail("the model is over"))

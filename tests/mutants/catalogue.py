@@ -12,6 +12,7 @@ import tasks.admitting
 import tasks.answering
 import tasks.create
 import tasks.durably
+import tasks.ending
 import tasks.operating
 import tasks.poll
 import tasks.settling
@@ -251,7 +252,7 @@ MUTANTS: Final = (
         "cancelled-look-forgets-the-cost",
         "a cancelled job whose provider task ends is not charged",
         _without(
-            tasks.poll._write,
+            tasks.ending._write,
             "event = Event.CANCEL\n            charge_task(tx, job, answer.usage, answer.metadata)",
             "event = Event.CANCEL",
         ),

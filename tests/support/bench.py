@@ -17,7 +17,7 @@ from celery import Celery
 
 import tasks.accept
 import tasks.create
-import tasks.poll
+import tasks.ending
 from schemas import keys
 from schemas.jobs import JobView, State, decode_record
 from schemas.producer import Producer
@@ -35,6 +35,7 @@ from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.transport import Deadlines
+from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
 from workers.celeryconfig import config
 from workers.settings import read_settings
@@ -142,7 +143,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
         open_tasks_per_key=3, lane_idle_s=0.01, poll=PollPolicy(first_s=0), create_retry_s=0.01, key_pause_s=0.01
     )
     with ThreadPoolExecutor(4) as threads, Producer(redis_url) as producer, pytest.MonkeyPatch.context() as patch:
-        for step in (tasks.accept, tasks.poll, tasks.create):
+        for step in (tasks.accept, tasks.ending, tasks.create):
             patch.setattr(step, "fill", lambda _ctx: 0)  # on the bench one step does not lead to the next by itself
         ctx = Context(
             policy=policy,
@@ -152,6 +153,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             spool=Spool(folder / "spool"),
             fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
+            asker=ThreadAsker(threads),
             poll_threads=threads,
         )
         context.install(lambda: ctx)

@@ -23,7 +23,9 @@ class TlsProxy:
     certificate. `connections` counts those that came through.
     """
 
-    def __init__(self, target: int | str, *, postgres: bool = False, client_ca: Path | None = None) -> None:
+    def __init__(
+        self, target: int | str, *, postgres: bool = False, client_ca: Path | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self._target, self._postgres = target, postgres
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(CERTIFICATES / "server.pem", CERTIFICATES / "server.key")
@@ -31,7 +33,7 @@ class TlsProxy:
             self._context.verify_mode = ssl.CERT_REQUIRED
             self._context.load_verify_locations(client_ca)
         self.connections = 0
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()

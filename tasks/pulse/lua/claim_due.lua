@@ -2,9 +2,10 @@
 -- not put back falls due again by itself.
 --   KEYS[1]  timetable (sorted set)
 --   ARGV[1]  lease, seconds    ARGV[2]  how many at most    ARGV[3]  prefix of the look hashes
--- Returns a list of {job, lateness, task, key, age, polls, misses, missing for, kind, looked}; times in seconds, looked
--- being age and progress at the last look that found it running; all but the first two are "" where nothing is known.
--- Atomic because two lanes must not claim the same job.
+-- Returns, as JSON, a list of {job, lateness, task, key, age, polls, misses, missing for, kind, looked}; times in seconds,
+-- looked being age and progress at the last look that found it running; all but the first two are "" where nothing is
+-- known. JSON because one text is read in a tenth of the time that a thousand take. Atomic because two lanes must not claim
+-- the same job.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
 local function since(epoch)
@@ -22,4 +23,4 @@ for i = 1, #due, 2 do
   moved[#moved + 1] = due[i]
 end
 if #moved > 0 then redis.call('ZADD', KEYS[1], unpack(moved)) end
-return claimed
+return cjson.encode(claimed)

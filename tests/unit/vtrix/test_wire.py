@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tasks.domain.answers import CreateOutcome, PollAnswer
 from tasks.vtrix.outcomes import Reply, create_outcome, poll_answer
-from tasks.vtrix.wire import money, plain, read_answer
+from tasks.vtrix.wire import money, plain, progress_of, read_answer
 from tests.unit.vtrix.replies import NOW
 
 KEYS = ("id", "status", "progress", "output", "content", "type", "url", "duration", "usage", "cost", "discount")
@@ -194,3 +194,53 @@ def test_signed_address_is_in_no_repr():
     answer = read_answer(b'{"output": [{"content": [{"type": "video", "url": "https://x.example/a?sig=canary"}]}]}')
     assert answer.outputs[0].url.endswith("canary")
     assert "canary" not in repr(answer)
+
+
+TASK = "d758n65e878c73cmdg20"
+AT_WORK = {"in_progress", "processing"}
+near_answers = st.fixed_dictionaries(
+    {
+        "id": st.just(TASK) | scalars,
+        "status": st.sampled_from(["in_progress", "processing", "completed", "Processing"]),
+    },
+    optional={"progress": scalars, "data": values, "error": scalars},
+)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+@given(answer=near_answers, twice=st.none() | st.tuples(st.sampled_from(["id", "status", "progress"]), scalars))
+def test_the_short_way_to_read_an_answer_of_a_task_at_work_comes_to_the_same(answer, twice):
+    body = json.dumps(answer)
+    if twice is not None:
+        body = body[:-1] + ", " + json.dumps({twice[0]: twice[1]})[1:]
+    short, whole = progress_of(body.encode(), TASK, AT_WORK), read_answer(body.encode())
+    if short is not None:
+        assert (whole.task_id, whole.id_unreadable, whole.progress) == (TASK, False, *short)
+        assert whole.status in AT_WORK
+
+
+def test_the_usual_answer_of_a_task_at_work_is_read_the_short_way():
+    body = {"id": TASK, "status": "in_progress", "progress": 0.457, "created_at": 1795682801, "model": "m"}
+    assert progress_of(json.dumps(body).encode(), TASK, AT_WORK) == (0.457,)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"id": "a", "id": "b", "status": "in_progress"}',
+        b'{"id": "b", "\\u0069d": "a", "status": "in_progress"}',
+        b'{"id": "a", "status": "completed", "status": "in_progress"}',
+        b'{"id": "a", "status": ["in_progress"]}',
+        b'{"id": "b", "status": "in_progress"}',
+        b'{"status": "in_progress"}',
+        b'{"id": "a", "status": "in_progress", "progress": 1e99999999999999999999}',
+        b'{"id": "a", "status": "in_progress", "progress": ' + b"9" * 5000 + b"}",
+        b'{"id": "a", "status": "in_progress", "metadata": ' + b"[" * 100_000,
+        b'{"id": "a", "status": "in_progress", "note": "\xff"}',
+        '{"id": "a", "status": "in_progress"}'.encode("utf-16-le"),
+        b'"id" "status"',
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_anything_else_is_left_to_the_schema(body):
+    assert progress_of(body, "a", AT_WORK) is None

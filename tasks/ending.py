@@ -1,0 +1,90 @@
+"""Ends looks at provider tasks of which the provider has said its final word: in the ledger, and what follows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from schemas.jobs import State
+from tasks.admitting import fill
+from tasks.charging import charge_task
+from tasks.context import Context
+from tasks.domain.answers import Usage
+from tasks.domain.job import Job
+from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, PollAgain
+from tasks.domain.transitions import Event
+from tasks.hints import hint_finish
+from tasks.ledger.database import Transaction
+from tasks.ledger.jobs import get, move
+from tasks.pulse.timetable import Due
+from tasks.schedule import learn
+from tasks.vtrix.errors import UNKNOWN_CODE
+from tasks.vtrix.redact import without
+
+log = structlog.get_logger("reelworks.poll")
+
+
+def end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
+    """Write the provider's final words, one commit for all of them; then have outputs fetched and free slots filled."""
+    if not ended:
+        return
+    # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
+    ended = sorted(ended, key=lambda each: each[0].job_id)
+    charges: list[_Charge] = []
+    with ctx.ledger.begin("poll") as tx:
+        moved = [_write(ctx, tx, due, decision, charges) for due, decision in ended]
+        for each in sorted(charges, key=lambda one: one.job.tenant):
+            charge_task(tx, each.job, each.usage, each.metadata, failed=each.failed)
+    for job in moved:
+        if job is not None and job.state is State.DOWNLOADING:
+            hint_finish(job)
+        if job is not None and job.state is State.UNCERTAIN:
+            log.error("provider_task_lost", job_id=job.id, key=job.key_alias, provider_task_id=job.provider_task_id)
+    ctx.pulse.timetable.drop([due.job_id for due, _ in ended])
+    ctx.show([due.job_id for due, _ in ended])
+    learn(ctx, [(due, decision.answer.took_s) for due, decision in ended if isinstance(decision, Finish)])
+    fill(ctx)
+
+
+@dataclass(frozen=True, slots=True)
+class _Charge:
+    """What is charged once all jobs of a transaction are moved: by tenant, whose sums it changes."""
+
+    job: Job
+    usage: Usage
+    metadata: Mapping[str, Any]
+    failed: bool = False
+
+
+def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision, charges: list[_Charge]) -> Job | None:
+    job = get(tx, due.job_id)
+    if job is None or job.state is not State.GENERATING or job.provider_task_id != due.provider_task_id:
+        return None  # it has moved on, and this is an old answer
+    detail: dict[str, Any] = {"polls": due.polls + 1}
+    values: dict[str, Any] = {}
+    match decision:
+        case Lose():
+            event, detail["missing_s"] = Event.LOST, round(due.missing_s or 0)
+        case Finish(answer) if job.cancel_requested_at is not None:
+            event = Event.CANCEL
+            charges.append(_Charge(job, answer.usage, answer.metadata))
+        case Finish(answer):
+            event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
+            detail |= {"looked_s": due.looked_s, "progress": due.progress, "took_s": answer.took_s}
+        case Fail(failure):
+            # Whoever polls does not know the prompt, which the provider may have repeated.
+            prompt = str(job.request.get("prompt") or "")
+            code = failure.code if without(failure.code, prompt) == failure.code else UNKNOWN_CODE
+            event, detail["code"] = Event.FAILED, code
+            if job.cancel_requested_at is not None:
+                event = Event.CANCEL
+            else:
+                message = without(failure.message, prompt)
+                values = {"error_code": code, "error_message": message, "error_stage": job.state}
+            charges.append(_Charge(job, failure.usage, failure.metadata, failed=True))
+        case PollAgain():
+            raise TypeError("a look that is put back does not end a job")
+    return move(tx, job.id, event, lease_s=ctx.policy.handover_s, detail=detail, **values)
