@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -17,6 +17,7 @@ from .tables import budgets, charges, spending
 
 _SHAPE_CHARGES: Final = 20
 """So many charges of a shape say what the next one will cost."""
+_SHAPE_DAYS: Final = 30
 _LATEST: Final = (
     sa.select(charges.c.amount_usd)
     .where(
@@ -24,6 +25,7 @@ _LATEST: Final = (
         charges.c.resolution == sa.bindparam("of_resolution"),
         charges.c.duration_s == sa.bindparam("of_duration_s"),
         sa.not_(charges.c.estimated),
+        charges.c.charged_at > sa.bindparam("since"),
     )
     .order_by(charges.c.charged_at.desc())
     .limit(_SHAPE_CHARGES)
@@ -31,8 +33,9 @@ _LATEST: Final = (
 
 
 def latest_charges(tx: Transaction, model: str, resolution: str | None, duration_s: int | None) -> list[Decimal]:
-    """What the latest films of a shape did cost, as the provider reported it."""
-    asked = {"of_model": model, "of_resolution": resolution, "of_duration_s": duration_s}
+    """What the latest films of a shape did cost, as the provider reported it in the last month."""
+    shape = {"of_model": model, "of_resolution": resolution, "of_duration_s": duration_s}
+    asked = {**shape, "since": tx.now - timedelta(days=_SHAPE_DAYS)}
     return list(tx.execute(_LATEST, asked).scalars())
 
 

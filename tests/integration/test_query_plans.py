@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import tasks.schedule
 from tasks import failpoints
 from tasks.failpoints import FAILPOINTS
 from tasks.ledger import Ledger, tables
@@ -24,6 +25,10 @@ from tests.support.situations import with_policy
 
 GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "deliveries")
 """Tables with a row, or several, of every job there ever was."""
+SHORT = frozenset(
+    str(index.name) for index in tables.jobs.indexes if index.dialect_options["postgresql"].get("where") is not None
+)
+"""Indexes of those jobs alone that wait or are under way: to read all of one is what they are for."""
 ENDED = 1_000
 _LIST = re.compile(r"(%\(\w+\)s(::\w+)?|\?)(, (%\(\w+\)s(::\w+)?|\?))+")
 
@@ -77,10 +82,12 @@ def reads_whole(connection: sa.Connection, text: str, given: Any) -> bool:
     where there are rows enough that it is worth its while not to."""
     if connection.dialect.name == "sqlite":
         steps = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", given)]
-        return any(re.match(rf"SCAN ({'|'.join(GROWING)})\b", step) for step in steps)
+        scanned = [step for step in steps if re.match(rf"SCAN ({'|'.join(GROWING)})\b", step)]
+        return any(not step.endswith(tuple(SHORT)) for step in scanned)
     plan = plan_of(connection, text, given)
     whole_table = any(node["Node Type"] == "Seq Scan" and node["Relation Name"] in GROWING for node in plan)
-    return whole_table or any("Index" in node["Node Type"] and "Index Cond" not in node for node in plan)
+    unbounded = [node for node in plan if "Index" in node["Node Type"] and "Index Cond" not in node]
+    return whole_table or any(node.get("Index Name") not in SHORT for node in unbounded)
 
 
 def whole_readers(ledger: Ledger, heard: Heard) -> list[str]:
@@ -112,6 +119,12 @@ def work(connection: sa.Connection, text: str, given: Any) -> float:
     finally:
         driver.set_progress_handler(None, 1)
     return instructions
+
+
+@pytest.fixture(autouse=True)
+def few_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of so many that nearly all jobs here are among them, PostgreSQL would rightly read the whole table."""
+    monkeypatch.setattr(tasks.schedule, "_SEEDED_FROM", 5)
 
 
 @pytest.fixture
@@ -161,7 +174,7 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
     backdate(quiet, "settle_at", tables.attempts)
     quiet.lapse()
     bench.ctx.pulse.redis.flushall()
-    have_ended(quiet, completed, 10, "first")
+    have_ended(quiet, completed, 30, "first")  # more than are asked for anywhere
     sent: dict[str, list[tuple[str, Any]]] = {}
     for lane in ("admit", "sweep"):
         with heard_on(bench.ctx.ledger) as heard:

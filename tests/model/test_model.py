@@ -10,7 +10,7 @@ from tests.model.run import run
 
 @pytest.mark.timeout(300)
 def test_whatever_happens_in_whatever_order_each_job_is_paid_for_once() -> None:
-    run(25, 30, derandomize=True)
+    run(30, 30, derandomize=True)
     # A run that never came to the point proves nothing.
     assert Machine.seen["examples"] >= 25
     for event in ("accepted", "unknown", "unsent", "rejected", "completed", "charged", "anew", "write_off", "cancel"):

@@ -64,10 +64,10 @@ MUTANTS: Final = (
             _without(money.begin_attempt, "tx.execute(_BEGIN, {**row", f"{_HELD}.__setitem__(attempt_id, {{**row"),
             _without(
                 money.end_attempt,
-                "    return tx.execute(_SET",
+                "    begun_at: datetime | None = tx.execute(",
                 f"    if attempt_id in {_HELD}:\n"
                 f"        tx.execute(_BEGIN, {_HELD}.pop(attempt_id))\n"
-                "    return tx.execute(_SET",
+                "    begun_at: datetime | None = tx.execute(",
             ),
         ),
         _STEPS + "TestCreate::test_the_attempt_is_committed_before_the_provider_is_asked[sqlite]",
@@ -253,7 +253,7 @@ MUTANTS: Final = (
         "a cancelled job whose provider task ends is not charged",
         _without(
             tasks.ending._write,
-            "event = Event.CANCEL\n            charge_task(tx, job, answer.usage, answer.metadata)",
+            "event = Event.CANCEL\n            charges.append(_Charge(job, answer.usage, answer.metadata))",
             "event = Event.CANCEL",
         ),
         _OPERATING + "TestCancel::test_a_generating_job_is_followed_to_its_end_charged_and_not_delivered[sqlite]",
