@@ -13,9 +13,10 @@ from typing import Final
 BURST_S: Final = 1.0
 """So much of the pace may be caught up at once: turns come a few times a second, not at every create's instant."""
 _MINUTE_S: Final = 60.0
-_RECOVERY_S: Final = 60.0
+_RECOVERY_S: Final = 15.0
 """A slowed key's pace doubles in this time, until it is back at its own."""
-_SLOWEST_PER_MINUTE: Final = 1.0
+_SLOWEST_PER_MINUTE: Final = 6.0
+"""No slower by itself: that a key did little is no reason to do next to nothing. Retry-After says how long to wait."""
 _DOUBLINGS_MOST: Final = 12
 
 
@@ -102,7 +103,7 @@ def slowed_to(key: ProviderKey, now: datetime, begun_at: datetime, lately_per_mi
     if key.slowed_at is not None and begun_at <= key.slowed_at:
         return None
     pace = min(key.pace_per_minute(now), max(lately_per_minute, _SLOWEST_PER_MINUTE))
-    return max(pace / 2, _SLOWEST_PER_MINUTE)
+    return max(pace / 2, min(_SLOWEST_PER_MINUTE, pace))
 
 
 def probe_after_s(first_s: float, refusals: int, longest_s: float) -> float:

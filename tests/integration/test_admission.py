@@ -311,7 +311,7 @@ class TestKeys:
         create(job_id)
         (first,) = {row.key_alias for row in bench.rows(tables.attempts)}
         slowed = key(bench, first)
-        assert (slowed.pause_reason, slowed.slowed_to) == ("throttled", 1.0)
+        assert (slowed.pause_reason, slowed.slowed_to) == ("throttled", 6.0)
         assert slowed.paused_until is not None
         assert slowed.paused_until > datetime.now(UTC) + timedelta(seconds=500)
         fill(bench.ctx)

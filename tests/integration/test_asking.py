@@ -115,9 +115,9 @@ ANSWERS = [
     (b"", "204 No Content", "", LookAgain("unreadable answer")),
     ({}, "404 Not Found", "", NotFound()),
     ({}, "401 Unauthorized", "", LookAgain("HTTP 401", key_refused=True)),
-    ({}, "429 Too Many Requests", "Retry-After: 7\r\n", LookAgain("HTTP 429", 7.0)),
-    ({}, "429 Slow", "rEtRy-AfTeR:  Thu, 01 Jan 2026 12:00:20 GMT \r\n", LookAgain("HTTP 429", 20.0)),
-    ({}, "429 Slow", "Retry-After: 7\r\nRetry-After: 9\r\n", LookAgain("HTTP 429")),
+    ({}, "429 Too Many Requests", "Retry-After: 7\r\n", LookAgain("HTTP 429", 7.0, throttled=True)),
+    ({}, "429 Slow", "rEtRy-AfTeR:  Thu, 01 Jan 2026 12:00:20 GMT \r\n", LookAgain("HTTP 429", 20.0, throttled=True)),
+    ({}, "429 Slow", "Retry-After: 7\r\nRetry-After: 9\r\n", LookAgain("HTTP 429", throttled=True)),
     ({}, "503 Service Unavailable", "Retry-After: 3\r\n", LookAgain("HTTP 503", 3.0)),
     ({}, "500 Internal Server Error", "X-Retry-After: 3\r\n", LookAgain("HTTP 500")),
     ({}, "302 Found", "Location: /elsewhere\r\n", LookAgain("HTTP 302")),
@@ -479,7 +479,7 @@ class TestHttp2:
 
     def test_its_headers_are_read_as_those_of_http_1(self, asker: Asking) -> None:
         with contextlib.closing(Http2Server(b"{}", 429, {"retry-after": "7"})) as server:
-            assert asker.one(server.url) == LookAgain("HTTP 429", 7.0)
+            assert asker.one(server.url) == LookAgain("HTTP 429", 7.0, throttled=True)
 
     def test_a_connection_that_has_fallen_silent_is_not_used_again(self, asker: Asking, server: Http2Server) -> None:
         client = asker.client(server.url)

@@ -16,7 +16,7 @@ from tasks.media.sniff import extension_for
 from tasks.media.store import FolderStore
 from tasks.outward import Reach
 from tasks.transport import Deadlines
-from tests.integration.test_vtrix_client import RawServer, answer, drip, read_request
+from tests.support.raw import RawServer, answer, drip, read_request
 from tests.unit.media.films import film
 
 pytestmark = pytest.mark.enable_socket

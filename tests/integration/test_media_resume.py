@@ -10,7 +10,7 @@ from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused, NoR
 from tasks.media.fetch import MAX_RESUMES, fetch
 from tasks.outward import Reach
 from tasks.transport import Deadlines
-from tests.integration.test_vtrix_client import RawServer, answer, drip, read_request
+from tests.support.raw import RawServer, answer, drip, read_request
 
 pytestmark = pytest.mark.enable_socket
 

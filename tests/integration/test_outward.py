@@ -13,7 +13,7 @@ from tasks.media.errors import FetchInterrupted, FetchRefused
 from tasks.media.fetch import fetch
 from tasks.outward import PUBLIC, AddressRefused, Reach, guarded_session
 from tasks.transport import Deadlines
-from tests.integration.test_vtrix_client import RawServer, answer, drip, read_request
+from tests.support.raw import RawServer, answer, drip, read_request
 
 # A guard that fails must not let these tests out of this machine.
 pytestmark = [pytest.mark.enable_socket, pytest.mark.allow_hosts(["127.0.0.1"])]

@@ -269,17 +269,17 @@ class TestPace:
         slowed = slowed_to(key, NOW, NOW, 80)
         assert slowed == 40
         key = replace(key, slowed_at=NOW, slowed_to=slowed)
-        assert [key.pace_per_minute(seconds(at)) for at in (0, 60, 120, 3600)] == [40, 80, 100, 100]
+        assert [key.pace_per_minute(seconds(at)) for at in (0, 15, 30, 3600)] == [40, 80, 100, 100]
 
     def test_creates_that_were_under_way_when_a_key_was_slowed_slow_it_no_further(self) -> None:
         key = ProviderKey("a", slowed_at=NOW, slowed_to=10.0)
         assert slowed_to(key, seconds(1), seconds(-1), 100) is None
-        assert slowed_to(key, seconds(1), seconds(1), 100) == pytest.approx(5, rel=0.1)
+        assert slowed_to(key, seconds(15), seconds(1), 100) == 10
 
     def test_a_key_without_a_pace_is_slowed_by_what_it_did_and_is_itself_again(self) -> None:
         key = ProviderKey("a")
         slowed = slowed_to(key, NOW, NOW, 0)
-        assert slowed == 1
+        assert slowed == 6
         key = replace(key, slowed_at=NOW, slowed_to=slowed)
         assert after_creates(key, seconds(1), 1) is not None
         assert after_creates(key, seconds(3600), 1) is None
