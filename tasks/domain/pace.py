@@ -102,8 +102,9 @@ def slowed_to(key: ProviderKey, now: datetime, begun_at: datetime, lately_per_mi
     """
     if key.slowed_at is not None and begun_at <= key.slowed_at:
         return None
-    pace = min(key.pace_per_minute(now), max(lately_per_minute, _SLOWEST_PER_MINUTE))
-    return max(pace / 2, min(_SLOWEST_PER_MINUTE, pace))
+    own = key.pace_per_minute(now)
+    pace = min(own, max(lately_per_minute, _SLOWEST_PER_MINUTE))
+    return max(pace, min(2 * _SLOWEST_PER_MINUTE, own)) / 2
 
 
 def probe_after_s(first_s: float, refusals: int, longest_s: float) -> float:

@@ -284,6 +284,9 @@ class TestPace:
         assert after_creates(key, seconds(1), 1) is not None
         assert after_creates(key, seconds(3600), 1) is None
 
+    def test_a_slow_key_is_halved_as_well(self) -> None:
+        assert slowed_to(ProviderKey("a", creates_per_minute=4), NOW, NOW, 100) == 2
+
     def test_a_probe_comes_later_each_time_up_to_a_limit(self) -> None:
         assert [probe_after_s(30, n, 600) for n in (1, 2, 3, 6, 50)] == [30, 60, 120, 600, 600]
         assert probe_after_s(900, 1, 600) == 900
