@@ -15,7 +15,6 @@ from schemas.images import ImageRef
 from schemas.jobs import JobView, State
 from schemas.keys import idempotency
 from schemas.requests import GenerationRequest, parse_request
-from tasks.admitting import fill
 from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
@@ -78,8 +77,6 @@ def accept(ctx: Context) -> float:
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
     log.info("requests_accepted", accepted=len(accepted), known=len(again), put_aside=len(refused))
-    if accepted:
-        fill(ctx)
     return 0.0
 
 

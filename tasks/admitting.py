@@ -1,5 +1,5 @@
-"""Fills free slots with waiting jobs. Called by the lane in its turns, and by whoever has just freed a slot or accepted
-jobs: so a free slot waits for nobody, and nothing looks round in vain for the jobs that wait.
+"""Fills free slots with waiting jobs. Called by the lane in its turns, and by whoever has just freed a slot: one that falls
+free waits for nobody.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tasks.ledger.admission import (
     open_tasks,
 )
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import move
+from tasks.ledger.jobs import move, not_handed_over
 from tasks.ledger.provider_keys import known_keys, paced
 from tasks.ledger.spending import budgets_now, latest_charges
 
@@ -53,16 +53,22 @@ def fill(ctx: Context) -> int:
         moved = _write(ctx, tx, keys, decided)
         left = _left_behind(tx, [each for each in decided if isinstance(each, Turn)])
         keep_turns(tx, left)
-    for turn in [each for each in decided if isinstance(each, Turn)]:
-        job = moved[turn.job_id]
-        if job is not None:
-            hint_create(job)
-            log.info("job_admitted", job_id=job.id, key=job.key_alias)
+    admitted = [moved[turn.job_id] for turn in decided if isinstance(turn, Turn)]
+    _hand_over(ctx, [job for job in admitted if job is not None])
     for refusal in [each for each in decided if isinstance(each, Refusal)]:
         log.info("job_refused", job_id=refusal.job_id, code=refusal.code)
-    ctx.show([job.id for job in moved.values() if job is not None])
-    ctx.show_turn_gaps({each.tenant: each.turn_gap_s for each in left})
+    ctx.show([job.id for job in moved.values() if job is not None], {each.tenant: each.turn_gap_s for each in left})
     return len(decided)
+
+
+def _hand_over(ctx: Context, admitted: Sequence[Job]) -> None:
+    for place, job in enumerate(admitted):
+        log.info("job_admitted", job_id=job.id, key=job.key_alias)
+        if not hint_create(job):
+            # The broker is away, and each message would find that out anew. When it is back, nobody is to wait longer.
+            with ctx.ledger.begin("given_back") as tx:
+                not_handed_over(tx, admitted[place:])
+            return
 
 
 def _free(ctx: Context, tx: Transaction, keys: Sequence[ProviderKey], under_way: Sequence[Open]) -> dict[str, int]:

@@ -46,29 +46,25 @@ class Context:
     poll_threads: ThreadPoolExecutor
     """For whoever asks about a few."""
 
-    def show(self, job_ids: Sequence[str]) -> None:
-        """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on."""
+    def show(self, job_ids: Sequence[str], turn_gaps_s: Mapping[str, float] | None = None) -> None:
+        """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on.
+
+        `turn_gaps_s`: seconds between the turns of tenants whose jobs these are.
+        """
         if not job_ids:
             return
         with self.ledger.read() as tx:
             views = views_of(tx, job_ids)
-        self.publish(views)
+        self.publish(views, turn_gaps_s)
 
-    def publish(self, views: Sequence[JobView]) -> None:
+    def publish(self, views: Sequence[JobView], turn_gaps_s: Mapping[str, float] | None = None) -> None:
         """Publish views that are made already."""
         try:
             failpoint("view.before_publish")
-            self.pulse.views.publish(views)
+            self.pulse.views.publish(views, turn_gaps_s)
             failpoint("view.after_publish")
         except PulseError as error:
             log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
-
-    def show_turn_gaps(self, gaps_s: Mapping[str, float]) -> None:
-        """Say how many seconds lie between the turns of these tenants."""
-        try:
-            self.pulse.views.show_turn_gaps(gaps_s)
-        except PulseError as error:
-            log.warning("turn_gaps_not_shown", error=type(error).__name__)
 
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""

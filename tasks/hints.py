@@ -28,9 +28,9 @@ QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: FINISH_QU
 """Task -> the queue that its messages wait in."""
 
 
-def hint_create(job: Job) -> None:
-    """Have the job's provider task created."""
-    _send("create", job, lambda: _step(CREATE, job).apply_async(retry=False))
+def hint_create(job: Job) -> bool:
+    """Have the job's provider task created; whether the message was sent."""
+    return _send("create", job, lambda: _step(CREATE, job).apply_async(retry=False))
 
 
 def hint_finish(job: Job) -> None:
@@ -53,10 +53,12 @@ def _step(name: str, job: Job) -> Signature:
     return step
 
 
-def _send(step: str, job: Job, send: Callable[[], Any]) -> None:
+def _send(step: str, job: Job, send: Callable[[], Any]) -> bool:
     try:
         failpoint(f"{step}.before_publish")
         send()
         failpoint(f"{step}.after_publish")
     except OperationalError as error:
         log.warning("hint_not_sent", job_id=job.id, state=job.state, error=type(error).__name__)
+        return False
+    return True

@@ -1,6 +1,6 @@
 """When generating jobs are looked at, by what is known of how long they take; and learns from those that have ended.
 
-What is known helps, and is never needed: where Redis can't say it, the fixed schedule holds.
+What is known helps, and is never needed: where Redis knows nothing, the fixed schedule holds.
 """
 
 from __future__ import annotations
@@ -47,14 +47,11 @@ def timetable_entry(ctx: Context, job: Job, now: datetime | None = None) -> Entr
 
 
 def known_of(ctx: Context, kind: Kind | None) -> Known | None:
-    """What is known of a kind; `None` where it can't be read, or the look is a version before's."""
-    if kind is None:
-        return None
-    try:
-        return ctx.pulse.timings.known(kind, ctx.policy.poll.bounds)
-    except PulseError as error:
-        log.warning("timings_not_read", error=type(error).__name__)
-        return None
+    """What is known of a kind; `None` for the look of a version before.
+
+    Raises `PulseError`: whoever asks needs Redis next, and a Redis that is away must not be waited for once a job.
+    """
+    return None if kind is None else ctx.pulse.timings.known(kind, ctx.policy.poll.bounds)
 
 
 def learn(ctx: Context, ended: Sequence[tuple[Due, float | None]]) -> None:
@@ -90,18 +87,14 @@ def seed(ctx: Context) -> None:
 
 
 def pressure_on(ctx: Context, alias: str | None) -> Pressure:
-    """How much less is to be asked of a key; nothing is known where it can't be read."""
-    try:
-        return ctx.pulse.pressure.of(alias or "")
-    except PulseError as error:
-        log.warning("pressure_not_read", error=type(error).__name__)
-        return Pressure()
+    """How much less is to be asked of a key. Raises `PulseError`, as `known_of` does."""
+    return ctx.pulse.pressure.of(alias or "")
 
 
 def slow_down(ctx: Context, alias: str, rest_s: float = 0.0) -> None:
-    """Have all tasks of a key looked at more slowly: the provider has had enough, and creates go first."""
-    try:
-        ctx.pulse.pressure.slow(alias, rest_s)
-    except PulseError as error:
-        log.warning("pressure_not_written", key=alias, error=type(error).__name__)
+    """Have all tasks of a key looked at more slowly: the provider has had enough, and creates go first.
+
+    Raises `PulseError`, as `known_of` does.
+    """
+    ctx.pulse.pressure.slow(alias, rest_s)
     log.warning("polls_slowed", key=alias, rest_s=rest_s)

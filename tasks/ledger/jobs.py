@@ -276,6 +276,12 @@ def end_handovers(tx: Transaction) -> None:
     tx.execute(sa.update(jobs).where(on_its_way, due, jobs.c.lease_until > tx.now).values(lease_until=tx.now))
 
 
+def not_handed_over(tx: Transaction, unsent: Sequence[Job]) -> None:
+    """Let the leases of these jobs run out, whose messages could not be sent: the sweep sees to them next."""
+    for job in sorted(unsent, key=lambda each: each.id):
+        tx.execute(_SET, {**_unmoved(job), "lease_until": tx.now})
+
+
 def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, float]) -> None:
     """What had to follow these jobs' changes has followed: the sweep forgets them, or looks `again_s` seconds later."""
     for job in sorted(confirmed, key=lambda each: each.id):

@@ -31,8 +31,11 @@ class Views:
         self._publish = load(redis, "publish_view")
         self._advance = load(redis, "advance_views")
 
-    def publish(self, views: Sequence[JobView]) -> None:
-        """Set and publish each view, unless a newer one of its job is there."""
+    def publish(self, views: Sequence[JobView], turn_gaps_s: Mapping[str, float] | None = None) -> None:
+        """Set and publish each view, unless a newer one of its job is there.
+
+        `turn_gaps_s`: seconds between the turns of tenants, for estimates of when a job will start.
+        """
         if not views:
             return
         with self._redis.pipeline(transaction=False) as pipe:
@@ -40,12 +43,9 @@ class Views:
                 place = "" if each.turn_at is None else each.turn_at.timestamp()
                 args: list[str | float] = [encode_record(each), each.seq, self._ttl_s, each.job_id, place]
                 self._publish(keys=[view(each.job_id), line(each.tenant)], args=args, client=pipe)
+            if turn_gaps_s:
+                pipe.hset(TURN_GAPS, mapping={tenant: round(gap_s, 3) for tenant, gap_s in turn_gaps_s.items()})
             pipe.execute()
-
-    def show_turn_gaps(self, gaps_s: Mapping[str, float]) -> None:
-        """Say how many seconds lie between the turns of these tenants, for estimates of when a job will start."""
-        if gaps_s:
-            self._redis.hset(TURN_GAPS, mapping={tenant: round(gap_s, 3) for tenant, gap_s in gaps_s.items()})
 
     def refill(self) -> ViewsRefill | None:
         """How far the views have been published again since the timetable was last refilled; `None`: all of them."""

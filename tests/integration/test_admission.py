@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-import tasks.accept
 import tasks.admitting
 import tasks.create
 import tasks.ending
@@ -219,11 +218,12 @@ class TestSlots:
     def test_a_slot_that_falls_free_is_filled_by_whoever_frees_it(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """No turn of the admit lane: accepting, a poll and a refused create each lead to the next job by themselves."""
-        for step in (tasks.accept, tasks.ending, tasks.create):
+        """One turn of the admit lane: then a poll and a refused create each lead to the next job by themselves."""
+        for step in (tasks.ending, tasks.create):
             monkeypatch.setattr(step, "fill", fill)
         bench = with_slots(bench, 1)
         first, second, third = bench.submit(), bench.submit(), bench.submit()
+        bench.turn("admit")
         assert bench.state(first) is State.ADMITTED
         create(first)
         bench.provider.polls = [Completed((), Usage(Decimal("0.28")))]

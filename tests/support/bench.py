@@ -15,7 +15,6 @@ import pytest
 import sqlalchemy as sa
 from celery import Celery
 
-import tasks.accept
 import tasks.create
 import tasks.ending
 from schemas import keys
@@ -143,7 +142,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
         open_tasks_per_key=3, lane_idle_s=0.01, poll=PollPolicy(first_s=0), create_retry_s=0.01, key_pause_s=0.01
     )
     with ThreadPoolExecutor(4) as threads, Producer(redis_url) as producer, pytest.MonkeyPatch.context() as patch:
-        for step in (tasks.accept, tasks.ending, tasks.create):
+        for step in (tasks.ending, tasks.create):
             patch.setattr(step, "fill", lambda _ctx: 0)  # on the bench one step does not lead to the next by itself
         ctx = Context(
             policy=policy,
