@@ -1,5 +1,5 @@
-"""Fills free slots with waiting jobs. Called by the lane in its turns, and by whoever has just freed a slot: one that falls
-free waits for nobody.
+"""Fills free slots with waiting jobs. Called by the lane in its turns, and by whoever has just freed a slot: one that
+falls free waits for nobody.
 """
 
 from __future__ import annotations
