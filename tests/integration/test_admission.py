@@ -246,6 +246,20 @@ class TestSlots:
         monkeypatch.setattr(tasks.admitting, "lines", never)
         assert fill(bench.ctx) == 0
 
+    def test_a_broker_that_is_away_is_asked_once_a_batch_and_nobody_waits_out_a_lease(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        bench.turn("sweep")  # the first one hands out everything anyway
+        asked: list[str] = []
+        ids = [bench.submit() for _ in range(3)]
+        with monkeypatch.context() as patch:
+            patch.setattr(tasks.admitting, "hint_create", lambda job: asked.append(job.id))
+            fill(bench.ctx)
+        assert len(asked) == 1
+        bench.turn("sweep")
+        assert {bench.state(each) for each in ids} == {State.ADMITTED}
+        assert bench.messages("create") == 3
+
 
 class TestBudgets:
     def test_a_refused_job_fails_unpaid_and_says_which_budget(self, bench: Bench) -> None:
