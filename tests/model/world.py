@@ -190,6 +190,8 @@ _WAITS = (
     tables.jobs.c.not_before,
     tables.jobs.c.deadline_at,
     tables.attempts.c.settle_at,
+    tables.provider_keys.c.paused_until,
+    tables.provider_keys.c.next_create_at,
 )
 
 
