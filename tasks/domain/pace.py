@@ -15,6 +15,9 @@ BURST_S: Final = 1.0
 _MINUTE_S: Final = 60.0
 _RECOVERY_S: Final = 15.0
 """A slowed key's pace doubles in this time, until it is back at its own."""
+_SETTLING_S: Final = 10.0
+"""A key that was just slowed is not slowed again: what the provider counts is a minute, most of it from before."""
+_OF_WHAT_WAS_TAKEN: Final = 0.75
 _SLOWEST_PER_MINUTE: Final = 6.0
 """No slower by itself: that a key did little is no reason to do next to nothing. Retry-After says how long to wait."""
 _DOUBLINGS_MOST: Final = 12
@@ -94,17 +97,17 @@ def after_creates(key: ProviderKey, now: datetime, creates: int) -> datetime | N
     return _earliest(key, now) + timedelta(seconds=creates * _gap_s(pace))
 
 
-def slowed_to(key: ProviderKey, now: datetime, begun_at: datetime, lately_per_minute: float) -> float | None:
+def slowed_to(key: ProviderKey, now: datetime, begun_at: datetime, taken_per_minute: float) -> float | None:
     """Creates a minute that are left after the provider has throttled a create; `None`: it is slowed already.
 
-    Half of its pace, or of what it did lately where it had none. Creates that were under way when it was slowed
-    (`begun_at` before that) say nothing new.
+    Half of its pace, and no more than three quarters of what the provider took in the last minute, which is where its
+    limit was found. Not less for being throttled often: a pace that falls with each 429 faster than it recovers ends
+    at next to nothing. `begun_at`: the create's; one that began when the key was just slowed says nothing new.
     """
-    if key.slowed_at is not None and begun_at <= key.slowed_at:
+    if key.slowed_at is not None and begun_at <= key.slowed_at + timedelta(seconds=_SETTLING_S):
         return None
-    own = key.pace_per_minute(now)
-    pace = min(own, max(lately_per_minute, _SLOWEST_PER_MINUTE))
-    return max(pace, min(2 * _SLOWEST_PER_MINUTE, own)) / 2
+    half = key.pace_per_minute(now) / 2
+    return min(half, max(_OF_WHAT_WAS_TAKEN * taken_per_minute, _SLOWEST_PER_MINUTE))
 
 
 def probe_after_s(first_s: float, refusals: int, longest_s: float) -> float:

@@ -51,10 +51,11 @@ class Pauses:
 
 
 def throttled(tx: Transaction, alias: str, begun_at: datetime, pause_s: float) -> None:
-    """Note that the provider has throttled a create: the key's pace is halved at once, and it pauses."""
+    """Note that the provider has throttled a create: the key is slowed at once, and pauses."""
     (key,) = known_keys(tx, [alias])
     lately = (attempts.c.key_alias == alias) & (attempts.c.begun_at > tx.now - timedelta(seconds=_MINUTE_S))
-    count: int = tx.execute(sa.select(sa.func.count()).select_from(attempts).where(lately)).scalar_one()
+    taken = attempts.c.outcome.is_(None) | (attempts.c.outcome != "throttled")
+    count: int = tx.execute(sa.select(sa.func.count()).select_from(attempts).where(lately, taken)).scalar_one()
     slowed = slowed_to(key, tx.now, begun_at, float(count))
     slower = {} if slowed is None else {"slowed_at": tx.now, "slowed_to": slowed}
     _changed(tx, alias, paused_until=_later(key, tx, pause_s), pause_reason="throttled", **slower)

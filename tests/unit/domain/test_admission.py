@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -267,14 +268,18 @@ class TestPace:
     def test_throttling_halves_the_pace_at_once_and_it_recovers_by_itself(self) -> None:
         key = ProviderKey("a", creates_per_minute=100)
         slowed = slowed_to(key, NOW, NOW, 80)
-        assert slowed == 40
+        assert slowed == 50
         key = replace(key, slowed_at=NOW, slowed_to=slowed)
-        assert [key.pace_per_minute(seconds(at)) for at in (0, 15, 30, 3600)] == [40, 80, 100, 100]
+        assert [key.pace_per_minute(seconds(at)) for at in (0, 3, 15, 3600)] == [50, 50 * 2**0.2, 100, 100]
+
+    def test_a_pace_above_what_the_provider_took_is_brought_below_it(self) -> None:
+        assert slowed_to(ProviderKey("a", creates_per_minute=100), NOW, NOW, 40) == 30
 
     def test_creates_that_were_under_way_when_a_key_was_slowed_slow_it_no_further(self) -> None:
         key = ProviderKey("a", slowed_at=NOW, slowed_to=10.0)
-        assert slowed_to(key, seconds(1), seconds(-1), 100) is None
-        assert slowed_to(key, seconds(15), seconds(1), 100) == 10
+        assert slowed_to(key, seconds(11), seconds(-1), 100) is None
+        assert slowed_to(key, seconds(11), seconds(10), 100) is None
+        assert slowed_to(key, seconds(15), seconds(11), 100) == 10
 
     def test_a_key_without_a_pace_is_slowed_by_what_it_did_and_is_itself_again(self) -> None:
         key = ProviderKey("a")
@@ -286,6 +291,35 @@ class TestPace:
 
     def test_a_slow_key_is_halved_as_well(self) -> None:
         assert slowed_to(ProviderKey("a", creates_per_minute=4), NOW, NOW, 100) == 2
+
+    @pytest.mark.parametrize(
+        ("wanted", "limit", "at_random", "least"),
+        [
+            pytest.param(120, None, 0.05, 96, id="throttled for no reason"),
+            pytest.param(600, 100, 0.0, 90, id="wants six times what it gets"),
+            pytest.param(90, 100, 0.0, 81, id="wants nearly what it gets"),
+        ],
+    )
+    def test_a_key_that_is_throttled_again_and_again_is_not_slowed_to_a_halt(
+        self, wanted: int, limit: int | None, at_random: float, least: int
+    ) -> None:
+        """Twenty minutes with a provider that takes so many creates in any minute, or throttles some of them anyhow."""
+        die, minutes, waiting = random.Random(1), 20, 0.0
+        key, taken = ProviderKey("a", open_limit=10_000), list[float]()
+        for turn in range(minutes * 60 * 4):
+            at_s, waiting = turn / 4, waiting + wanted / 240
+            for _ in range(min(int(waiting), self.free(key, seconds(at_s)))):
+                key = replace(key, next_create_at=after_creates(key, seconds(at_s), 1))
+                lately = sum(at > at_s - 60 for at in taken[-1000:])
+                if die.random() >= at_random and (limit is None or lately < limit):
+                    taken.append(at_s)
+                    waiting -= 1
+                    continue
+                slowed = slowed_to(key, seconds(at_s), seconds(at_s), lately)
+                if slowed is not None:
+                    key = replace(key, slowed_at=seconds(at_s), slowed_to=slowed)
+                break
+        assert len(taken) / minutes >= least
 
     def test_a_probe_comes_later_each_time_up_to_a_limit(self) -> None:
         assert [probe_after_s(30, n, 600) for n in (1, 2, 3, 6, 50)] == [30, 60, 120, 600, 600]
