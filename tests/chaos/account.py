@@ -186,17 +186,21 @@ def unkilled(harm: Sequence[Done]) -> list[Done]:
     """Workers that ended though nobody killed them: a wiped or restarted Redis must not.
 
     Each death needs a kill of its own, of that process or by a fuse, in the seconds before it was noticed. A fuse may
-    have ended a child or an operator instead, so that a death can pass for explained; never the other way round.
+    have ended a child or an operator instead, so that a death can pass for explained; never the other way round: a kill
+    that names its process explains no other death, and takes no fuse from one; of the fuses the oldest goes first.
     """
-    kills = [done for done in harm if not done.what.startswith(_NO_KILL)]
+    kills = sorted((done for done in harm if not done.what.startswith(_NO_KILL)), key=lambda done: done.at)
+    kills.sort(key=lambda done: not done.what.startswith("kill "))
     found = []
     for death in sorted((done for done in harm if done.what.startswith("died ")), key=lambda done: done.at):
         part = death.what.removeprefix("died ")
+        if part == "valkey":
+            continue  # the broker is not one of the workers
         kill = next((each for each in kills if _may_have_ended(each, part, death.at)), None)
-        if kill is not None:
-            kills.remove(kill)
-        elif part != "valkey":
+        if kill is None:
             found.append(death)
+        else:
+            kills.remove(kill)
     return found
 
 

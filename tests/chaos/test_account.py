@@ -198,3 +198,6 @@ def test_a_worker_that_ends_though_nobody_killed_it_is_seen() -> None:
     assert promises(BOOKS, [*killed("lanes", 10), *burnt, *broker]) == []
     assert promises(BOOKS, [*killed("lanes", 10), *burnt, *broker, Done("died finish", at(32), at(32))]) == ["workers"]
     assert promises(BOOKS, [Done("kill lanes", at(10), at(10)), Done("died finish", at(11), at(11))]) == ["workers"]
+    # Neither the broker's death nor one that has a kill of its own takes the fuse that explains another.
+    both = [burnt[0], Done("died valkey", at(20.1), at(20.1)), *killed("lanes", 20.2), burnt[1]]
+    assert promises(BOOKS, both) == []
