@@ -14,27 +14,31 @@ from tasks.domain.pace import ProviderKey, probe_after_s, slowed_to
 from .database import Ledger, Transaction
 from .tables import attempts, provider_keys
 
-_COLUMNS: Final = [provider_keys.c[field.name] for field in fields(ProviderKey)]
+# A key that has had a create accepted since it was refused is itself again; only those that were refused are looked up.
+_ACCEPTED_SINCE: Final = (
+    sa.select(attempts.c.id)
+    .where(
+        attempts.c.key_alias == provider_keys.c.alias,
+        attempts.c.begun_at > provider_keys.c.refused_at,
+        attempts.c.outcome == "accepted",
+    )
+    .exists()
+)
+_REFUSALS: Final = sa.case(
+    (provider_keys.c.refusals == 0, 0), (_ACCEPTED_SINCE, 0), else_=provider_keys.c.refusals
+).label("refusals")
+_COLUMNS: Final = [
+    _REFUSALS if field.name == "refusals" else provider_keys.c[field.name] for field in fields(ProviderKey)
+]
 _KEYS: Final = sa.select(*_COLUMNS).where(provider_keys.c.alias.in_(sa.bindparam("aliases", expanding=True)))
 _MINUTE_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 600.0
 
 
 def known_keys(tx: Transaction, aliases: Sequence[str]) -> list[ProviderKey]:
-    """These keys as they are now, in their order. A key that has a create accepted since it was refused is itself
-    again."""
+    """These keys as they are now, in their order."""
     rows = {row.alias: ProviderKey(**row._mapping) for row in tx.execute(_KEYS, {"aliases": list(aliases)})}  # noqa: SLF001 (SQLAlchemy's public name)
-    return [_forgiven(tx, rows.get(alias) or ProviderKey(alias)) for alias in aliases]
-
-
-def _forgiven(tx: Transaction, key: ProviderKey) -> ProviderKey:
-    if not key.refusals:
-        return key
-    since = sa.select(provider_keys.c.refused_at).where(provider_keys.c.alias == key.alias).scalar_subquery()
-    mine = (attempts.c.key_alias == key.alias) & (attempts.c.begun_at > since)
-    if tx.execute(sa.select(attempts.c.id).where(mine, attempts.c.outcome == "accepted").limit(1)).first() is None:
-        return key
-    return _changed(tx, key.alias, refusals=0, pause_reason=None)
+    return [rows.get(alias) or ProviderKey(alias) for alias in aliases]
 
 
 class Pauses:
@@ -46,8 +50,8 @@ class Pauses:
     def paused(self, aliases: Sequence[str]) -> dict[str, str]:
         """Of these keys, those that are closed or paused, with the reason. Raises `LedgerError`."""
         with self._ledger.read() as tx:
-            rows = [ProviderKey(**row._mapping) for row in tx.execute(_KEYS, {"aliases": list(aliases)})]  # noqa: SLF001
-            return {key.alias: key.pause_reason or "closed by a person" for key in rows if key.is_paused(tx.now)}
+            keys = known_keys(tx, aliases)
+            return {key.alias: key.pause_reason or "closed by a person" for key in keys if key.is_paused(tx.now)}
 
 
 def throttled(tx: Transaction, alias: str, begun_at: datetime, pause_s: float) -> None:
@@ -95,5 +99,4 @@ def _later(key: ProviderKey, tx: Transaction, pause_s: float) -> datetime:
 
 def _changed(tx: Transaction, alias: str, **values: Any) -> ProviderKey:
     tx.put(provider_keys, {"alias": alias}, values)
-    row = tx.execute(_KEYS, {"aliases": [alias]}).one()
-    return ProviderKey(**row._mapping)  # noqa: SLF001 (SQLAlchemy's public name)
+    return known_keys(tx, [alias])[0]

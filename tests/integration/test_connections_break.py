@@ -1,7 +1,7 @@
 """Connections to the database and to the provider that break at the worst byte, while jobs flow through real workers.
 
 Each fault ends with all jobs completed and the books compared; a job is in doubt only where nobody but the provider can
-know. Redis has a module of its own (`test_redis_outages.py`).
+know. Redis has modules of its own (`test_redis_fails.py`, `test_redis_away.py`).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 import click
@@ -11,22 +11,12 @@ from rich.markup import escape
 from tasks.domain.budgets import EVERYONE, Budget, Period, WhenUsedUp
 from tasks.ledger import spending
 from tasks.ledger.standings import budget_standings
-from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.common import Dollars, console, json_option, opened_ledger, print_json, settings, table, var_option
 from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import usd
 from workers.cli.tenants import checked_tenant
 
 _MOST_USD: Final = 1_000_000_000
-
-
-def _amount(ctx: click.Context, param: click.Parameter, value: str) -> Decimal:
-    try:
-        amount = Decimal(value.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not (amount.is_finite() and 0 <= amount <= _MOST_USD and amount == round(amount, 6)):
-        raise click.BadParameter(f"{value} is not an amount such as 250 or 99.50.", ctx, param)
-    return amount
 
 
 _WHOSE: Final = click.option(
@@ -63,7 +53,7 @@ def budgets(context: click.Context, *, as_json: bool) -> None:
 
 @budgets.command("set")
 @_PERIOD
-@click.argument("limit_usd", metavar="USD", callback=_amount)
+@click.argument("limit_usd", metavar="USD", type=Dollars(_MOST_USD))
 @_WHOSE
 @click.option(
     "--when-used-up",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,6 +41,24 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
         return number
+
+
+class Dollars(click.ParamType[Decimal]):
+    """US dollars from nothing to `most`, to a millionth: `0.28`, `$250`."""
+
+    name = "usd"
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        try:
+            amount = Decimal(str(value).removeprefix("$"))
+        except InvalidOperation:
+            amount = Decimal("nan")
+        if not (amount.is_finite() and 0 <= amount <= self._most and amount == round(amount, 6)):
+            self.fail(f"{value} is not an amount from 0 to {self._most} such as 99.50.", param, ctx)
+        return amount
 
 
 SPEED: Final = Finite(min=0, min_open=True)

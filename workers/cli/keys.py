@@ -41,7 +41,7 @@ def keys(context: click.Context, *, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     read = settings()
-    with opened_ledger(read) as ledger, ledger.begin() as tx:
+    with opened_ledger(read) as ledger, ledger.read() as tx:
         found = key_standings(
             tx, sorted(read.provider_keys), read.policy.open_tasks_per_key, read.policy.uncertain_slot_s
         )

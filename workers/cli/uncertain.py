@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 import click
@@ -12,22 +12,21 @@ from tasks import operating
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.ledger.doubts import UncertainJob, uncertain_jobs
-from workers.cli.common import console, json_option, opened_context, print_json, settings, table, var_option, whole_id
+from workers.cli.common import (
+    Dollars,
+    console,
+    json_option,
+    opened_context,
+    print_json,
+    settings,
+    table,
+    var_option,
+    whole_id,
+)
 from workers.cli.formats import instant, usd
 
 _LIMIT: Final = 1000
-
-
-def _amount(ctx: click.Context, param: click.Parameter, value: str | None) -> Decimal | None:
-    if value is None:
-        return None
-    try:
-        amount = Decimal(value.removeprefix("$"))
-    except InvalidOperation:
-        amount = Decimal("nan")
-    if not (amount.is_finite() and 0 <= amount <= 1000 and amount == round(amount, 6)):
-        raise click.BadParameter(f"{value} is not an amount such as 0.28.", ctx, param)
-    return amount
+_MOST_USD: Final = 1000
 
 
 @click.group(invoke_without_command=True)
@@ -68,7 +67,7 @@ def bind(job_id: str, provider_task_id: str, *, as_json: bool) -> None:
 @uncertain.command("write-off")
 @click.argument("job_id", metavar="ID")
 @click.option(
-    "--paid", "paid_usd", metavar="USD", callback=_amount, help="Charge so much for it, marked as an estimate."
+    "--paid", "paid_usd", metavar="USD", type=Dollars(_MOST_USD), help="Charge so much for it, marked as an estimate."
 )
 @click.option("--unpaid", is_flag=True, help="Nothing was created, so nothing is charged.")
 @var_option

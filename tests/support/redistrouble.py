@@ -1,16 +1,15 @@
-"""Accepted jobs outlive every trouble of Redis: the whole stack with its real settings, its Redis behind a proxy."""
+"""A whole stack with its real settings, its Redis behind a proxy; and what has to hold when Redis was in trouble."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
 import sqlalchemy as sa
 
 from ops.simulator.bill import read_bill
@@ -18,11 +17,10 @@ from schemas.handle import Handle
 from schemas.jobs import State
 from schemas.producer import Producer
 from tasks.ledger import Ledger, tables
-from tests.support.proxy import PASS, Fault, FaultProxy
+from tests.support.proxy import PASS, FaultProxy
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
-from workers.probes import free_port
 
 REQUEST = {"model": "minimax_hailuo_02_i2v", "first_frame_image": "https://pictures.example/cat.jpg"}
 GOES_ON_WITHIN_S = 30.0
@@ -61,10 +59,9 @@ class Stack:
         return self.producer.submit_many([REQUEST] * number)
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    var = tmp_path_factory.mktemp("stack")
-    folder = tmp_path_factory.mktemp("valkey")
+@contextmanager
+def stack_behind_proxy(var: Path, folder: Path) -> Iterator[Stack]:
+    """In `var`, with a Redis of its own in `folder`."""
     with valkey_server(folder) as valkey, FaultProxy(valkey.port) as proxy:
         env = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
@@ -80,15 +77,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
             ledger.close()
 
 
-def wipe(stack: Stack) -> None:
-    stack.valkey.client.flushall()
-
-
-def restart(stack: Stack, *, forget: bool = False) -> None:
-    stack.valkey.stop()
-    if forget:
-        stack.valkey.forget()
-    stack.valkey.start()
+Trouble = Callable[[Stack], None]
 
 
 def until_noticed(begin: Callable[[Stack], Any], stack: Stack) -> None:
@@ -96,28 +85,6 @@ def until_noticed(begin: Callable[[Stack], Any], stack: Stack) -> None:
     before = stack.signs()
     begin(stack)
     wait_until(lambda: stack.signs() >= before + 2, within_s=60, what="a worker noticing")
-
-
-def fault(fault: Fault, stack: Stack) -> None:
-    stack.proxy.fault = fault
-
-
-TROUBLES: dict[str, Callable[[Stack], None]] = {
-    "wiped": wipe,
-    "restarted with its data": restart,
-    "restarted without its data": partial(restart, forget=True),
-    "out of memory": partial(until_noticed, lambda stack: stack.valkey.client.config_set("maxmemory", 1)),
-    "read-only": partial(until_noticed, lambda stack: stack.valkey.client.replicaof("127.0.0.1", str(free_port()))),
-    "without its replicas": partial(
-        until_noticed, lambda stack: stack.valkey.client.config_set("min-replicas-to-write", 1)
-    ),
-    "stopped": partial(until_noticed, lambda stack: stack.valkey.freeze()),
-    "refused": partial(until_noticed, partial(fault, Fault(refuse=True))),
-    "black hole": partial(until_noticed, partial(fault, Fault(swallow=True))),
-    "cut": lambda stack: stack.proxy.cut(),
-    "half-open": lambda stack: stack.proxy.half_open(),
-    "slow": partial(fault, Fault(latency_s=0.05)),
-}
 
 
 def mend(stack: Stack) -> None:
@@ -133,9 +100,8 @@ def _created(jobs: dict[str, tuple[State, int]]) -> int:
     return len([1 for state, _ in jobs.values() if state not in (State.QUEUED, State.ADMITTED, State.CREATING)])
 
 
-@pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", TROUBLES)
-def test_accepted_jobs_go_on_when_redis_is_back_and_are_paid_once(name: str, running: Stack) -> None:
+def go_on_and_are_paid_once(running: Stack, trouble: Trouble) -> None:
+    """Jobs that were accepted and jobs that are generating go on after the trouble, complete, and are paid for once."""
     pids = running.stack.addresses["pids"]
     generating = running.submit(4)
     wait_until(lambda: _created(running.changes(generating)) == 4, within_s=60, what="jobs at the provider")
@@ -144,7 +110,7 @@ def test_accepted_jobs_go_on_when_redis_is_back_and_are_paid_once(name: str, run
     jobs = [*generating, *accepted]
     with ThreadPoolExecutor(len(jobs)) as threads:
         waits = [threads.submit(handle.get, 200) for handle in jobs]
-        TROUBLES[name](running)
+        trouble(running)
         mend(running)
         before = running.changes(jobs)
 
