@@ -103,6 +103,7 @@ def show(outcome: Outcome, folder: Path) -> None:
         f"uncertain: {result.scripted} by script, {in_flight} whose create was in flight when its worker suffered; "
         f"rescue: {result.rescues} times that work was due when harm was done"
     )
+    click.echo(outcome.turns.line())
     for breach in outcome.breaches[:_SHOWN]:
         click.echo(f"{breach.promise}: job {breach.job_id or '-'}: {breach.sentence}")
         for line in story(outcome.books, breach.job_id) if breach.job_id else ():

@@ -16,7 +16,7 @@ from schemas.jobs import TERMINAL, State
 from tasks.domain.transitions import Event
 from tests.chaos.books import Attempt, Books, Row
 from tests.chaos.harm import Done
-from tests.chaos.plan import AMBIGUOUS
+from tests.chaos.plan import AMBIGUOUS, THRIFTY, Order
 
 RESCUE_LIMIT_S: Final = 30.0
 _WORK_DUE: Final = frozenset({State.ADMITTED, State.CREATING, State.DOWNLOADING, State.RECORDING})
@@ -86,9 +86,7 @@ def _lost(books: Books) -> Iterable[Breach]:
             yield Breach("lost", job_id, "it is completed without a film")
         elif row.state is State.CANCELLED and not _cancelled(books, job_id):
             yield Breach("lost", job_id, "it was cancelled, and nobody asked for that")
-        elif row.state is State.FAILED and (event := _failed_by(row)) not in _MAY_FAIL_BY.get(
-            books.orders[job_id].kind, _GIVEN_UP
-        ):
+        elif row.state is State.FAILED and (event := _failed_by(row)) not in _may_fail_by(books.orders[job_id]):
             yield Breach("lost", job_id, f"nobody made it fail: {event}, {row.error}")
         else:
             for path, size_bytes in row.files if books.store is not None else ():
@@ -106,6 +104,11 @@ _MAY_FAIL_BY: Final = {
     "refused": _GIVEN_UP | {Event.REJECTED},
 }
 """Kind of job -> what may have made it fail. All others may only be given up by the operator."""
+
+
+def _may_fail_by(order: Order) -> frozenset[Event]:
+    used_up = frozenset({Event.REFUSE}) if order.tenant == THRIFTY else frozenset()
+    return _MAY_FAIL_BY.get(order.kind, _GIVEN_UP) | used_up
 
 
 def _failed_by(row: Row) -> str:

@@ -64,6 +64,8 @@ class Books:
     store: Path | None = None
     cancelled: Collection[str] = ()
     """Jobs that were cancelled in the course of the harm, whatever their orders say."""
+    most_open: int = 0
+    """The most tasks that a key ever had open, by the provider's own count."""
 
 
 def read(
@@ -72,6 +74,7 @@ def read(
     store: Path,
     submitted: Iterable[tuple[str, Order, datetime]],
     cancelled: Collection[str] = (),
+    most_open: int = 0,
 ) -> Books:
     """The books of a run that has ended."""
     t = tables
@@ -109,6 +112,7 @@ def read(
         owner={charge["provider_task_id"]: charge["job_id"] for charge in charges},
         store=store,
         cancelled=cancelled,
+        most_open=most_open,
     )
 
 

@@ -7,11 +7,18 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Final
 
 from tasks.failpoints import FAILPOINTS
 
 MODEL: Final = "minimax_hailuo_02_i2v"
+BIG, SMALL, THRIFTY = "big", "small", "thrifty"
+"""Tenants: one with nearly all jobs, one with few, and one with a budget that is soon used up."""
+_TENANTS: Final = {BIG: 0.85, SMALL: 0.05, THRIFTY: 0.10}
+_FILM_USD: Final = Decimal("0.10")
+_AFFORDABLE: Final = 3
+"""The budget pays for one of so many jobs."""
 
 # No harm of a run leads there: a key that this worker lacks, an accepted request that cannot be read any more, a ledger
 # that fails between the claim and the attempt. `python -m tests.failpoints` comes by with processes of its own.
@@ -84,6 +91,7 @@ class Order:
     at_s: float
     cancel_after_s: float | None
     twice: bool
+    tenant: str = BIG
 
     @property
     def cancelled_by(self) -> str:
@@ -114,7 +122,11 @@ class Blow:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much of everything. `window_s`: the time over which jobs come and harm is done."""
+    """How much of everything.
+
+    `window_s`: the time over which jobs come and harm is done. `slots`: tasks that a key may have open; `racing`:
+    whether more admit lanes than the stack's own fill them.
+    """
 
     jobs: int
     window_s: float
@@ -124,15 +136,17 @@ class Scale:
     broker_restarts: int
     freezes: int
     refusals: int
+    slots: int = 1000
+    racing: bool = False
 
     @classmethod
     def full(cls, jobs: int, window_s: float) -> Scale:
         """Every one of `PLACES` once, and what else a whole run does."""
-        return cls(jobs, window_s, len(PLACES), 12, 3, 3, 3, 2)
+        return cls(jobs, window_s, len(PLACES), 12, 3, 3, 3, 2, slots=12, racing=True)
 
     @classmethod
     def small(cls) -> Scale:
-        return cls(jobs=60, window_s=22, fuses=5, kills=3, wipes=1, broker_restarts=1, freezes=0, refusals=0)
+        return cls(jobs=60, window_s=22, fuses=5, kills=3, wipes=1, broker_restarts=1, freezes=0, refusals=0, slots=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +155,12 @@ class Plan:
     scale: Scale
     orders: tuple[Order, ...]
     blows: tuple[Blow, ...]
+
+    @property
+    def allowed_usd(self) -> Decimal | None:
+        """The budget of the thrifty tenant; `None` where it has no jobs."""
+        jobs = sum(order.tenant == THRIFTY for order in self.orders)
+        return _FILM_USD * max(1, jobs // _AFFORDABLE) if jobs else None
 
 
 def make_plan(seed: int, scale: Scale) -> Plan:
@@ -153,6 +173,7 @@ def _orders(die: random.Random, scale: Scale) -> tuple[Order, ...]:
     shares = [*(share for _, share in KINDS.values()), _THROTTLED_SHARE]
     kinds = die.choices(names, [*shares, 1000 - sum(shares)], k=scale.jobs)
     times = sorted(die.uniform(0, scale.window_s) for _ in range(scale.jobs))
+    tenants = die.choices(list(_TENANTS), list(_TENANTS.values()), k=scale.jobs)
     return tuple(
         Order(
             number=number,
@@ -161,6 +182,7 @@ def _orders(die: random.Random, scale: Scale) -> tuple[Order, ...]:
             at_s=at_s,
             cancel_after_s=die.expovariate(1.0) if die.random() < _CANCELLED_SHARE else None,
             twice=die.random() < _REPEATED_SHARE,
+            tenant=tenants[number],
         )
         for number, (kind, at_s) in enumerate(zip(kinds, times, strict=True))
     )

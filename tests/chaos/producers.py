@@ -149,6 +149,7 @@ def request(order: Order) -> dict[str, Any]:
         "first_frame_image": _picture(order.picture),
         "prompt": order.prompt,
         "resolution": "512P",
+        "tenant": order.tenant,
         "idempotency_key": order.mark,
     }
 

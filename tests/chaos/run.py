@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 import urllib.request
 from collections.abc import Callable
@@ -13,15 +14,19 @@ import sqlalchemy as sa
 
 from schemas.jobs import TERMINAL, State
 from schemas.producer import WEEK_S
+from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.ledger.spending import set_budget
 from tasks.ledger.tables import attempts, jobs
-from tests.chaos import account, books, provider
+from tests.chaos import account, books, provider, turns
 from tests.chaos.account import Breach, Result
 from tests.chaos.books import Books
 from tests.chaos.harm import Done, Harm
 from tests.chaos.operator import Operator, cancel
-from tests.chaos.plan import Plan
+from tests.chaos.plan import THRIFTY, Plan
 from tests.chaos.producers import Producers, Submitted
+from tests.chaos.racing import Racers
 from tests.chaos.stage import Stage, staged, write_scenario
+from tests.chaos.turns import Turns
 
 APP: Final = "workers.app"
 _AT_REST: Final = sorted({*TERMINAL, State.UNCERTAIN})
@@ -37,6 +42,7 @@ class Outcome:
 
     result: Result
     books: Books
+    turns: Turns
     counts: dict[str, int]
     unburnt: list[str]
     seed: int
@@ -76,21 +82,42 @@ def run(
     """
     deadline = time.monotonic() + within_s
     scenario = write_scenario(folder / "scenario.json")
-    with staged(folder, seed=plan.seed, database=database, app=app, scenario=scenario, keep_s=keep_s) as stage:
+    with staged(
+        folder,
+        seed=plan.seed,
+        database=database,
+        app=app,
+        scenario=scenario,
+        keep_s=keep_s,
+        slots=plan.scale.slots,
+    ) as stage:
         say(f"the stack is up in {folder}")
+        _allow(stage, plan)
+        racers = Racers(stage, plan.seed)
         harm = Harm(stage, plan)
         producers = Producers(stage.redis_url, plan.orders, lambda: harm.wipes, keep_s=keep_s)
         try:
             producers.start()
             harm.start()
+            if plan.scale.racing:
+                racers.start()
             _go_on(stage, producers, harm, deadline, say, watch)
         finally:
+            racers.stop()
             harm.stop()
             producers.stop()
+        say(f"racing admit lanes died {racers.deaths} times")
         say(f"harm is over: {dict(harm.counts)}, not burnt: {harm.unburnt or 'none'}")
         operator = _end(stage, producers, deadline, say)
         stage.stack.check()
         return _reckoned(plan, stage, producers, harm, operator, database)
+
+
+def _allow(stage: Stage, plan: Plan) -> None:
+    """Give the thrifty tenant its budget."""
+    if plan.allowed_usd is not None:
+        with stage.context.ledger.begin() as tx:
+            set_budget(tx, Budget(THRIFTY, Period.MONTH, plan.allowed_usd, WhenUsedUp.REFUSE))
 
 
 def _go_on(
@@ -179,9 +206,10 @@ def _script(stage: Stage, rules: str) -> None:
 def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
-    found = books.read(stage.context.ledger, stage.simulator, store, submitted, harm.cancelled)
+    found = books.read(stage.context.ledger, stage.simulator, store, submitted, harm.cancelled, _most_open(stage))
     result = account.reckon(found, harm.done)
-    breaches = list(result.breaches)
+    admission = turns.turns(found, slots=plan.scale.slots, allowed_usd=plan.allowed_usd)
+    breaches = [*result.breaches, *admission.breaches()]
     breaches += [
         Breach("duplicate", one.job_id, f"one key, several jobs: {sorted(one.ids)}")
         for one in producers.submitted
@@ -194,5 +222,18 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
         if (done := harm.counts[kind]) < least:
             breaches.append(Breach("run", "", f"only {done} of {least} of kind {kind} were done: {harm.unburnt}"))
     return Outcome(
-        result, found, dict(harm.counts), harm.unburnt, plan.seed, database, tuple(breaches), tuple(harm.done)
+        result,
+        found,
+        admission,
+        dict(harm.counts),
+        harm.unburnt,
+        plan.seed,
+        database,
+        tuple(breaches),
+        tuple(harm.done),
     )
+
+
+def _most_open(stage: Stage) -> int:
+    with urllib.request.urlopen(f"{stage.provider_url}/admin/state", timeout=10) as answer:
+        return max(json.load(answer)["max_open"].values(), default=0)

@@ -25,7 +25,6 @@ DATABASES: Final = ("sqlite", "postgresql")
 # Short leases, so that what was left behind is found within seconds; each stands above what it has to outlast.
 _SETTINGS: Final = {
     "PROVIDER_KEYS": "first=sk-chaos-1,second=sk-chaos-2",
-    "OPEN_TASKS_PER_KEY": "1000",
     "POLL_FIRST_S": "0.6",
     "POLL_INTERVAL_S": "0.4",
     "POLL_OVERDUE_INTERVAL_S": "3",
@@ -50,6 +49,7 @@ _SETTINGS: Final = {
     "WORK_LEASE_S": "5",
     "CONFIRM_S": "10",
     "SETTLE_S": "2",
+    "UNCERTAIN_SLOT_S": "20",
 }
 _SPEED: Final = 100.0
 # A second worker of each pool, as a second machine would have: one may die at any time.
@@ -90,8 +90,13 @@ class Stage:
 
 
 @contextmanager
-def staged(folder: Path, *, seed: int, database: str, app: str, scenario: Path, keep_s: int) -> Iterator[Stage]:
-    """A stack in `folder` on a database server of its own; `app` is the Celery application that its workers run."""
+def staged(
+    folder: Path, *, seed: int, database: str, app: str, scenario: Path, keep_s: int, slots: int
+) -> Iterator[Stage]:
+    """A stack in `folder` on a database server of its own; `app` is the Celery application that its workers run.
+
+    `slots`: provider tasks that each of its two keys may have open.
+    """
     fuses = folder / "fuses"
     fuses.mkdir(parents=True)
     with ExitStack() as inner:
@@ -102,6 +107,7 @@ def staged(folder: Path, *, seed: int, database: str, app: str, scenario: Path, 
         env = {name: text for name, text in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
         env |= {f"REELWORKS_{name}": text for name, text in _SETTINGS.items()}
         env |= {"REELWORKS_FAILPOINT": str(fuses), "REELWORKS_VIEW_TTL_S": str(keep_s)}
+        env["REELWORKS_OPEN_TASKS_PER_KEY"] = str(slots)
         if database == "postgresql":
             env["REELWORKS_DATABASE_URL"] = inner.enter_context(postgres_server()).url
         options = StackOptions(
