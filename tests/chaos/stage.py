@@ -49,7 +49,7 @@ _SETTINGS: Final = {
     "WORK_LEASE_S": "5",
     "CONFIRM_S": "10",
     "SETTLE_S": "2",
-    "UNCERTAIN_SLOT_S": "20",
+    "UNCERTAIN_SLOT_S": "10",
 }
 _SPEED: Final = 100.0
 # A second worker of each pool, as a second machine would have: one may die at any time.
