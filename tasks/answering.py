@@ -16,7 +16,7 @@ from tasks.domain.job import Job
 from tasks.domain.transitions import Event
 from tasks.ledger import LedgerConflict, LedgerError
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get, move
+from tasks.ledger.jobs import get, move, move_read
 from tasks.ledger.money import end_attempt, latest_attempt, only_task_of, settle_later, take_back_estimate
 from tasks.ledger.provider_keys import pause, refused, throttled
 
@@ -52,14 +52,14 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
         )
         if known is None:
             raise AttemptUnknown(answer.attempt_id)
-        moved = None
-        if latest_attempt(tx, answer.job_id) == answer.attempt_id:
-            moved = _move(ctx, tx, answer)
+        before = get(tx, answer.job_id) if latest_attempt(tx, answer.job_id) == answer.attempt_id else None
+        moved = None if before is None else _move(ctx, tx, answer, before)
         if moved is None and verdict.provider_task_id is not None and not _is_bound(tx, answer):
             settle_later(tx, answer.attempt_id, ctx.policy.settle_s)  # an estimate stands until then
             log.warning("provider_task_without_job", job_id=answer.job_id, provider_task_id=verdict.provider_task_id)
-        elif verdict.event is not Event.UNKNOWN:
-            take_back_estimate(tx, answer.attempt_id)  # its job charges the task at its end, or there is none
+        elif verdict.event is not Event.UNKNOWN and (moved is None or before is None or before.state != State.CREATING):
+            # It may have been written off meanwhile; its job charges the task at its end, or there is none.
+            take_back_estimate(tx, answer.attempt_id)
         _mind_key(tx, answer, begun_at=known)
     return moved
 
@@ -123,7 +123,7 @@ def _set_aside(ctx: Context, name: str, error: Exception) -> None:
     log.error("spool_entry_set_aside", attempt=name, error=type(error).__name__)
 
 
-def _move(ctx: Context, tx: Transaction, answer: Answer) -> Job | None:
+def _move(ctx: Context, tx: Transaction, answer: Answer, before: Job) -> Job | None:
     verdict = answer.verdict
     values: dict[str, Any] = {}
     if verdict.event is Event.ACCEPTED:
@@ -139,7 +139,7 @@ def _move(ctx: Context, tx: Transaction, answer: Answer) -> Job | None:
         }
     evidence = {"outcome": verdict.outcome, "http_status": verdict.http_status, "reason": verdict.reason}
     lease_s = None if verdict.event is Event.UNSENT else ctx.policy.handover_s
-    moved = move(tx, answer.job_id, verdict.event, lease_s=lease_s, detail=evidence, **values)
+    moved = move_read(tx, before, verdict.event, lease_s=lease_s, detail=evidence, **values)
     if moved is not None and moved.state is State.QUEUED and moved.cancel_requested_at is not None:
         return move(tx, answer.job_id, Event.CANCEL, lease_s=ctx.policy.handover_s)
     return moved

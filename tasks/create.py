@@ -30,7 +30,7 @@ from tasks.hints import CREATE
 from tasks.inputs import sent_form
 from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, extend, move
+from tasks.ledger.jobs import claim, move, move_read
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
@@ -103,9 +103,8 @@ def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
         try:
             with ctx.ledger.begin("create.begin") as tx:
                 # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
-                if extend(tx, claimed, ctx.policy.create_lease_s):
-                    begun = move(tx, claimed.id, Event.BEGIN, lease_s=ctx.policy.create_lease_s)
-                    attempt_id = None if begun is None else begin_attempt(tx, begun)
+                begun = move_read(tx, claimed, Event.BEGIN, mine=True, lease_s=ctx.policy.create_lease_s)
+                attempt_id = None if begun is None else begin_attempt(tx, begun)
         except LedgerError as error:
             if begun is not None and attempt_id is not None:
                 # The commit may have been done, and only the word of it lost. Nobody but us knows that nothing was

@@ -18,7 +18,7 @@ from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, Poll
 from tasks.domain.transitions import Event
 from tasks.hints import hint_finish
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get, move
+from tasks.ledger.jobs import get, move_read
 from tasks.pulse.timetable import Due
 from tasks.schedule import learn
 from tasks.vtrix.errors import UNKNOWN_CODE
@@ -87,4 +87,4 @@ def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision, charges:
             charges.append(_Charge(job, failure.usage, failure.metadata, failed=True))
         case PollAgain():
             raise TypeError("a look that is put back does not end a job")
-    return move(tx, job.id, event, lease_s=ctx.policy.handover_s, detail=detail, **values)
+    return move_read(tx, job, event, lease_s=ctx.policy.handover_s, detail=detail, **values)

@@ -21,7 +21,7 @@ from tasks.hints import DOWNLOAD, RECORD
 from tasks.keeping import given_back, kept
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, extend, get, move, refresh_answer, release
+from tasks.ledger.jobs import claim, extend, get, move, move_read, refresh_answer, release
 from tasks.media.errors import FetchExpired, FetchRefused, MediaError, NoRoom
 
 log = structlog.get_logger("reelworks.finish")
@@ -64,8 +64,7 @@ def _download(ctx: Context, job: Job) -> bool:
             return False
         with ctx.ledger.begin("download.stored") as tx:
             # Else it was cancelled meanwhile, or somebody else is at it now.
-            mine = extend(tx, job, ctx.policy.work_lease_s)
-            moved = move(tx, job.id, Event.STORED, lease_s=ctx.policy.handover_s) if mine else None
+            moved = move_read(tx, job, Event.STORED, mine=True, lease_s=ctx.policy.handover_s)
             if moved is not None:
                 store_outputs(tx, job.id, stored)
     if moved is None:
@@ -84,7 +83,7 @@ def record(job: str) -> None:
         if stored is None or stored.state is not State.RECORDING:
             return
         _charge(tx, stored)
-        completed = move(tx, job, Event.CHARGED, lease_s=ctx.policy.handover_s)
+        completed = move_read(tx, stored, Event.CHARGED, lease_s=ctx.policy.handover_s)
     if completed is not None:
         log.info("job_completed", job_id=job)
         ctx.show([job])

@@ -33,6 +33,7 @@ _MINE: Final = _UNMOVED & (jobs.c.tries == _this("this_tries"))
 _GET: Final = sa.select(*_COLUMNS).where(jobs.c.id == _this("this_id"))
 _GET_MANY: Final = sa.select(*_COLUMNS).where(jobs.c.id.in_(_this("ids", expanding=True)))
 _MOVE: Final = sa.update(jobs).where(_UNMOVED, jobs.c.state == _this("this_state")).returning(*_COLUMNS)
+_MOVE_MINE: Final = _MOVE.where(jobs.c.tries == _this("this_tries"), jobs.c.claimed)
 _TELL: Final = sa.insert(timeline)
 _CLAIM: Final = (
     sa.update(jobs)
@@ -174,8 +175,26 @@ def move(
     it is now, or `None` when the event means nothing in its state, or another worker was first: a no-op, not an error.
     """
     job = get(tx, job_id)
-    target = None if job is None else next_state(job.state, event)
-    if job is None or target is None:
+    return None if job is None else move_read(tx, job, event, lease_s=lease_s, detail=detail, **values)
+
+
+def move_read(
+    tx: Transaction,
+    job: Job,
+    event: Event,
+    *,
+    mine: bool = False,
+    lease_s: float | None = None,
+    detail: Mapping[str, Any] | None = None,
+    **values: Any,
+) -> Job | None:
+    """`move` for a job that was read before, if it has not moved since.
+
+    With `mine` for one that was claimed, if the claim is still the caller's: `None` then says that it has moved on, or
+    was claimed anew.
+    """
+    target = next_state(job.state, event)
+    if target is None:
         return None
     if (target in LEASED) != (lease_s is not None):
         raise ValueError(f"{target} {'needs' if target in LEASED else 'takes no'} lease")
@@ -190,9 +209,10 @@ def move(
         "lease_until": None if lease_s is None else tx.now + timedelta(seconds=lease_s),
         **values,
     }
-    moved = _job(tx.execute(_MOVE, {**_unmoved(job), "this_state": job.state, **changed}))
+    as_read = {**_mine(job), "this_state": job.state} if mine else {**_unmoved(job), "this_state": job.state}
+    moved = _job(tx.execute(_MOVE_MINE if mine else _MOVE, {**as_read, **changed}))
     if moved is not None:
-        tx.execute(_TELL, _moment(job_id, moved.version, event, target, tx.now, detail))
+        tx.execute(_TELL, _moment(job.id, moved.version, event, target, tx.now, detail))
     return moved
 
 

@@ -18,6 +18,8 @@ from .tables import charges, jobs, timeline
 # A job that goes back and forth in a long outage must not make its view grow without end.
 _EVENTS_SHOWN: Final = 50
 _NOTHING_STORED: Final = OPEN - {State.RECORDING}
+_NOTHING_CHARGED: Final = {Event.ACCEPT, Event.ADMIT, Event.BEGIN, Event.ACCEPTED, Event.COMPLETED, Event.STORED}
+"""A job to which nothing else has happened was not charged: its task's end does that, or what a person decides."""
 
 # Made once (`tasks.ledger.jobs` says why).
 _ids: Final[sa.BindParameter[str]] = sa.bindparam("ids", expanding=True)
@@ -42,7 +44,8 @@ def views_of(tx: Transaction, job_ids: Sequence[str]) -> list[JobView]:
     stored = outputs_of(tx, [row.id for row in rows if row.state not in _NOTHING_STORED])
     charged: dict[str, list[Decimal]] = {}
     estimated: set[str] = set()
-    for charge in tx.execute(_CHARGES, asked):
+    chargeable = [job_id for job_id, each in events.items() if any(one.event not in _NOTHING_CHARGED for one in each)]
+    for charge in tx.execute(_CHARGES, {"ids": chargeable}) if chargeable else ():
         charged.setdefault(charge.job_id, []).append(charge.amount_usd)
         if charge.estimated:
             estimated.add(charge.job_id)

@@ -22,7 +22,7 @@ from tests.bench.figures import (
 )
 from tests.bench.film import padded
 from tests.bench.group import Group, Place, Scale
-from tests.bench.groups.slots import parts, used
+from tests.bench.groups.slots import parts, refills_s, used
 from tests.bench.profile import folded, shares
 from tests.bench.runner import choose, run
 from tests.bench.stand import more
@@ -219,3 +219,6 @@ def test_a_profile_counts_a_sample_once_for_a_function_however_often_it_is_in_th
     alone, within = shares(stacks)
     assert alone == {"g (c.py)": 6, "f (b.py)": 4}
     assert within == {"main (a.py)": 10, "f (b.py)": 10, "g (c.py)": 6}
+
+    def test_a_slot_is_taken_again_by_the_next_attempt_after_all_were_full(self):
+        assert refills_s(ends=[10.0, 11.0, 20.0], begins=[11.5, 0.0, 1.0, 10.25], slots=2) == [0.25, 0.5]

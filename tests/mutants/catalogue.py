@@ -52,6 +52,7 @@ _OPERATING: Final = "tests/integration/test_operating.py::"
 _RESCUE: Final = "tests/integration/test_rescue.py::"
 _LEDGER: Final = "tests/integration/test_ledger.py::"
 _PULSE: Final = "tests/integration/test_pulse.py::"
+_LATE_WORKERS: Final = "tests/integration/test_late_workers.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
 
 _HELD: Final = "globals().setdefault('_held', {})"
@@ -112,7 +113,7 @@ MUTANTS: Final = (
         "any-event-in-any-state",
         "a change of state does not look at the state",
         _without(
-            jobs.move,
+            jobs.move_read,
             "next_state(job.state, event)",
             "next((to for each in State for to in [next_state(each, event)] if to), None)",
         ),
@@ -130,6 +131,18 @@ MUTANTS: Final = (
             ' | (jobs.c.state == _this("this_state")))',
         ),
         _GUARDS + "test_of_two_that_read_the_same_state_one_changes_it[postgresql]",
+    ),
+    Mutant(
+        "claim-not-looked-at",
+        "whoever has lost a claim goes on with the job that another has by now",
+        partial(
+            rewrite_statement,
+            jobs,
+            "_MOVE_MINE",
+            'jobs.c.tries == _this("this_tries"), jobs.c.claimed',
+            '(sa.literal(1) == 1) | (jobs.c.tries == _this("this_tries"))',
+        ),
+        _LATE_WORKERS + "test_outputs_of_a_worker_that_stalled_do_not_win_over_whoever_is_at_it_now[sqlite]",
     ),
     Mutant(
         "no-sweep",

@@ -35,7 +35,7 @@ def _measure(place: Place) -> Mapping[str, Finding]:
 def _finding(
     told: Sequence[polling.Row], untold: Sequence[polling.Row], share: Callable[[polling.Row], float]
 ) -> Finding:
-    """The middle of the laws; those under which no interval reaches what fixed 5 s does have no share, and are named."""
+    """The middle of the laws. A law under which no interval reaches what fixed 5 s does has no share, and is named."""
     reached = [share(row) for row in told if math.isfinite(share(row))]
     if not reached:
         return Unmeasured("under no law was fixed 5 s reached")
