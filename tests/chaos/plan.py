@@ -142,7 +142,7 @@ class Scale:
     @classmethod
     def full(cls, jobs: int, window_s: float) -> Scale:
         """Every one of `PLACES` once, and what else a whole run does."""
-        return cls(jobs, window_s, len(PLACES), 12, 3, 3, 3, 2, slots=6, racing=True)
+        return cls(jobs, window_s, len(PLACES), 12, 3, 3, 3, 2, slots=8, racing=True)
 
     @classmethod
     def small(cls) -> Scale:

@@ -33,12 +33,14 @@ class TlsProxy:
             self._context.verify_mode = ssl.CERT_REQUIRED
             self._context.load_verify_locations(client_ca)
         self.connections = 0
+        self._closed = False
         self._listener = socket.create_server((host, 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
     def close(self) -> None:
+        self._closed = True  # a client may keep its connection for long, with nothing to say
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -75,7 +77,7 @@ class TlsProxy:
         """Both ways by turns, waiting on both: an SSL connection is not safe in two threads."""
         secure.settimeout(0.005)
         server.settimeout(0.005)
-        while True:
+        while not self._closed:
             for source, sink in ((secure, server), (server, secure)):
                 try:
                     data = source.recv(1 << 16)
