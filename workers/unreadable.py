@@ -67,7 +67,17 @@ def install() -> None:
 
 
 class Channel(kombu_redis.Channel):
-    """A channel that outlives text which is not JSON."""
+    """A channel that outlives text which is not JSON, and keeps its client."""
+
+    _kept_client: Any = None
+
+    def _create_client(self, asynchronous: bool = False) -> Any:
+        # Made anew for each publish and each acknowledgement, a client costs more than what it is made for.
+        if asynchronous:
+            return super()._create_client(asynchronous=True)  # type: ignore[misc]
+        if self._kept_client is None or self._kept_client.connection_pool is not self.pool:
+            self._kept_client = super()._create_client()  # type: ignore[misc]
+        return self._kept_client
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
