@@ -15,6 +15,7 @@ from .database import Ledger, Transaction
 from .tables import attempts, provider_keys
 
 # A key that has had a create accepted since it was refused is itself again; only those that were refused are looked up.
+# The first by the index: of EXISTS, or of any one, PostgreSQL may make a walk through all creates there ever were.
 _ACCEPTED_SINCE: Final = (
     sa.select(attempts.c.id)
     .where(
@@ -22,10 +23,12 @@ _ACCEPTED_SINCE: Final = (
         attempts.c.begun_at > provider_keys.c.refused_at,
         attempts.c.outcome == "accepted",
     )
-    .exists()
+    .order_by(attempts.c.begun_at)
+    .limit(1)
+    .scalar_subquery()
 )
 _REFUSALS: Final = sa.case(
-    (provider_keys.c.refusals == 0, 0), (_ACCEPTED_SINCE, 0), else_=provider_keys.c.refusals
+    (provider_keys.c.refusals == 0, 0), (_ACCEPTED_SINCE.is_not(None), 0), else_=provider_keys.c.refusals
 ).label("refusals")
 _COLUMNS: Final = [
     _REFUSALS if field.name == "refusals" else provider_keys.c[field.name] for field in fields(ProviderKey)

@@ -238,8 +238,8 @@ MUTANTS: Final = (
         "an answer that comes after its job was parked is dropped",
         _without(
             tasks.answering.commit_answer,
-            "if latest_attempt(tx, answer.job_id) == answer.attempt_id:",
-            "if (job := get(tx, answer.job_id)) is not None and job.state is State.CREATING:",
+            "if latest_attempt(tx, answer.job_id) == answer.attempt_id else",
+            "if (job := get(tx, answer.job_id)) is not None and job.state is State.CREATING else",
         ),
         _STEPS + "TestCreate::test_an_answer_that_comes_after_the_job_was_parked_is_still_bound[sqlite]",
     ),
