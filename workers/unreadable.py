@@ -1,4 +1,4 @@
-"""The broker's transport, for messages that can't be read: they are logged and dropped, and the worker goes on.
+"""The broker's transport: its client is kept, and messages that can't be read are dropped with a word in the log.
 
 kombu takes for granted that what lies on a queue was put there by kombu. Text that is not JSON ends the worker, and so
 does JSON of another form, often after the message was booked as being worked on: it then comes back to end the next
