@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import subprocess
 import sys
@@ -35,6 +36,8 @@ class Racers:
 
     def __init__(self, stage: Stage, seed: int) -> None:
         self.deaths = 0
+        self.failed = False
+        """Whether it ever ended without being killed: then nothing raced, and its log says why."""
         self._stage, self._die = stage, random.Random(f"{seed}:racers")
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="racers")
@@ -60,7 +63,7 @@ class Racers:
             while racing.poll() is None and time.monotonic() < until and not self._stop.is_set():
                 self._stop.wait(0.1)
             racing.kill()
-            racing.wait()
+            self.failed = racing.wait() > 0 or self.failed
             self.deaths += 1
 
 
@@ -71,8 +74,14 @@ def _race(context: Context, die: random.Random) -> None:
         time.sleep(die.uniform(*_REST_S))
 
 
+def _end(args: threading.ExceptHookArgs) -> None:
+    threading.__excepthook__(args)
+    os._exit(2)  # a lane less would race on unnoticed
+
+
 def main() -> int:
     configure_logs("ERROR", "console")
+    threading.excepthook = _end
     app.set_default()
     context = runtime.build(read_settings())
     lanes = [threading.Thread(target=_race, args=(context, random.Random(n))) for n in range(LANES)]

@@ -107,6 +107,8 @@ def run(
             harm.stop()
             producers.stop()
         say(f"racing admit lanes died {racers.deaths} times")
+        if racers.failed:
+            raise RuntimeError(f"the racing admit lanes ended by themselves: see {folder}/logs/racing.log")
         say(f"harm is over: {dict(harm.counts)}, not burnt: {harm.unburnt or 'none'}")
         operator = _end(stage, producers, deadline, say)
         stage.stack.check()
