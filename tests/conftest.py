@@ -11,13 +11,11 @@ import structlog
 from workers import credentials
 
 
-@pytest.fixture(autouse=True, scope="session")
-def dumps_as_it_was_started() -> Iterator[None]:
-    """Tests read settings in this process. What that forbids a process for good, its children inherit: those tests that
-    look for a dump would find none whatever they try. Processes that tests start read settings of their own."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(credentials, "forbid_core_dumps", lambda: None)
-        yield
+def pytest_configure() -> None:
+    """Tests read settings in this process, some as soon as they are imported. What that forbids a process for good, its
+    children inherit: those tests that look for a dump would find none whatever they try. Processes that tests start
+    read settings of their own."""
+    credentials.forbid_core_dumps = lambda: None
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from tests.support.waiting import wait_until
 from workers.probes import free_port
 
 with warnings.catch_warnings():
@@ -70,6 +71,12 @@ class Postgres:
         with self.connect() as connection:
             connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if on else 'off'}")
             connection.execute("SELECT pg_reload_conf()")
+        # The server tells its open connections before it takes the first new one that knows.
+        wait_until(lambda: self._refuses_writes() == on, what="the setting being in force")
+
+    def _refuses_writes(self) -> bool:
+        with self.connect() as connection:
+            return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.socket_url.replace("+psycopg", ""), autocommit=True)
