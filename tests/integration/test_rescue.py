@@ -32,6 +32,7 @@ from tasks.reconciling import reconcile
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away, grow_old, wordless
 from tests.support.situations import amounts, downloading, with_policy
+from tests.support.waiting import wait_until
 
 
 class TestLost:
@@ -171,7 +172,8 @@ class TestLateAnswers:
         answering.replay(bench.ctx)
         assert bench.ctx.spool.waiting() == 0
         bench.lapse()
-        bench.turn("admit")
+        # The key takes nothing for a moment after a create that was not sent.
+        wait_until(lambda: bench.turn("admit") and bench.state(job_id) is State.ADMITTED, what="the next turn")
         create(job_id)
         assert bench.state(job_id) is State.GENERATING
         outcomes = ["unsent", "accepted"] if committed else ["accepted"]
