@@ -70,6 +70,7 @@ class Context:
         """Close all connections; nothing may use the context any more."""
         self.poll_threads.shutdown()
         self.asker.close()
+        self.fetcher.close()
         for provider in self.providers.values():
             provider.close()
         self.pulse.close()

@@ -59,9 +59,9 @@ class AddressRefused(requests.RequestException):
 
 
 def guarded_session(reach: Reach) -> requests.Session:
-    """A session for one chain of redirects, each of which is a request of its own and checked like the first.
+    """A session whose requests are each checked, those after a redirect like the first.
 
-    Raises `AddressRefused` instead of connecting.
+    A connection that is kept is used again only for what may be opened and resolves to its very address. Raises `AddressRefused` instead of connecting.
     """
     return session_of(https=_GuardedAdapter(reach, is_https=True), http=_GuardedAdapter(reach, is_https=False))
 

@@ -49,12 +49,8 @@ def config(settings: Settings) -> dict[str, Any]:
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_transport_options": {
-            # Counts from receipt: above the longest countdown and the longest wait for a busy slot. What a killed
-            # worker held comes back only then; long before, the sweep has sent other messages.
-            "visibility_timeout": 3600,
-            "unacked_restore_interval": 5,
-            "unacked_restore_throttle": 1,
-            "unacked_restore_limit": 500,
+            # What a worker holds it keeps in its own memory (`workers.unreadable`).
+            "ack_emulation": False,
             # A broker that vanished without a word is noticed within seconds instead of minutes: an answer is overdue
             # after this and one second more, and looked for as often.
             "health_check_interval": 5,

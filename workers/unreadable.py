@@ -13,9 +13,9 @@ import json
 from typing import Any, Final
 
 import structlog
-from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
-from redis.exceptions import DataError
+from redis.exceptions import DataError, RedisError
 
 from tasks.hints import CREATE_QUEUE, FINISH_QUEUE
 from workers.celeryconfig import LANES_QUEUE
@@ -66,10 +66,34 @@ def install() -> None:
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
 
 
+class Held(virtual.QoS):
+    """The messages that a worker has taken and not acknowledged: kept in its memory alone.
+
+    kombu keeps them in Redis as well, so that they come back when the worker was killed: eight commands a message, and
+    only once the longest countdown is over. Long before, the sweep has sent others.
+    """
+
+    def restore_unacked(self) -> list[Any]:
+        """Put what is held back onto its queue, for as long as the broker takes it."""
+        self._flush()
+        held = list(self._delivered.values())
+        self._delivered.clear()
+        try:
+            for message in held:
+                self.channel._restore(message)  # noqa: SLF001 (as the class that this one stands for does)
+        except (RedisError, OSError) as error:
+            log.warning("messages_not_put_back", held=len(held), error=type(error).__name__)
+        return []  # kombu would write the messages to a file
+
+
 class Channel(kombu_redis.Channel):
     """A channel that outlives text which is not JSON, and keeps its client."""
 
     _kept_client: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.QoS = Held
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         # Made anew for each publish and each acknowledgement, a client costs more than what it is made for.

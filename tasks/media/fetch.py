@@ -5,7 +5,6 @@ No URL appears in an exception or a log: they are signed.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from tasks.media.errors import FetchError, FetchExpired, FetchInterrupted, Fetch
 from tasks.media.partial import Partial
 from tasks.media.resume import Whole, declared_bytes
 from tasks.media.sniff import is_web_page
-from tasks.outward import PUBLIC, AddressRefused, Reach, guarded_session
+from tasks.outward import AddressRefused
 from tasks.transport import TRANSPORT_ERRORS, Deadlines, deadline, left_s
 
 MAX_REDIRECTS: Final = 3
@@ -57,23 +56,20 @@ def fetch(
     url: str,
     part_path: Path,
     *,
+    session: requests.Session,
     max_bytes: int,
     within: Deadlines,
-    reach: Reach = PUBLIC,
     has_room: Callable[[int], bool] = lambda _more_bytes: True,
 ) -> Fetched:
-    """Stream `url` to `part_path`, following at most three redirects within `reach`.
+    """Stream `url` to `part_path`, following at most three redirects, by a session of `tasks.outward`, whose kept
+    connections are used again.
 
     `within` bounds the whole: redirects, and the resumes of a transfer that breaks off. `has_room` says whether so many
     more bytes may be written. On any failure `part_path` is removed.
     Raises `FetchExpired`, `FetchRefused`, `FetchInterrupted` or `NoRoom`; an `OSError` is the local disk's.
     """
     try:
-        with (
-            contextlib.closing(guarded_session(reach)) as session,
-            deadline(within.total_s),
-            part_path.open("wb", buffering=_CHUNK_BYTES) as file,
-        ):
+        with deadline(within.total_s), part_path.open("wb", buffering=_CHUNK_BYTES) as file:
             partial = Partial(file, max_bytes, has_room)
             content_type = _transfer(session, url, within, partial)
         _check_file(content_type, partial)

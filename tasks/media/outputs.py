@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,21 +13,23 @@ from tasks.media.fetch import Fetched, fetch
 from tasks.media.probe import Film, check, probe
 from tasks.media.sniff import HEAD_BYTES, extension_for
 from tasks.media.store import Store
-from tasks.outward import PUBLIC, Reach
+from tasks.outward import PUBLIC, Reach, guarded_session
 from tasks.transport import Deadlines
 
 # What the bytes are outweighs what the provider calls them.
 _KIND_OF: Final = {"mp4": "video", "png": "image", "jpg": "image", "webp": "image"}
 
 
-@dataclass(frozen=True, slots=True)
 class OutputFetcher:
     """Fetches outputs into a store within limits: `max_bytes` and `within` for each file, `reach` for its address."""
 
-    store: Store
-    max_bytes: int
-    within: Deadlines
-    reach: Reach = PUBLIC
+    def __init__(self, store: Store, max_bytes: int, within: Deadlines, reach: Reach = PUBLIC) -> None:
+        self._store, self._max_bytes, self._within = store, max_bytes, within
+        self._session = guarded_session(reach)
+
+    def close(self) -> None:
+        """Close the connections that are kept."""
+        self._session.close()
 
     def keep(self, remote: RemoteOutput, name: str, index: int, expected: ExpectedFilm) -> Output:
         """Store one output under `name` (`{tenant}/{job_id}/{index}`, without extension) and say what it is.
@@ -35,23 +37,23 @@ class OutputFetcher:
         A film that differs from what was expected is stored with the difference; one that can't be played is not.
         Raises the errors of `tasks.media.errors`, and `OSError` when the local disk can't be written.
         """
-        part = self.store.part(f"{name}.part")
+        part = self._store.part(f"{name}.part")
         try:
             fetched = fetch(
                 remote.url,
                 part,
-                max_bytes=self.max_bytes,
-                within=self.within,
-                reach=self.reach,
-                has_room=self.store.has_room,
+                session=self._session,
+                max_bytes=self._max_bytes,
+                within=self._within,
+                has_room=self._store.has_room,
             )
             extension = extension_for(remote.type, fetched.content_type, _head(part))
             kind = _KIND_OF.get(extension, remote.type)
             film = probe(part, kind)
             path = f"{name}.{extension}"
-            self.store.commit(part, path)
+            self._store.commit(part, path)
         finally:
-            self.store.discard(part)
+            self._store.discard(part)
         kept = _output(kind, index, path, fetched, film)
         return replace(kept, mismatch=_mismatch(film, expected)) if kind == "video" else kept
 

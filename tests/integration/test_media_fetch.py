@@ -14,7 +14,7 @@ from tasks.media.fetch import fetch
 from tasks.media.probe import probe
 from tasks.media.sniff import extension_for
 from tasks.media.store import FolderStore
-from tasks.outward import Reach
+from tasks.outward import PUBLIC, Reach, guarded_session
 from tasks.transport import Deadlines
 from tests.support.raw import RawServer, answer, drip, read_request
 from tests.unit.media.films import film
@@ -26,16 +26,19 @@ OK = "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n"
 
 
 HERE = Reach(private=frozenset({"127.0.0.1"}))
+ONCE = Deadlines(1, 1, 1)
 
 
 def _fetch(url, part, *, max_bytes=10_000_000, total_timeout_s=5.0, **more):
-    return fetch(
-        url + "/v.mp4?Signature=canary",
-        part,
-        max_bytes=max_bytes,
-        within=Deadlines(1, 0.5, total_timeout_s),
-        **{"reach": HERE, **more},
-    )
+    with guarded_session(HERE) as session:
+        return fetch(
+            url + "/v.mp4?Signature=canary",
+            part,
+            session=session,
+            max_bytes=max_bytes,
+            within=Deadlines(1, 0.5, total_timeout_s),
+            **more,
+        )
 
 
 def _sending(*pieces):
@@ -190,16 +193,16 @@ def test_up_to_three_redirects_are_followed(tmp_path):
     "url", ["ftp://x.example/a", "file:///etc/hostname", "no address", "http://", "http://[x/", ""]
 )
 def test_address_that_is_not_http_is_refused(tmp_path, url):
-    with pytest.raises(FetchRefused):
-        fetch(url, tmp_path / "a.part", max_bytes=1, within=Deadlines(1, 1, 1))
+    with guarded_session(PUBLIC) as session, pytest.raises(FetchRefused):
+        fetch(url, tmp_path / "a.part", session=session, max_bytes=1, within=ONCE)
 
 
 def test_a_redirect_does_not_leave_https(tmp_path):
     # Before anything is asked for: the address after the redirect is judged like the first one.
     with responses.RequestsMock() as mock:
         mock.get("https://files.example/a", status=302, headers={"Location": "http://files.example/a"})
-        with pytest.raises(FetchRefused, match="leaves https"):
-            fetch("https://files.example/a", tmp_path / "a.part", max_bytes=1, within=Deadlines(1, 1, 1))
+        with guarded_session(PUBLIC) as session, pytest.raises(FetchRefused, match="leaves https"):
+            fetch("https://files.example/a", tmp_path / "a.part", session=session, max_bytes=1, within=ONCE)
 
 
 def test_error_of_the_local_disk_is_not_the_servers(tmp_path):

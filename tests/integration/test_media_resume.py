@@ -8,7 +8,7 @@ import pytest
 from tasks.media import partial
 from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused, NoRoom
 from tasks.media.fetch import MAX_RESUMES, fetch
-from tasks.outward import Reach
+from tasks.outward import Reach, guarded_session
 from tasks.transport import Deadlines
 from tests.support.raw import RawServer, answer, drip, read_request
 
@@ -62,7 +62,8 @@ def _answering(connection, _server):
 def get(server, tmp_path, **more):
     limits = {"max_bytes": 10_000_000, "within": Deadlines(1, 0.5, 5), **more}
     part = tmp_path / "a.part"
-    fetched = fetch(server.url + "/v.mp4", part, reach=Reach(private=frozenset({"127.0.0.1"})), **limits)
+    with guarded_session(Reach(private=frozenset({"127.0.0.1"}))) as session:
+        fetched = fetch(server.url + "/v.mp4", part, session=session, **limits)
     data = part.read_bytes()
     assert (fetched.size_bytes, fetched.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     return data

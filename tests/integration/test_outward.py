@@ -210,7 +210,8 @@ def internet(monkeypatch):
 
 
 def _fetch(url, part, reach=PUBLIC, total_timeout_s=5.0):
-    return fetch(url, part, max_bytes=1_000_000, within=Deadlines(1, 1, total_timeout_s), reach=reach)
+    with guarded_session(reach) as session:
+        return fetch(url, part, session=session, max_bytes=1_000_000, within=Deadlines(1, 1, total_timeout_s))
 
 
 def _serving(connection, _server):
@@ -269,6 +270,44 @@ def test_redirect_to_what_may_not_be_opened_is_refused(tmp_path, internet, targe
             _fetch("https://foo.example.com/v.mp4", tmp_path / "a.part", Reach(private=frozenset({"127.0.0.1:1"})))
         assert server.accepted == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def _serving_on(connection, server):
+    while read_request(connection) is not None:
+        server.requests += 1
+        connection.sendall(answer(b"a film"))
+
+
+def test_kept_connection_is_used_again_and_only_for_the_address_that_was_checked(tmp_path, internet):
+    with _over_tls(_serving_on) as first, _over_tls(_serving_on) as second, guarded_session(PUBLIC) as session:
+
+        def get():
+            limits = {"max_bytes": 1_000_000, "within": Deadlines(1, 1, 5)}
+            fetch("https://foo.example.com/v.mp4", tmp_path / "a.part", session=session, **limits)
+
+        internet("foo.example.com", first)
+        get()
+        get()
+        assert (first.accepted, first.requests) == (1, 2)
+        internet("foo.example.com", second)
+        get()
+        assert (first.requests, second.requests) == (2, 1)
+        internet("foo.example.com", "10.0.0.1")
+        with pytest.raises(FetchRefused, match="not public"):
+            get()
+
+
+def test_kept_connection_that_the_other_side_has_closed_is_not_used(tmp_path):
+    def handle(connection, server):
+        read_request(connection)
+        connection.sendall(answer(b"a film"))
+        connection.shutdown(socket.SHUT_RDWR)
+
+    with RawServer(handle) as server, guarded_session(Reach(private=frozenset({"127.0.0.1"}))) as session:
+        for _ in range(3):
+            fetch(f"{server.url}/", tmp_path / "a.part", session=session, max_bytes=100, within=Deadlines(1, 1, 5))
+            server.all_closed()
+        assert server.accepted == 3
 
 
 def test_private_place_that_is_allowed_opens_no_other(tmp_path):

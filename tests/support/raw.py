@@ -40,6 +40,11 @@ class RawServer:
             assert not thread.is_alive()
         self._listener.close()
 
+    def all_closed(self):
+        """Wait until all that came so far has been handled."""
+        for thread in self._threads[1:]:
+            thread.join(10)
+
     def _accept(self):
         while not self.stopping.is_set():
             with contextlib.suppress(TimeoutError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from tasks.media.fetch import fetch
-from tasks.outward import Reach
+from tasks.outward import Reach, guarded_session
 from tasks.transport import Deadlines
 from tests.bench.figures import Finding, Measured, Row, Unmeasured, at_least, at_most, ratio
 from tests.bench.group import Group, Place
@@ -76,8 +76,8 @@ def _taken(work: Callable[[], object]) -> tuple[float, float]:
 
 
 def _fetch(url: str, target: Path) -> str:
-    reach = Reach(private=frozenset({"127.0.0.1"}))
-    return fetch(url, target, max_bytes=1 << 40, within=Deadlines(5, 30, 600), reach=reach).sha256
+    with guarded_session(Reach(private=frozenset({"127.0.0.1"}))) as session:
+        return fetch(url, target, session=session, max_bytes=1 << 40, within=Deadlines(5, 30, 600)).sha256
 
 
 def _curl(url: str, target: Path) -> str:

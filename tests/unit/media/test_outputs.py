@@ -12,7 +12,6 @@ from tasks.media.errors import NotPlayable
 from tasks.media.fetch import Fetched
 from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
-from tasks.outward import Reach
 from tasks.transport import Deadlines
 from tests.unit.media.films import film, picture
 
@@ -113,10 +112,10 @@ def test_limits_of_the_fetcher_reach_the_fetch(tmp_path, monkeypatch, clip):
         return Fetched(len(clip), "0" * 64, None)
 
     monkeypatch.setattr(outputs, "fetch", fetch)
-    reach, within = Reach(private=frozenset({"127.0.0.1"})), Deadlines(1, 2, 3)
+    within = Deadlines(1, 2, 3)
     store = FolderStore(tmp_path / "store", low_bytes=10**18)
-    OutputFetcher(store, 123, within, reach).keep(RemoteOutput("video", "x"), "tenant/job/0", 0, EXPECTED)
-    assert (given["max_bytes"], given["within"], given["reach"]) == (123, within, reach)
+    OutputFetcher(store, 123, within).keep(RemoteOutput("video", "x"), "tenant/job/0", 0, EXPECTED)
+    assert (given["max_bytes"], given["within"]) == (123, within)
     assert given["has_room"](0) is False
 
 
