@@ -5,6 +5,7 @@ Owns the reading of a job's live view. Refuses to change a job by itself: no tim
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -73,9 +74,7 @@ class Handle:
         """
         view = self.view()
         position, start_at = self._turn(view)
-        found: dict[Any, Any] = self._redis.hgetall(keys.look(self.id))
-        look = {_text(name): _text(value) for name, value in found.items()}
-        progress, polls, due = (_number(look.get(name)) for name in ("progress", "polls", "due"))
+        polls, progress, due = self._look()
         return {
             **({"job_id": self.id, "state": None} if view is None else asdict(view)),
             "progress": progress,
@@ -84,6 +83,18 @@ class Handle:
             "queue_position": position,
             "estimated_start_at": start_at,
         }
+
+    def _look(self) -> tuple[float | None, float | None, float | None]:
+        """Polls, progress, and when the next look is due (epoch seconds): each `None` where it is not known."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(keys.LOOKS, self.id)
+            pipe.zscore(keys.TIMETABLE, self.id)
+            noted, due = pipe.execute()
+        try:
+            polls, progress, *_ = json.loads(noted or "[null, null]")
+        except (ValueError, TypeError):
+            polls, progress = None, None
+        return _number(polls), _number(progress), due
 
     def _turn(self, view: JobView | None) -> tuple[int | None, datetime | None]:
         if view is None or view.state is not State.QUEUED:
@@ -207,9 +218,9 @@ def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _number(text: str | None) -> float | None:
+def _number(value: Any) -> float | None:
     try:
-        number = float(text or "nan")
-    except ValueError:
+        number = float("nan" if value is None else value)
+    except (ValueError, TypeError):
         return None
     return number if math.isfinite(number) else None

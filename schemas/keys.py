@@ -39,6 +39,9 @@ TURN_GAPS: Final = f"{PREFIX}turn_gaps"
 """Hash: tenant -> seconds from one of its turns to the next while it has jobs waiting."""
 
 
-def look(job_id: str) -> str:
-    """Hash: what the poll lane knows of a job (`polls`, `progress` 0..1, `due` epoch seconds, and its own fields)."""
-    return f"{PREFIX}look:{job_id}"
+TIMETABLE: Final = f"{PREFIX}timetable"
+"""Sorted set: generating job -> epoch seconds (Redis' clock) of the next look at it."""
+
+LOOKS: Final = f"{PREFIX}looks"
+"""Hash: generating job -> what the poll lane knows of it, a JSON list: polls, progress (0 to 1, or null), and more
+that is the lane's own."""

@@ -61,7 +61,8 @@ class AddressRefused(requests.RequestException):
 def guarded_session(reach: Reach) -> requests.Session:
     """A session whose requests are each checked, those after a redirect like the first.
 
-    A connection that is kept is used again only for what may be opened and resolves to its very address. Raises `AddressRefused` instead of connecting.
+    A connection that is kept is used again only for what may be opened and resolves to its very address. Raises
+    `AddressRefused` instead of connecting.
     """
     return session_of(https=_GuardedAdapter(reach, is_https=True), http=_GuardedAdapter(reach, is_https=False))
 

@@ -75,7 +75,7 @@ def _without_resting(ctx: Context, due: Sequence[Due]) -> list[Due]:
         rest_s = pressure_on(ctx, each.key_alias).rest_s
         if rest_s > 0:
             spread_s = random.random() * ctx.policy.poll.interval_s  # noqa: S311 (as below)
-            resting.append(NextLook(each.job_id, rest_s + spread_s, counted=False))
+            resting.append(NextLook(each, rest_s + spread_s, counted=False))
         else:
             going.append(each)
     ctx.pulse.timetable.put_back(resting)
@@ -100,7 +100,7 @@ def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
     failpoint("poll.before_put_back")
     ctx.pulse.timetable.put_back(
         [
-            NextLook(each.job_id, d.delay_s, d.progress, d.misses, d.missing, None if d.misses else each.age_s)
+            NextLook(each, d.delay_s, d.progress, d.misses, d.missing, None if d.misses else each.age_s)
             for each, d in decisions
             if isinstance(d, PollAgain)
         ]
@@ -128,7 +128,7 @@ def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
 
 
 def _look_up(ctx: Context, job_ids: Sequence[str]) -> None:
-    """Repair entries whose hash is gone: made anew from the ledger, or taken off when nobody needs to look."""
+    """Repair entries of which nothing is known: made anew from the ledger, or taken off when nobody needs to look."""
     if not job_ids:
         return
     with ctx.ledger.read() as tx:

@@ -68,7 +68,11 @@ class WorkerProbe:
     def __init__(self, broker_url: str) -> None:
         self._app = Celery("probe", broker=broker_url, set_as_current=False)
         # A broker that does not answer is an answer too: no connection is tried for longer than a question may take.
-        self._app.conf.broker_transport_options = {"socket_timeout": 2, "socket_connect_timeout": _TIMEOUT_S}
+        self._app.conf.broker_transport_options = {
+            "socket_timeout": 2,
+            "socket_connect_timeout": _TIMEOUT_S,
+            "ack_emulation": False,  # an answer that is lost is asked for again
+        }
 
     def answers(self, node: str) -> bool:
         try:

@@ -73,7 +73,10 @@ class Held(virtual.QoS):
     only once the longest countdown is over. Long before, the sweep has sent others.
     """
 
-    def restore_unacked(self) -> list[Any]:
+    _delivered: Any
+    _flush: Any
+
+    def restore_unacked(self) -> Any:
         """Put what is held back onto its queue, for as long as the broker takes it."""
         self._flush()
         held = list(self._delivered.values())
@@ -93,7 +96,7 @@ class Channel(kombu_redis.Channel):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.QoS = Held
+        self.QoS: Any = Held
 
     def _create_client(self, asynchronous: bool = False) -> Any:
         # Made anew for each publish and each acknowledgement, a client costs more than what it is made for.

@@ -9,9 +9,6 @@ from schemas.keys import PREFIX
 INTAKE_GROUP: Final = "accept"
 """Consumer group of the request stream."""
 
-TIMETABLE: Final = f"{PREFIX}timetable"
-"""Sorted set: job id -> epoch seconds (Redis' clock) of its next look."""
-
 TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
 """String, there only while the timetable is known to hold every generating job: gone after a wipe."""
 

@@ -1,4 +1,4 @@
-"""When each generating job is looked at next: a sorted set, and a small hash a job with all that is needed to ask.
+"""When each generating job is looked at next: a sorted set, and a hash with what is needed to ask for each of them.
 
 A claim is a lease, so what a dead worker had claimed falls due again. All times are Redis' own clock.
 """
@@ -9,26 +9,76 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, Final
 
 from redis import Redis
 
-from schemas.keys import look
+from schemas.keys import LOOKS, TIMETABLE
 from tasks.domain.knowledge import Kind
 
 from . import keys
 from .scripts import load
 
+_KEYS: Final = (TIMETABLE, LOOKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """What is noted of a job in the hash, a JSON list: first what producers may read (`schemas.keys.LOOKS`).
+
+    `created_s` and `missing_since_s` in epoch seconds.
+    """
+
+    polls: int
+    progress: float | None
+    provider_task_id: str
+    key_alias: str
+    created_s: float
+    kind: str = ""
+    misses: int = 0
+    missing_since_s: float | None = None
+    looked_s: float = 0.0
+    progress_then: float | None = None
+
+    def to_json(self) -> str:
+        values = [getattr(self, name) for name in self.__slots__]
+        return json.dumps(values, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Noted | None:
+        """`None` for nothing, and for what cannot be read: the ledger knows it all."""
+        try:
+            polls, progress, task, key, created_s, kind, misses, missing_s, looked_s, progress_then = json.loads(text)
+            return cls(
+                int(polls),
+                _number(progress),
+                str(task),
+                str(key),
+                float(created_s),
+                str(kind),
+                int(misses),
+                _number(missing_s),
+                float(looked_s),
+                _number(progress_then),
+            )
+        except (ValueError, TypeError):
+            return None
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)
+
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job (its hash is gone).
+    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job.
 
     `age_s`: since the create. `misses`: looks in a row that said nothing. `missing_s`: since the provider first said
     that it has no such task, `None` if it did not. `looked_s`: the age at the last look that found it running, 0 for
-    none, and `progress` what was reported then. All of it by the servers' clocks, never by a worker's; only
-    `claimed_at` is of this process' monotonic clock.
+    none, and `progress` what was reported then. `now_s`: the claim's moment, in epoch seconds. All of it by the
+    servers' clocks, never by a worker's; only `claimed_at` is of this process' monotonic clock.
     """
 
     job_id: str
@@ -42,6 +92,8 @@ class Due:
     kind: Kind | None = None
     looked_s: float = 0.0
     progress: float | None = None
+    now_s: float = 0.0
+    noted: Noted | None = None
     claimed_at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
@@ -58,13 +110,30 @@ class NextLook:
     `looked_s`: the age at this look if it found the task running. `counted`: false when nobody looked.
     """
 
-    job_id: str
+    due: Due
     delay_s: float
     progress: float | None = None
     misses: int = 0
     missing: bool = False
     looked_s: float | None = None
     counted: bool = True
+
+    def noted(self) -> Noted | None:
+        """What is noted after this look; `None`: what was noted before."""
+        before = self.due.noted
+        if before is None or not self.counted:
+            return None
+        # Since the first time: other kinds of silence in between do not begin it anew.
+        missing_since_s = before.missing_since_s or (self.due.now_s if self.missing else None)
+        return replace(
+            before,
+            polls=before.polls + 1,
+            progress=before.progress if self.progress is None else self.progress,
+            misses=self.misses,
+            missing_since_s=missing_since_s if self.misses else None,
+            looked_s=before.looked_s if self.looked_s is None else round(self.looked_s, 3),
+            progress_then=before.progress_then if self.looked_s is None else self.progress,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +146,10 @@ class Entry:
     key_alias: str
     generating_at: datetime
     kind: Kind | None = None
+
+    def noted(self) -> Noted:
+        kind = "" if self.kind is None else str(self.kind)
+        return Noted(0, None, self.provider_task_id, self.key_alias, self.generating_at.timestamp(), kind)
 
 
 class Timetable:
@@ -93,41 +166,38 @@ class Timetable:
         """Put jobs on the timetable that are not there yet; gives how many were new."""
         if not entries:
             return 0
-        args: list[str | float] = [look("")]
+        args: list[str | float] = []
         for entry in entries:
-            created = entry.generating_at.timestamp()
-            kind = "" if entry.kind is None else str(entry.kind)
-            args += [entry.job_id, entry.delay_s, entry.provider_task_id, entry.key_alias, created, kind]
-        return int(self._schedule(keys=[keys.TIMETABLE], args=args))
+            args += [entry.job_id, entry.delay_s, entry.noted().to_json()]
+        return int(self._schedule(keys=_KEYS, args=args))
 
     def claim_due(self, lease_s: float, limit: int) -> list[Due]:
         """Claim up to `limit` jobs that are due, for `lease_s` seconds."""
-        rows = self._claim_due(keys=[keys.TIMETABLE], args=[lease_s, limit, look("")])
-        return [_due(row) for row in json.loads(rows)]  # none at all is {} there, which is as empty
+        now_s, rows = json.loads(self._claim_due(keys=_KEYS, args=[lease_s, limit]))
+        return [_due(float(now_s), *row) for row in rows]  # none at all is {} there, which is as empty
 
     def put_back(self, looks: Sequence[NextLook]) -> None:
         """Put claimed jobs back, each with its delay."""
         if looks:
-            args: list[str | float] = [look("")]
+            args: list[str | float] = []
             for each in looks:
-                progress = "" if each.progress is None else each.progress
-                looked = "" if each.looked_s is None else f"{each.looked_s:.3f} {progress}"
-                args += [each.job_id, each.delay_s, progress, each.misses, int(each.missing), looked, int(each.counted)]
-            self._put_back(keys=[keys.TIMETABLE], args=args)
+                noted = each.noted()
+                args += [each.due.job_id, each.delay_s, "" if noted is None else noted.to_json()]
+            self._put_back(keys=_KEYS, args=args)
 
     def drop(self, job_ids: Sequence[str]) -> None:
         """Take jobs off the timetable that nobody needs to look at any more."""
         if job_ids:
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zrem(keys.TIMETABLE, *job_ids)
-                pipe.delete(*(look(job_id) for job_id in job_ids))
+            with self._redis.pipeline(transaction=True) as pipe:
+                pipe.zrem(TIMETABLE, *job_ids)
+                pipe.hdel(LOOKS, *job_ids)
                 pipe.execute()
 
     def next_due_in_s(self) -> float | None:
         """Seconds until the earliest look (negative: overdue); `None` when the timetable is empty."""
         with self._redis.pipeline(transaction=False) as pipe:
             pipe.time()
-            pipe.zrange(keys.TIMETABLE, 0, 0, withscores=True)
+            pipe.zrange(TIMETABLE, 0, 0, withscores=True)
             (seconds, micros), earliest = pipe.execute()
         return float(earliest[0][1]) - (seconds + micros / 1e6) if earliest else None
 
@@ -150,19 +220,24 @@ class Timetable:
         return bool(self._end_refill(keys=names, args=[token]))
 
 
-def _due(row: Sequence[str]) -> Due:
-    job_id, late_s, task, key, age_s, polls, misses, missing_s, kind, looked = row
-    looked_s, _, progress = looked.partition(" ")
+def _due(now_s: float, job_id: str, due_s: str, text: str) -> Due:
+    noted = Noted.from_json(text)
+    late_s = now_s - float(due_s)
+    if noted is None:
+        return Due(job_id, late_s, None, None, 0.0, 0, now_s=now_s)
+    missing_s = None if noted.missing_since_s is None else now_s - noted.missing_since_s
     return Due(
         job_id=job_id,
-        late_s=float(late_s),
-        provider_task_id=task or None,
-        key_alias=key or None,
-        age_s=float(age_s or 0),
-        polls=int(polls or 0),
-        misses=int(misses or 0),
-        missing_s=float(missing_s) if missing_s else None,
-        kind=Kind.parse(kind),
-        looked_s=float(looked_s or 0),
-        progress=float(progress) if progress else None,
+        late_s=late_s,
+        provider_task_id=noted.provider_task_id,
+        key_alias=noted.key_alias,
+        age_s=now_s - noted.created_s,
+        polls=noted.polls,
+        misses=noted.misses,
+        missing_s=missing_s,
+        kind=Kind.parse(noted.kind),
+        looked_s=noted.looked_s,
+        progress=noted.progress_then,
+        now_s=now_s,
+        noted=noted,
     )

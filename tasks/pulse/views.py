@@ -28,7 +28,7 @@ class Views:
     def __init__(self, redis: Redis, ttl_s: int) -> None:
         self._redis = redis
         self._ttl_s = ttl_s
-        self._publish = load(redis, "publish_view")
+        self._publish = load(redis, "publish_views")
         self._advance = load(redis, "advance_views")
 
     def publish(self, views: Sequence[JobView], turn_gaps_s: Mapping[str, float] | None = None) -> None:
@@ -38,14 +38,15 @@ class Views:
         """
         if not views:
             return
-        with self._redis.pipeline(transaction=False) as pipe:
-            for each in views:
-                place = "" if each.turn_at is None else each.turn_at.timestamp()
-                args: list[str | float] = [encode_record(each), each.seq, self._ttl_s, each.job_id, place]
-                self._publish(keys=[view(each.job_id), line(each.tenant)], args=args, client=pipe)
-            if turn_gaps_s:
-                pipe.hset(TURN_GAPS, mapping={tenant: round(gap_s, 3) for tenant, gap_s in turn_gaps_s.items()})
-            pipe.execute()
+        names: list[str] = []
+        args: list[str | bytes | float] = [self._ttl_s]
+        for each in views:
+            place = "" if each.turn_at is None else each.turn_at.timestamp()
+            names += [view(each.job_id), line(each.tenant)]
+            args += [encode_record(each), each.seq, each.job_id, place]
+        self._publish(keys=names, args=args)
+        if turn_gaps_s:
+            self._redis.hset(TURN_GAPS, mapping={tenant: f"{gap_s:.3f}" for tenant, gap_s in turn_gaps_s.items()})
 
     def refill(self) -> ViewsRefill | None:
         """How far the views have been published again since the timetable was last refilled; `None`: all of them."""

@@ -382,17 +382,20 @@ def test_state_and_info_are_the_view_and_the_last_look(valkey: Valkey, producer:
     view = job_view("job-1", State.QUEUED, State.GENERATING, metadata={"order": 7})
     publish(valkey, view)
     due = START + timedelta(hours=1)
-    valkey.client.hset(keys.look("job-1"), mapping={"polls": 4, "progress": 0.5, "due": due.timestamp(), "key": "x"})
+    valkey.client.hset(keys.LOOKS, "job-1", '[4, 0.5, "task", "key"]')
+    valkey.client.zadd(keys.TIMETABLE, {"job-1": due.timestamp()})
     assert (handle.state, handle.done, handle.view()) == (State.GENERATING, False, view)
     info = handle.info
     assert (info["state"], info["metadata"], info["model"]) == (State.GENERATING, {"order": 7}, MODEL)
     assert (info["progress"], info["polls"], info["next_look_at"]) == (0.5, 4, due)
 
 
-def test_an_unreadable_record_is_a_job_not_accepted(valkey: Valkey, producer: Producer) -> None:
+@pytest.mark.parametrize("noted", ["", "soon", "[]", "{}", '["many", "soon"]', '[null, {"half": 1}]'])
+def test_an_unreadable_record_is_a_job_not_accepted(valkey: Valkey, producer: Producer, noted: str) -> None:
     valkey.client.set(keys.view("job-1"), "{}")
-    valkey.client.hset(keys.look("job-1"), mapping={"progress": "soon"})
-    assert producer.handle("job-1").info["progress"] is None
+    valkey.client.hset(keys.LOOKS, "job-1", noted)
+    info = producer.handle("job-1").info
+    assert (info["progress"], info["polls"], info["next_look_at"]) == (None, None, None)
     assert producer.handle("job-1").state is None
 
 

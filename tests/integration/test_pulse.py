@@ -71,27 +71,34 @@ class TestTimetable:
 
     def test_putting_back_counts_the_look_and_keeps_the_progress(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
-        pulse.timetable.claim_due(30, 10)
-        pulse.timetable.put_back([NextLook("a", 0, progress=0.5)])
+        (due,) = pulse.timetable.claim_due(30, 10)
+        pulse.timetable.put_back([NextLook(due, 0, progress=0.5)])
         (due,) = pulse.timetable.claim_due(30, 10)
         assert due.polls == 1
-        pulse.timetable.put_back([NextLook("a", 60)])
-        look = pulse.redis.hgetall(shared.look("a"))
-        assert (look[b"polls"], look[b"progress"]) == (b"2", b"0.5")
+        pulse.timetable.put_back([NextLook(due, 60)])
+        assert json.loads(pulse.redis.hget(shared.LOOKS, "a") or "")[:2] == [2, 0.5]
 
     def test_a_dropped_job_is_not_put_back(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
-        pulse.timetable.claim_due(30, 10)
+        pulse.timetable.schedule([entry("b")])
+        gone, there = sorted(pulse.timetable.claim_due(30, 10), key=lambda due: due.job_id)
         pulse.timetable.drop(["a"])
-        pulse.timetable.put_back([NextLook("a", 0)])
-        assert pulse.timetable.claim_due(30, 10) == []
-        assert not pulse.redis.exists(shared.look("a"))
+        pulse.timetable.put_back([NextLook(gone, 0), NextLook(there, 0)])
+        assert [due.job_id for due in pulse.timetable.claim_due(30, 10)] == ["b"]
+        assert pulse.redis.hkeys(shared.LOOKS) == [b"b"]
 
-    def test_a_member_whose_hash_is_gone_is_handed_out_as_unknown(self, pulse: Pulse) -> None:
-        pulse.timetable.schedule([entry("a")])
-        pulse.redis.delete(shared.look("a"))
-        (due,) = pulse.timetable.claim_due(30, 10)
-        assert due.provider_task_id is None
+    @pytest.mark.parametrize(
+        "noted", [None, "", "null", "[]", "{}", "[1, 2", '[0,null,"task","key","soon","",0,null,0,null]']
+    )
+    def test_a_member_of_which_nothing_is_noted_is_handed_out_as_unknown(self, pulse: Pulse, noted: str | None) -> None:
+        pulse.timetable.schedule([entry("a"), entry("b")])
+        pulse.redis.hdel(shared.LOOKS, "a")
+        if noted is not None:
+            pulse.redis.hset(shared.LOOKS, "a", noted)
+        unknown, known = sorted(pulse.timetable.claim_due(30, 10), key=lambda due: due.job_id)
+        assert (unknown.provider_task_id, known.provider_task_id) == (None, "task-b")
+        pulse.timetable.put_back([NextLook(unknown, 0)])
+        assert len(pulse.timetable.claim_due(30, 10)) == 1
 
     def test_a_wiped_redis_does_not_call_its_timetable_whole(self, pulse: Pulse) -> None:
         assert not pulse.timetable.is_whole()
@@ -240,3 +247,12 @@ class TestViews:
         raw = pulse.redis.get(shared.view("job-1"))
         assert isinstance(raw, bytes)
         assert decode_record(raw) == self.view(State.QUEUED)
+
+    def test_what_stands_there_in_another_form_is_written_over_and_stops_no_other(self, pulse: Pulse) -> None:
+        other = JobView("job-2", State.QUEUED, self.view(State.QUEUED).events)
+        pulse.redis.lpush(shared.view("job-1"), "a list")
+        pulse.views.publish([self.view(State.QUEUED), other])
+        for job_id, view in (("job-1", self.view(State.QUEUED)), ("job-2", other)):
+            raw = pulse.redis.get(shared.view(job_id))
+            assert isinstance(raw, bytes)
+            assert decode_record(raw) == view

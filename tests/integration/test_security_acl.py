@@ -183,7 +183,7 @@ NOT_A_PRODUCERS = [
     ("STRLEN", keys.input_blob(SHA256)),
     ("SET", keys.view("job"), "done"),
     ("PUBLISH", keys.view("job"), "done"),
-    ("HSET", keys.look("job"), "polls", "9"),
+    ("HSET", keys.LOOKS, "job", "[9, 1]"),
     ("ZRANGE", "reelworks:timetable", "0", "-1"),
     ("LPUSH", "create", "{}"),
     ("BRPOP", "create", "1"),

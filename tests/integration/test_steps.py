@@ -21,6 +21,7 @@ from PIL import Image
 import tasks.admitting
 from schemas import data_url, keys
 from schemas.jobs import State
+from schemas.keys import TIMETABLE
 from tasks import context, operating
 from tasks.create import create
 from tasks.domain.answers import (
@@ -44,7 +45,6 @@ from tasks.ledger.database import Transaction
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tasks.pulse import PulseError
-from tasks.pulse.keys import TIMETABLE
 from tests.support.bench import DONE, MODEL, URL, Bench
 from tests.support.situations import downloading, with_policy
 from tests.support.waiting import wait_until
@@ -327,7 +327,7 @@ class TestPoll:
             TURNS["poll"](replace(bench.ctx, providers={}))
         assert bench.state(job_id) is State.GENERATING
         assert [(line["event"], line["reason"]) for line in logged] == [("poll_said_nothing", "key_refused")]
-        assert bench.ctx.pulse.redis.hget(keys.look(job_id), "misses") == b"1"
+        assert json.loads(bench.ctx.pulse.redis.hget(keys.LOOKS, job_id) or "")[6] == 1
 
 
 class TestFinish:
@@ -430,9 +430,9 @@ class TestSweep:
             bench.turn("sweep")
             assert bench.ctx.pulse.timetable.next_due_in_s() is not None
 
-    def test_a_hash_that_was_lost_is_made_again(self, bench: Bench) -> None:
-        job_id = bench.generating()
-        bench.ctx.pulse.redis.delete(keys.look(job_id))
+    def test_what_was_noted_of_a_task_and_lost_is_made_again(self, bench: Bench) -> None:
+        bench.generating()
+        bench.ctx.pulse.redis.delete(keys.LOOKS)
         bench.look()
         bench.look()
         assert bench.provider.polled == ["task-1"]

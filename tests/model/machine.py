@@ -16,6 +16,7 @@ import hypothesis.strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from schemas.jobs import TERMINAL, State
+from schemas.keys import TIMETABLE
 from tasks import operating
 from tasks.answering import replay
 from tasks.failpoints import FAILPOINTS
@@ -23,7 +24,6 @@ from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.ledger.admission import open_by_key
 from tasks.operating import NotPossible
-from tasks.pulse.keys import TIMETABLE
 from tests.model.vendor import CREATES, FETCHES, POLLS, Task
 from tests.model.world import KEY, World
 

@@ -19,6 +19,7 @@ from celery import Celery
 
 import tasks.create
 from schemas import keys
+from schemas.keys import TIMETABLE
 from tasks import context, failpoints
 from tasks.answering import commit_answer
 from tasks.context import Context
@@ -36,7 +37,6 @@ from tasks.media.outputs import OutputFetcher
 from tasks.media.store import FolderStore
 from tasks.policy import Policy
 from tasks.pulse import Pulse
-from tasks.pulse.keys import TIMETABLE
 from tasks.spool import Spool
 from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient

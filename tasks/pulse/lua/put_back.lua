@@ -1,33 +1,22 @@
--- Put looked-at jobs back on the timetable, each with its delay, its count of looks and what the look brought.
---   KEYS[1]  timetable (sorted set)
---   ARGV[1]  prefix of the look hashes    then sevens: job, delay in seconds, progress ("" leaves it as it was), looks
---            in a row that said nothing, 1 if this one said that there is no such task, the task's age at this look and
---            its progress then if it was found running (else ""), 0 if nobody looked: then only the time changes
--- Returns nothing. A script because the due times are Redis' own clock.
+-- Put looked-at jobs back on the timetable, each with its delay and what is known of it by now.
+--   KEYS[1]  timetable (sorted set)    KEYS[2]  what is known of each (hash)
+--   ARGV     threes: job, delay in seconds, what is known ("" leaves it as it was)
+-- Returns nothing. A script because the due times are Redis' own clock, and because whoever finished a job meanwhile has
+-- dropped it: it is not to come back.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
-for i = 2, #ARGV, 7 do
-  local due = now + tonumber(ARGV[i + 1])
-  local look = ARGV[1] .. ARGV[i]
-  -- Whoever finished the job meanwhile has dropped it; it is not to come back.
-  if redis.call('ZADD', KEYS[1], 'XX', 'CH', due, ARGV[i]) == 1 then
-    local fields = {'due', due}
-    local function set(name, value)
-      fields[#fields + 1] = name
-      fields[#fields + 1] = value
+local jobs = {}
+for i = 1, #ARGV, 3 do jobs[#jobs + 1] = ARGV[i] end
+local moved, known = {}, {}
+for n, there in ipairs(redis.call('ZMSCORE', KEYS[1], unpack(jobs))) do
+  if there then
+    moved[#moved + 1] = now + tonumber(ARGV[3 * n - 1])
+    moved[#moved + 1] = jobs[n]
+    if ARGV[3 * n] ~= '' then
+      known[#known + 1] = jobs[n]
+      known[#known + 1] = ARGV[3 * n]
     end
-    if ARGV[i + 6] == '1' then
-      redis.call('HINCRBY', look, 'polls', 1)
-      if ARGV[i + 2] ~= '' then set('progress', ARGV[i + 2]) end
-      if ARGV[i + 5] ~= '' then set('looked', ARGV[i + 5]) end
-      if ARGV[i + 3] == '0' then
-        redis.call('HDEL', look, 'misses', 'missing')
-      else
-        set('misses', ARGV[i + 3])
-        -- Since the first time: other kinds of silence in between do not begin it anew.
-        if ARGV[i + 4] == '1' then redis.call('HSETNX', look, 'missing', now) end
-      end
-    end
-    redis.call('HSET', look, unpack(fields))
   end
 end
+if #moved > 0 then redis.call('ZADD', KEYS[1], unpack(moved)) end
+if #known > 0 then redis.call('HSET', KEYS[2], unpack(known)) end

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import redis
 
 from schemas import keys
-from tasks.pulse.keys import TIMETABLE
+from schemas.keys import TIMETABLE
 from tests.bench.figures import Finding, Measured, Row, at_most, quantile
 from tests.bench.group import Group, Place
 from tests.bench.groups.polls import held, spells
@@ -92,9 +92,9 @@ def _late_s(client: redis.Redis) -> float:
 
 
 def _kinds(client: redis.Redis) -> str:
-    """What the keys of one job take."""
-    sizes = [client.memory_usage(key("held-0000001")) or 0 for key in (keys.look, keys.view)]
-    return f"its hash {sizes[0]}, its live view {sizes[1]}"
+    """What one job takes."""
+    noted = client.hget(keys.LOOKS, "held-0000001") or b""
+    return f"what is noted of it {len(noted)}, its live view {client.memory_usage(keys.view('held-0000001'))}"
 
 
 def _catch_up(client: redis.Redis) -> None:
