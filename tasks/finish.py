@@ -70,7 +70,7 @@ def _download(ctx: Context, job: Job) -> bool:
     if moved is None:
         return False
     log.info("outputs_stored", job_id=job.id, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
-    ctx.show([job.id])
+    # Not shown by itself: what records it, a moment later, shows both.
     return True
 
 

@@ -25,6 +25,10 @@ from tasks.vtrix.asking import Look
 
 log = structlog.get_logger("reelworks.poll")
 
+_GATHER_S: Final = 0.1
+"""What falls due within so long of a turn is left to one that asks for all of it: a turn costs as much as dozens of
+looks."""
+
 _KEY_NOT_CONFIGURED: Final[PollAnswer] = LookAgain("key_not_configured", key_refused=True)
 
 
@@ -41,7 +45,7 @@ def poll(ctx: Context) -> float:
     if len(due) == ctx.policy.poll_batch:
         return 0.0
     next_s = ctx.pulse.timetable.next_due_in_s()
-    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, 0.0), ctx.policy.lane_idle_s)
+    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, _GATHER_S), ctx.policy.lane_idle_s)
 
 
 def _ask(ctx: Context, due: Sequence[Due]) -> Iterator[list[tuple[Due, PollAnswer]]]:
