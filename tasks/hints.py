@@ -24,7 +24,9 @@ RECORD: Final = "reelworks.record"
 
 CREATE_QUEUE: Final = "create"
 FINISH_QUEUE: Final = "finish"
-QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: FINISH_QUEUE}
+RECORD_QUEUE: Final = "record"
+"""Of its own, and workers take from both in turn: a job whose film is there waits behind none whose film is to come."""
+QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: RECORD_QUEUE}
 """Task -> the queue that its messages wait in."""
 
 

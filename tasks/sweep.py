@@ -13,7 +13,7 @@ from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.domain.transitions import OPEN, Event
 from tasks.failpoints import failpoint
-from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, hint_create, hint_finish, hint_record
+from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, RECORD_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
 from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
@@ -98,7 +98,7 @@ def _rescue(ctx: Context, jobs: Sequence[Job]) -> None:
 
 
 _HINT: Final = {State.ADMITTED: hint_create, State.DOWNLOADING: hint_finish, State.RECORDING: hint_record}
-_QUEUE: Final = {State.ADMITTED: CREATE_QUEUE, State.DOWNLOADING: FINISH_QUEUE, State.RECORDING: FINISH_QUEUE}
+_QUEUE: Final = {State.ADMITTED: CREATE_QUEUE, State.DOWNLOADING: FINISH_QUEUE, State.RECORDING: RECORD_QUEUE}
 
 
 def _park(ctx: Context, job: Job) -> None:

@@ -50,7 +50,7 @@ POOLS: Final[Mapping[str, Pool]] = MappingProxyType(
         for pool in (
             Pool("lanes", queues=("lanes",), kind="threads", setting="lanes_concurrency"),
             Pool("create", queues=("create",), kind="threads", setting="create_concurrency"),
-            Pool("finish", queues=("finish",), kind="prefork", setting="finish_concurrency"),
+            Pool("finish", queues=("finish", "record"), kind="prefork", setting="finish_concurrency"),
         )
     }
 )

@@ -17,7 +17,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError, RedisError
 
-from tasks.hints import CREATE_QUEUE, FINISH_QUEUE
+from tasks.hints import QUEUES
 from workers.celeryconfig import LANES_QUEUE
 
 log = structlog.get_logger("reelworks.broker")
@@ -27,7 +27,7 @@ log = structlog.get_logger("reelworks.broker")
 _OF_THE_FORM: Final = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError, DataError)
 
 
-TASK_QUEUES: Final = (LANES_QUEUE, CREATE_QUEUE, FINISH_QUEUE)
+TASK_QUEUES: Final = frozenset({LANES_QUEUE, *QUEUES.values()})
 """Where tasks wait; on the others workers are asked questions and answer them."""
 
 

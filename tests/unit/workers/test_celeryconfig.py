@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tasks.hints import DOWNLOAD, QUEUES, RECORD
 from workers.celeryconfig import config
+from workers.pools import POOLS
 from workers.settings import read_settings
 
 
@@ -19,6 +20,7 @@ def test_nothing_but_json_is_written_or_read() -> None:
 def test_no_task_of_the_pool_of_processes_is_without_a_hard_limit_that_a_whole_download_keeps() -> None:
     read = read_settings()
     limits = {task: rule["time_limit"] for task, rule in config(read)["task_annotations"].items()}
-    assert limits.keys() >= {task for task, queue in QUEUES.items() if queue == QUEUES[DOWNLOAD]} >= {DOWNLOAD, RECORD}
+    forked = {queue for pool in POOLS.values() if pool.kind == "prefork" for queue in pool.queues}
+    assert limits.keys() >= {task for task, queue in QUEUES.items() if queue in forked} >= {DOWNLOAD, RECORD}
     assert limits[DOWNLOAD] > read.http.download_total_s
     assert limits[RECORD] > 0

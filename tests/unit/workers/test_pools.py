@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import pytest
 
+from tasks.hints import QUEUES
 from workers import pools
+from workers.celeryconfig import LANES_QUEUE
 
 
 def test_a_pool_serves_its_queue_on_its_celery_pool() -> None:
     assert {name: (pool.queues, pool.kind) for name, pool in pools.POOLS.items()} == {
         "lanes": (("lanes",), "threads"),
         "create": (("create",), "threads"),
-        "finish": (("finish",), "prefork"),
+        "finish": (("finish", "record"), "prefork"),
     }
 
 
-def test_no_queue_is_served_by_two_pools() -> None:
+def test_each_queue_is_served_by_one_pool() -> None:
     queues = [queue for pool in pools.POOLS.values() for queue in pool.queues]
-    assert len(queues) == len(set(queues))
+    assert sorted(queues) == sorted({LANES_QUEUE, *QUEUES.values()})
 
 
 def test_the_command_line_of_a_pool() -> None:
     line = pools.command("finish", pools.PoolSizes(finish_concurrency=5), python="python")
     assert " ".join(line) == (
-        "python -m celery -A workers.app worker -n finish@%h -Q finish -P prefork -c 5"
+        "python -m celery -A workers.app worker -n finish@%h -Q finish,record -P prefork -c 5"
         " --without-gossip --without-mingle -E"
     )
 
