@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,10 +13,13 @@ from workers import credentials
 
 
 def pytest_configure() -> None:
-    """Tests read settings in this process, some as soon as they are imported. What that forbids a process for good, its
-    children inherit: those tests that look for a dump would find none whatever they try. Processes that tests start
-    read settings of their own."""
+    # Tests read settings in this process, some as soon as they are imported. What that forbids a process for good, its
+    # children inherit: those tests that look for a dump would find none whatever they try. Processes that tests start
+    # read settings of their own.
     credentials.forbid_core_dumps = lambda: None
+    # A shell starts in the background with Ctrl-C ignored, and children inherit that as well.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
