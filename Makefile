@@ -36,7 +36,7 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 	@exec $(BIN)/python -m workers up
 
 test: lint types imports ## what has to hold at every change: lint, types, import rules, tests
-	@exec $(BIN)/python -m pytest -n 4 --dist loadfile
+	@exec $(BIN)/python -m pytest -n 3 --dist loadfile
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \

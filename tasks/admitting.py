@@ -62,13 +62,12 @@ def fill(ctx: Context) -> int:
 
 
 def _hand_over(ctx: Context, admitted: Sequence[Job]) -> None:
-    for place, job in enumerate(admitted):
+    for job in admitted:
         log.info("job_admitted", job_id=job.id, key=job.key_alias)
-        if not hint_create(job):
-            # The broker is away, and each message would find that out anew. When it is back, nobody is to wait longer.
-            with ctx.ledger.begin("given_back") as tx:
-                not_handed_over(tx, admitted[place:])
-            return
+    if not hint_create(admitted):
+        # When the broker is back, nobody is to wait any longer.
+        with ctx.ledger.begin("given_back") as tx:
+            not_handed_over(tx, admitted)
 
 
 def _free(ctx: Context, tx: Transaction, keys: Sequence[ProviderKey], under_way: Sequence[Open]) -> dict[str, int]:

@@ -5,13 +5,14 @@ A message that can't be sent is logged and forgotten: the ledger knows what is t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import structlog
-from celery import chain, current_app
+from celery import current_app
 from celery.canvas import Signature
-from kombu.exceptions import OperationalError
+from kombu import Producer
+from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # not in its stubs
 
 from tasks.domain.job import Job
 from tasks.failpoints import failpoint
@@ -30,19 +31,19 @@ QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: RECORD_QU
 """Task -> the queue that its messages wait in."""
 
 
-def hint_create(job: Job) -> bool:
-    """Have the job's provider task created; whether the message was sent."""
-    return _send("create", job, lambda: _step(CREATE, job).apply_async(retry=False))
+def hint_create(jobs: Sequence[Job]) -> bool:
+    """Have the jobs' provider tasks created; whether the messages were sent."""
+    return _send("create", jobs, lambda job, producer: _publish(_step(CREATE, job), producer))
 
 
-def hint_finish(job: Job) -> None:
-    """Have the job's outputs downloaded and then its cost recorded: the completion chain."""
-    _send("download", job, lambda: chain(_step(DOWNLOAD, job), _step(RECORD, job)).apply_async(retry=False))
+def hint_finish(jobs: Sequence[Job]) -> bool:
+    """Have the jobs' outputs downloaded and then their cost recorded: the completion chain."""
+    return _send("download", jobs, lambda job, producer: _publish(_step(DOWNLOAD, job), producer, _step(RECORD, job)))
 
 
-def hint_record(job: Job) -> None:
-    """Have the job's cost recorded: its outputs are stored already."""
-    _send("record", job, lambda: _step(RECORD, job).apply_async(retry=False))
+def hint_record(jobs: Sequence[Job]) -> bool:
+    """Have the jobs' cost recorded: their outputs are stored already."""
+    return _send("record", jobs, lambda job, producer: _publish(_step(RECORD, job), producer))
 
 
 def _step(name: str, job: Job) -> Signature:
@@ -55,12 +56,22 @@ def _step(name: str, job: Job) -> Signature:
     return step
 
 
-def _send(step: str, job: Job, send: Callable[[], Any]) -> bool:
+def _publish(step: Signature, producer: Producer, *following: Signature) -> None:
+    # What follows goes in the message of the first. `celery.chain` puts the same together, at three times the cost.
+    step.apply_async(producer=producer, retry=False, chain=list(following) or None)
+
+
+def _send(step: str, jobs: Sequence[Job], publish: Callable[[Job, Producer], None]) -> bool:
+    """Send a message for each job, all of them in one go."""
+    if not jobs:
+        return True
     try:
-        failpoint(f"{step}.before_publish")
-        send()
+        with current_app.producer_or_acquire() as producer, producer.batch():
+            for job in jobs:
+                failpoint(f"{step}.before_publish")
+                publish(job, producer)
         failpoint(f"{step}.after_publish")
-    except OperationalError as error:
-        log.warning("hint_not_sent", job_id=job.id, state=job.state, error=type(error).__name__)
+    except (OperationalError, BatchPublishError) as error:
+        log.warning("hints_not_sent", step=step, jobs=len(jobs), error=type(error).__name__)
         return False
     return True

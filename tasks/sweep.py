@@ -93,7 +93,7 @@ def _rescue(ctx: Context, jobs: Sequence[Job]) -> None:
                 lease_s = max(lease_s, min(waited_s, _LONGEST_HANDOVER_S))
             mine = renew_lapsed(tx, job, lease_s)
         if mine:
-            _HINT[job.state](job)
+            _HINT[job.state]([job])
             log.warning("job_rescued", job_id=job.id, state=job.state, tries=job.tries, deaths=job.deaths)
 
 

@@ -213,7 +213,7 @@ class TestMessages:
         return raw["headers"], json.loads(base64.b64decode(raw["body"]))
 
     def test_create_carries_the_id_alone_and_shows_what_people_search_for(self, broker: Valkey, job: Job) -> None:
-        hint_create(job)
+        hint_create([job])
         headers, (args, kwargs, embedded) = self.message(broker, "create")
         assert (args, kwargs) == ([], {"job": "job-1"})
         assert not any(embedded.values())
@@ -222,7 +222,7 @@ class TestMessages:
         assert headers["kwargsrepr"] == repr(shown)
 
     def test_the_completion_chain_is_download_then_record(self, broker: Valkey, job: Job) -> None:
-        hint_finish(job)
+        hint_finish([job])
         headers, (args, kwargs, embedded) = self.message(broker, "finish")
         assert (headers["task"], headers["root_id"], args, kwargs) == (
             "reelworks.download",

@@ -162,7 +162,7 @@ MUTANTS: Final = (
         partial(
             rewrite_script,
             "claim_due",
-            "if #moved > 0 then redis.call('ZADD', KEYS[1], unpack(moved)) end",
+            "redis.call('ZADD', KEYS[1], unpack(moved))",
             "for i = 2, #moved, 2 do redis.call('ZREM', KEYS[1], moved[i]) end",
         ),
         _PULSE + "TestTimetable::test_a_claim_is_a_lease_that_falls_due_again",

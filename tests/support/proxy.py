@@ -74,9 +74,12 @@ class FaultProxy:
             self.cut()
 
     def cut(self) -> None:
-        """Reset every open connection, once."""
-        for link in self._open_links():
+        """Reset every open connection, once; the clients have been told when this returns."""
+        links = self._open_links()
+        for link in links:
             link.reset()
+        for link in links:
+            link.join()
 
     def half_open(self) -> None:
         """Take the server from every open connection without a word to the client; new ones are not touched."""
@@ -132,10 +135,19 @@ class _Link:
         self._dead = False  # what the client sends leads nowhere any more, and it does not know
         self._cut_at_answer = False
         self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         for ends in (("to_server", self._client, self._server), ("to_client", self._server, self._client)):
-            threading.Thread(target=self._pump, args=ends, daemon=True).start()
+            thread = threading.Thread(target=self._pump, args=ends, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def join(self) -> None:
+        """A socket that is closed while somebody reads from it is closed once that one has woken up."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(10)
 
     def reset(self) -> None:
         self._ended.set()
