@@ -5,6 +5,7 @@ falls free waits for nobody.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -24,6 +25,7 @@ from tasks.ledger.admission import (
     Open,
     TurnsTaken,
     Waiting,
+    anything_waits,
     held_by_tenant,
     keep_turns,
     last_tag,
@@ -36,6 +38,7 @@ from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import move, not_handed_over
 from tasks.ledger.provider_keys import known_keys, paced
 from tasks.ledger.spending import budgets_now, latest_charges
+from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.admit")
 
@@ -51,9 +54,14 @@ def fill(ctx: Context) -> int:
         free = _free(ctx, tx, keys, under_way)
         decided = _decide(ctx, tx, free, under_way) if any(free.values()) else []
         moved = _write(ctx, tx, keys, decided)
-        left = _left_behind(tx, [each for each in decided if isinstance(each, Turn)])
+        turns = [each for each in decided if isinstance(each, Turn)]
+        left = _left_behind(tx, turns)
         keep_turns(tx, left)
-    admitted = [moved[turn.job_id] for turn in decided if isinstance(turn, Turn)]
+        more_waits = sum(free.values()) <= len(turns) and anything_waits(tx)
+    if more_waits:
+        with suppress(PulseError):  # a hint, said again at the next turn
+            ctx.pulse.demand.say()
+    admitted = [moved[turn.job_id] for turn in turns]
     _hand_over(ctx, [job for job in admitted if job is not None])
     for refusal in [each for each in decided if isinstance(each, Refusal)]:
         log.info("job_refused", job_id=refusal.job_id, code=refusal.code)

@@ -51,7 +51,9 @@ def known_of(ctx: Context, kind: Kind | None) -> Known | None:
 
     Raises `PulseError`: whoever asks needs Redis next, and a Redis that is away must not be waited for once a job.
     """
-    return None if kind is None else ctx.pulse.timings.known(kind, ctx.policy.poll.bounds)
+    if kind is None:
+        return None
+    return ctx.pulse.timings.known(kind, ctx.policy.poll.bounds(work_waits=ctx.pulse.demand.is_there()))
 
 
 def learn(ctx: Context, ended: Sequence[tuple[Due, float | None]]) -> None:
@@ -66,7 +68,7 @@ def learn(ctx: Context, ended: Sequence[tuple[Due, float | None]]) -> None:
             by_model[due.kind.model].append((due.kind, Seen.between(due.looked_s, due.age_now_s, took_s, due.progress)))
     try:
         for model, seen in by_model.items():
-            known = ((ctx.pulse.timings.known(kind, ctx.policy.poll.bounds), one) for kind, one in seen)
+            known = ((ctx.pulse.timings.known(kind, ctx.policy.poll.bounds()), one) for kind, one in seen)
             ctx.pulse.timings.learn(model, [made for what, one in known for made in what.deposits([one])])
     except PulseError as error:
         log.warning("timings_not_learned", error=type(error).__name__)
@@ -79,7 +81,7 @@ def seed(ctx: Context) -> None:
     learned: dict[str, dict[str, Sketch]] = defaultdict(dict)
     for row in reversed(rows):
         sketches = learned[row.kind.model]
-        for name, shares in Known(sketches, row.kind, ctx.policy.poll.bounds).deposits([row.seen]):
+        for name, shares in Known(sketches, row.kind, ctx.policy.poll.bounds()).deposits([row.seen]):
             sketches[name] = sketches.get(name, Sketch()).with_one(shares)
     for model, made in learned.items():
         ctx.pulse.timings.seed(model, made)

@@ -109,7 +109,7 @@ class Known:
             and self._ratios.total >= _ENOUGH
             and self._ratios.width() <= _INFORMATIVE * self._times.width()
         )
-        self._bounds = bounds
+        self._bounds = bounds if self._times is None else bounds.of(self._times)
         self._by_ratio: dict[int, LookPlan] = {}
 
     @staticmethod
@@ -121,6 +121,11 @@ class Known:
     def version(self) -> tuple[int, ...]:
         """Equal for what was made of the same sketches."""
         return tuple(sketch.learned for sketch in self._sketches.values())
+
+    @property
+    def lag_s(self) -> float:
+        """How late an end may be seen."""
+        return self._bounds.lag
 
     @cached_property
     def _by_time(self) -> LookPlan | None:

@@ -7,8 +7,9 @@ what is left out first is what spares the most looks for an end.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from .sketch import Sketch
@@ -32,10 +33,15 @@ _FIRST_BEYOND: Final = 0.5
 @dataclass(frozen=True, slots=True)
 class Bounds:
     """In the sketch's unit. `lag`: within it an end is seen, seldom later. `longest`: the longest between two looks at
-    what takes longer than any did."""
+    what takes longer than any did. `share`: of what half of the tasks take, above which no lag is tolerated either."""
 
     lag: float
     longest: float
+    share: float = math.inf
+
+    def of(self, sketch: Sketch) -> Bounds:
+        """These bounds for the tasks of a sketch that has weight."""
+        return replace(self, lag=min(self.lag, self.share * sketch.quantiles(2)[1]))
 
 
 class LookPlan:

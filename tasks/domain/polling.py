@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -26,18 +27,22 @@ class PollPolicy:
     jitter: float = 0.1
     """Share of each delay by which looks are spread, so that jobs created together are not polled together for ever."""
 
-    @property
-    def bounds(self) -> Bounds:
-        """What a learned plan keeps to: an end is seen within half an interval, and three of them are the longest."""
-        return _bounds(self.interval_s)
+    def bounds(self, *, work_waits: bool = False) -> Bounds:
+        """What a learned plan keeps to: an end is seen within half an interval, and three of them are the longest.
+
+        While work waits for slots it is also seen within a fiftieth of the time that such tasks take: so much of a slot
+        is not used else.
+        """
+        return _bounds(self.interval_s, _LAG_WHILE_WORK_WAITS if work_waits else math.inf)
 
 
 @cache
-def _bounds(interval_s: float) -> Bounds:
-    return Bounds(interval_s * _LAG, interval_s * _LONGEST)
+def _bounds(interval_s: float, share: float) -> Bounds:
+    return Bounds(interval_s * _LAG, interval_s * _LONGEST, share)
 
 
 _LAG: Final = 0.5
+_LAG_WHILE_WORK_WAITS: Final = 0.02
 _LONGEST: Final = 3.0
 _SHORTEST: Final = 0.1
 _LONGEST_DOUBLING: Final = 8
@@ -91,6 +96,6 @@ def _planned_s(
     at_s = known.next_look_at_s(age_s if polls else 0.0, progress)
     if at_s is None:
         return None
-    least_s = policy.interval_s * _SHORTEST if polls else 0.0
+    least_s = min(policy.interval_s * _SHORTEST, known.lag_s) if polls else 0.0
     delay_s = max(at_s - age_s, least_s) if polls else max(max(at_s, policy.first_s) - age_s, 0.0)
-    return delay_s + policy.jitter * spread * min(delay_s, policy.interval_s)
+    return delay_s + policy.jitter * spread * min(delay_s, known.lag_s / _LAG)

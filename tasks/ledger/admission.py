@@ -65,6 +65,7 @@ _LINE: Final = (
     .limit(_this("most"))
     .offset(_this("skipped"))
 )
+_ANY_WAITING: Final = sa.select(sa.exists().where(IS_QUEUED).select_from(jobs))
 _LAST_TAG: Final = sa.select(sa.func.max(tenants.c.tag))
 _EXPIRED: Final = sa.select(jobs.c.id).where(IS_QUEUED, jobs.c.deadline_at <= _this("now")).limit(_this("most"))
 
@@ -141,6 +142,11 @@ def line_of(tx: Transaction, tenant: str, page: int) -> Iterator[Waiting]:
         skipped += len(rows)
         if len(rows) < page:
             return
+
+
+def anything_waits(tx: Transaction) -> bool:
+    """Whether any job is queued."""
+    return bool(tx.execute(_ANY_WAITING).scalar())
 
 
 def last_tag(tx: Transaction) -> float:

@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .backlog import Backlog
+from .demand import Demand
 from .intake import Intake
 from .lanes import LaneBeats
 from .pressure import KeyPressure
@@ -47,6 +48,10 @@ class Pulse:
     @cached_property
     def backlog(self) -> Backlog:
         return Backlog(self.redis)
+
+    @cached_property
+    def demand(self) -> Demand:
+        return Demand(self.redis)
 
     @cached_property
     def timetable(self) -> Timetable:

@@ -20,6 +20,10 @@ VIEWS_REFILL: Final = f"{PREFIX}views:refill"
 """String, there only while views that a wipe took are still to be published: the refill's token, and how far it is."""
 
 
+DEMAND: Final = f"{PREFIX}demand"
+"""String that expires: there while jobs wait and no slot is free."""
+
+
 def lane_beat(lane: str) -> str:
     """String with a short time to live: the epoch of the lane that is alive."""
     return f"{PREFIX}lane:{lane}:beat"

@@ -68,7 +68,7 @@ class Learner:
 
     def at(self, now_s: float) -> Known:
         if self.known is None or now_s - self.read_at_s >= READ_EVERY_S:
-            self.known, self.read_at_s = Known(dict(self.sketches), KIND, self.policy.bounds), now_s
+            self.known, self.read_at_s = Known(dict(self.sketches), KIND, self.policy.bounds()), now_s
         return self.known
 
     def learn(self, seen: Seen, now_s: float) -> None:

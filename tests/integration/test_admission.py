@@ -22,14 +22,18 @@ from tasks.admitting import fill
 from tasks.create import create
 from tasks.domain.answers import Completed, Failed, KeyRefused, Rejected, Throttled, Usage
 from tasks.domain.budgets import EVERYONE, Budget, Period, WhenUsedUp
+from tasks.domain.knowledge import Kind
 from tasks.domain.pace import ProviderKey
+from tasks.domain.sketch import Sketch
 from tasks.finish import record
 from tasks.ledger import tables
 from tasks.ledger.admission import open_by_key, open_tasks
 from tasks.ledger.provider_keys import known_keys, set_key
 from tasks.ledger.spending import differences, recount, set_budget
 from tasks.ledger.standings import budget_standings
-from tests.support.bench import DONE, Bench
+from tasks.pulse import demand, keys
+from tasks.schedule import known_of
+from tests.support.bench import DONE, MODEL, Bench
 
 
 def allow(bench: Bench, limit: str, tenant: str = EVERYONE, when: WhenUsedUp = WhenUsedUp.WAIT) -> None:
@@ -232,6 +236,30 @@ class TestSlots:
         bench.provider.creates = [Rejected("1026", "no", 422)]
         create(second)
         assert bench.state(third) is State.ADMITTED
+
+    def test_jobs_that_wait_for_a_slot_are_a_demand_and_jobs_that_wait_for_money_are_none(self, bench: Bench) -> None:
+        bench = with_slots(bench, 2)
+        allow(bench, "0.30", "default", WhenUsedUp.WAIT)
+        bench.submit(), bench.submit()
+        fill(bench.ctx)
+        assert not bench.ctx.pulse.redis.exists(keys.DEMAND), "the second waits for its budget: a slot is free"
+        allow(bench, "100", "default", WhenUsedUp.WAIT)
+        fill(bench.ctx)
+        assert not bench.ctx.pulse.redis.exists(keys.DEMAND), "none waits"
+        bench.submit()
+        fill(bench.ctx)
+        assert 0 < int(bench.ctx.pulse.redis.ttl(keys.DEMAND)) <= 5  # type: ignore[arg-type]
+
+    def test_a_demand_changes_how_late_an_end_may_be_seen(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(demand, "_READ_EVERY_S", 0.0)
+        kind = Kind(MODEL, "768P", 6, 13)
+        bench.ctx.pulse.timings.seed(MODEL, {"768P/6": Sketch({150: 100.0}, 100)})  # 20 s
+        idle = known_of(bench.ctx, kind)
+        bench.ctx.pulse.demand.say()
+        wanted = known_of(bench.ctx, kind)
+        assert idle is not None
+        assert wanted is not None
+        assert (idle.lag_s, wanted.lag_s) == (2.5, pytest.approx(0.4, abs=0.02))
 
     def test_where_no_slot_is_free_nobody_looks_at_those_that_wait(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch

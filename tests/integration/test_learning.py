@@ -27,7 +27,7 @@ from tests.support.situations import FILM, downloading
 from tests.support.waiting import wait_until
 
 KIND = Kind(MODEL, "768P", 6, 13)
-BOUNDS = PollPolicy().bounds
+BOUNDS = PollPolicy().bounds()
 BORN = datetime(2026, 11, 1, 13, 0, tzinfo=UTC)
 
 

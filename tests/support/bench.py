@@ -36,6 +36,7 @@ from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
+from tests.support.waiting import wait_until
 from workers.celeryconfig import config
 from workers.settings import read_settings
 
@@ -108,9 +109,19 @@ class Bench:
             tx.execute(sa.update(table).where(table.c.lease_until.is_not(None)).values(lease_until=past))
             tx.execute(sa.update(table).where(table.c.not_before.is_not(None)).values(not_before=past))
 
-    def generating(self, **request: Any) -> str:
+    def admitted(self, **request: Any) -> str:
+        """A job that has its slot. A key of which a create was just not sent rests for a moment first."""
         job_id = self.submit(**request)
-        self.turn("admit")
+
+        def is_admitted() -> bool:
+            self.turn("admit")
+            return self.state(job_id) is State.ADMITTED
+
+        wait_until(is_admitted, what="the job's turn")
+        return job_id
+
+    def generating(self, **request: Any) -> str:
+        job_id = self.admitted(**request)
         create(job_id)
         assert self.state(job_id) is State.GENERATING
         return job_id

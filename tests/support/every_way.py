@@ -54,8 +54,7 @@ def accept_all_kinds(bench: Bench, quiet: Bench) -> None:
 
 def create_to_every_end(bench: Bench, quiet: Bench) -> None:
     for outcome in (Unsent("ConnectionRefusedError"), Rejected("2013", "bad"), RuntimeError("its worker dies")):
-        job_id = bench.submit()
-        bench.turn("admit")
+        job_id = bench.admitted()
         bench.provider.creates.append(outcome)
         if isinstance(outcome, Exception):
             with pytest.raises(RuntimeError):
@@ -69,8 +68,7 @@ def create_to_every_end(bench: Bench, quiet: Bench) -> None:
         replace(bench.ctx, providers={}),
         replace(bench.ctx, policy=replace(bench.ctx.policy, deaths_most=0)),
     ):
-        job_id = bench.submit()
-        bench.turn("admit")
+        job_id = bench.admitted()
         context.install(lambda others=others: others)
         create(job_id)
     context.install(lambda: bench.ctx)

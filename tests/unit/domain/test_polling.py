@@ -20,14 +20,16 @@ POLICY = PollPolicy(first_s=10, interval_s=5, overdue_after_s=1000, overdue_inte
 KIND = Kind("model", "768P", 6, 13)
 
 
-def known(*times_s: float, ratios: tuple[float, ...] = (), policy: PollPolicy = POLICY) -> Known:
+def known(
+    *times_s: float, ratios: tuple[float, ...] = (), policy: PollPolicy = POLICY, work_waits: bool = False
+) -> Known:
     sketches = {}
     for name, quantities in ((KIND.names[1], times_s), (PROGRESS, ratios)):
         sketch = Sketch()
         for each in quantities:
             sketch = sketch.with_one(shares_of(each, each, sketch))
         sketches[name] = sketch
-    return Known(sketches, KIND, policy.bounds)
+    return Known(sketches, KIND, policy.bounds(work_waits=work_waits))
 
 
 TWENTY = known(*[20.0] * 50)
@@ -74,6 +76,23 @@ class TestByWhatIsKnown:
         assert at(0.0) == pytest.approx(20, abs=0.3)
         assert at(0.5) - at(0.0) == pytest.approx(0.25)
         assert at(0.999) - at(0.0) < 0.5
+
+    @pytest.mark.parametrize(("spread", "within_s"), [(0.0, 0.45), (0.999, 0.55)])
+    def test_while_work_waits_an_end_is_seen_within_a_fiftieth_of_the_time_it_takes(
+        self, spread: float, within_s: float
+    ) -> None:
+        uneven = [20 + 0.1 * n for n in range(40)]
+        waits = known(*uneven, work_waits=True)
+        assert waits.lag_s == pytest.approx(0.02 * 22, abs=0.01)
+        age_s = 20.5
+        while age_s < 23:
+            delay_s = next_look_s(POLICY, age_s=age_s, polls=2, retry_after_s=None, spread=spread, known=waits)
+            assert 0.05 < delay_s < within_s
+            age_s += delay_s
+        assert known(*uneven).lag_s == 2.5
+
+    def test_where_it_takes_long_the_usual_lag_is_enough_while_work_waits_too(self) -> None:
+        assert known(*[600.0] * 20, work_waits=True).lag_s == known(*[600.0] * 20).lag_s == 2.5
 
     def test_progress_that_proved_true_moves_the_look(self) -> None:
         policy = replace(POLICY, jitter=0.0)
