@@ -30,8 +30,8 @@ class PollPolicy:
     def bounds(self, *, work_waits: bool = False) -> Bounds:
         """What a learned plan keeps to: an end is seen within half an interval, and three of them are the longest.
 
-        While work waits for slots it is also seen within a fiftieth of the time that such tasks take: so much of a slot
-        is not used else.
+        While work waits for slots it is also seen within a small share of the time that such tasks take: as much of a
+        slot is not used else.
         """
         return _bounds(self.interval_s, _LAG_WHILE_WORK_WAITS if work_waits else math.inf)
 
@@ -42,7 +42,7 @@ def _bounds(interval_s: float, share: float) -> Bounds:
 
 
 _LAG: Final = 0.5
-_LAG_WHILE_WORK_WAITS: Final = 0.02
+_LAG_WHILE_WORK_WAITS: Final = 0.015
 _LONGEST: Final = 3.0
 _SHORTEST: Final = 0.1
 _LONGEST_DOUBLING: Final = 8

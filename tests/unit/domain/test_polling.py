@@ -77,13 +77,13 @@ class TestByWhatIsKnown:
         assert at(0.5) - at(0.0) == pytest.approx(0.25)
         assert at(0.999) - at(0.0) < 0.5
 
-    @pytest.mark.parametrize(("spread", "within_s"), [(0.0, 0.45), (0.999, 0.55)])
-    def test_while_work_waits_an_end_is_seen_within_a_fiftieth_of_the_time_it_takes(
+    @pytest.mark.parametrize(("spread", "within_s"), [(0.0, 0.34), (0.999, 0.42)])
+    def test_while_work_waits_an_end_is_seen_within_a_small_share_of_the_time_it_takes(
         self, spread: float, within_s: float
     ) -> None:
         uneven = [20 + 0.1 * n for n in range(40)]
         waits = known(*uneven, work_waits=True)
-        assert waits.lag_s == pytest.approx(0.02 * 22, abs=0.01)
+        assert waits.lag_s == pytest.approx(0.015 * 22, abs=0.01)
         age_s = 20.5
         while age_s < 23:
             delay_s = next_look_s(POLICY, age_s=age_s, polls=2, retry_after_s=None, spread=spread, known=waits)
