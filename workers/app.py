@@ -8,7 +8,7 @@ from celery import Celery, Task
 from celery.signals import setup_logging, task_prerun, worker_init
 
 from tasks.ledger import SchemaMismatch
-from workers import kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper, unreadable
+from workers import broker, kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper
 from workers.celeryconfig import config
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -17,7 +17,7 @@ from workers.settings import settings
 def make_app() -> Celery:
     """The application for this process' settings."""
     kombufix.install()
-    unreadable.install()
+    broker.install()
     made = Celery("reelworks", set_as_current=True)
     made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))

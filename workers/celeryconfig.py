@@ -45,11 +45,11 @@ def config(settings: Settings) -> dict[str, Any]:
         # A Redis that has become read-only, or lost its replicas, refuses to hand out messages: that ends no worker.
         "broker_channel_error_retry": True,
         # Kombu waits longer and longer for a broker that is away, up to 30 s.
-        "worker_consumer": "workers.reconnect:SteadyConsumer",
+        "worker_consumer": "workers.consumer:SteadyConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_transport_options": {
-            # What a worker holds it keeps in its own memory (`workers.unreadable`).
+            # What a worker holds it keeps in its own memory (`workers.broker`).
             "ack_emulation": False,
             # A broker that vanished without a word is noticed within seconds instead of minutes: an answer is overdue
             # after this and one second more, and looked for as often.

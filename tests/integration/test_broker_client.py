@@ -7,12 +7,12 @@ from pathlib import Path
 from kombu import Connection
 
 from tests.support.valkey import valkey_server
-from workers import unreadable
+from workers import broker
 
 
 def test_a_channel_keeps_its_client_until_its_connections_are_gone(tmp_path: Path) -> None:
     with valkey_server(tmp_path) as server:
-        connection = Connection(server.url, transport=f"{unreadable.__name__}:Transport")
+        connection = Connection(server.url, transport=f"{broker.__name__}:Transport")
         with connection, connection.SimpleQueue("shelf") as queue:
             channel = queue.channel
             with channel.conn_or_acquire() as first, channel.conn_or_acquire() as second:

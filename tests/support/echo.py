@@ -5,12 +5,12 @@ from __future__ import annotations
 import redis
 from celery import Celery
 
-from workers import kombufix, unreadable
+from workers import broker, kombufix
 from workers.celeryconfig import config
 from workers.settings import settings
 
 kombufix.install()
-unreadable.install()
+broker.install()
 app = Celery("echo")
 app.config_from_object({**config(settings()), "include": []})
 

@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +21,7 @@ from tasks.domain.answers import Accepted, Completed, CreateOutcome, PollAnswer,
 from tasks.finish import download, record
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
+from tasks.media.outputs import OutputFetcher
 from tasks.outward import Reach
 from tasks.pulse import Pulse
 from tasks.transport import Deadlines
@@ -87,19 +88,16 @@ def _steps(made: Stand, database: Path) -> Iterator[Bench]:
             steps_on(ledger, pulse, made.redis_url, folder) as bench,
         ):
             old = bench.ctx
-            ctx = replace(
-                old,
-                providers={"main": cast(VtrixClient, _Finishing(made.provider.url))},
-                policy=replace(old.policy, open_tasks_per_key=100_000),
-                fetcher=replace(
-                    old.fetcher,
-                    max_bytes=10_000_000,
-                    within=Deadlines(5, 30, 60),
-                    reach=Reach(private=frozenset({"127.0.0.1"})),
-                ),
-            )
-            context.install(lambda: ctx)
-            yield replace(bench, ctx=ctx)
+            reach = Reach(private=frozenset({"127.0.0.1"}))
+            with closing(OutputFetcher(old.store, 10_000_000, Deadlines(5, 30, 60), reach)) as fetcher:
+                ctx = replace(
+                    old,
+                    providers={"main": cast(VtrixClient, _Finishing(made.provider.url))},
+                    policy=replace(old.policy, open_tasks_per_key=100_000),
+                    fetcher=fetcher,
+                )
+                context.install(lambda: ctx)
+                yield replace(bench, ctx=ctx)
     finally:
         pulse.close()
         ledger.close()

@@ -9,9 +9,9 @@ from celery import Celery
 from kombu import Connection
 from kombu.utils import functional
 
-import workers.reconnect
+import workers.consumer
 from workers.celeryconfig import config
-from workers.reconnect import EVENTS_WITHIN_S, LONGEST_WAIT_S, SteadyConsumer
+from workers.consumer import EVENTS_WITHIN_S, LONGEST_WAIT_S, SteadyConsumer
 from workers.settings import read_settings
 
 
@@ -55,7 +55,7 @@ class Hub:
 
 def test_events_that_follow_on_one_another_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = [1000.0]
-    monkeypatch.setattr(workers.reconnect.time, "monotonic", lambda: now_s[0])
+    monkeypatch.setattr(workers.consumer.time, "monotonic", lambda: now_s[0])
     consumer = SteadyConsumer.__new__(SteadyConsumer)
     consumer.hub = hub = Hub()
     for _ in range(20):

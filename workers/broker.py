@@ -1,9 +1,9 @@
-"""The broker's transport: its client is kept, and messages that can't be read are dropped with a word in the log.
+"""Celery's transport over Redis, as our workers use it: a message is a hint here, and nothing is lost with it.
 
-kombu takes for granted that what lies on a queue was put there by kombu. Text that is not JSON ends the worker, and so
-does JSON of another form, often after the message was booked as being worked on: it then comes back to end the next
-worker. A message is a hint here, so nothing is lost with it: the sweep sends another. Names of tasks that do not exist
-are left to Celery, which refuses them by itself.
+So what a worker holds it holds in its memory alone, its client is kept, and messages that can't be read are dropped
+with a word in the log. kombu takes for granted that what lies on a queue was put there by kombu: text that is not JSON
+ends the worker, and so does JSON of another form, often after the worker took it as its own, and would put it back for
+the next. Names of tasks that do not exist are left to Celery, which refuses them by itself.
 """
 
 from __future__ import annotations
