@@ -84,7 +84,8 @@ def until_noticed(begin: Callable[[Stack], Any], stack: Stack) -> None:
     """Begin a trouble that lasts until the lanes' worker has said so more than once."""
     before = stack.signs()
     begin(stack)
-    wait_until(lambda: stack.signs() >= before + 2, within_s=60, what="a worker noticing")
+    # Its loop may meet one silent connection after the other, each for a time-out of 10 s, before it says anything.
+    wait_until(lambda: stack.signs() >= before + 2, within_s=100, what="a worker noticing")
 
 
 def mend(stack: Stack) -> None:
