@@ -178,7 +178,7 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
 class DeadlineAdapter(requests.adapters.HTTPAdapter):
     """Its connections keep the deadline (see `deadline`), and share one list of trusted authorities.
 
-    `requests` reads that list anew for each connection: 20 ms of CPU, most of what a connection costs.
+    `requests` reads that list anew for each connection, which is most of what a connection costs.
     """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
