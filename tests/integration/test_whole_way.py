@@ -255,9 +255,15 @@ def test_what_is_malformed_is_put_aside_with_its_reason(running: Stack) -> None:
         client.xadd("reelworks:requests", {"something": b"\xff\xfe"})
     with pytest.raises(JobFailed, match="model"):
         running.producer.handle("bad-request").get(timeout=20)
-    with running.ledger.read() as tx:
-        reasons = list(tx.execute(sa.select(tables.rejected.c.reason)).scalars())
+    # Entries that spoil a batch are taken one by one: the third may come after the second's answer.
+    reasons = wait_until(lambda: _reasons(running.ledger, at_least=3), what="all three put aside")
     assert len(reasons) == 3
+
+
+def _reasons(ledger: Ledger, *, at_least: int) -> list[str] | None:
+    with ledger.read() as tx:
+        reasons = list(tx.execute(sa.select(tables.rejected.c.reason)).scalars())
+    return reasons if len(reasons) >= at_least else None
 
 
 def test_a_killed_worker_is_started_again_and_the_jobs_go_on(running: Stack) -> None:
