@@ -43,8 +43,8 @@ class Context:
     """One client a provider key, by the key's alias."""
     asker: Asker
     """Asks about many provider tasks at once, for the poll lane."""
-    poll_threads: ThreadPoolExecutor
-    """For whoever asks about a few."""
+    threads: ThreadPoolExecutor
+    """For whoever waits for several servers at the same time: the poll lane has the asker."""
 
     def show(self, job_ids: Sequence[str], turn_gaps_s: Mapping[str, float] | None = None) -> None:
         """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on.
@@ -68,7 +68,7 @@ class Context:
 
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""
-        self.poll_threads.shutdown()
+        self.threads.shutdown()
         self.asker.close()
         self.fetcher.close()
         for provider in self.providers.values():

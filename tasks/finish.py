@@ -1,92 +1,114 @@
-"""Tasks download and record, the completion chain: files first, then the charge, each committed before the next."""
+"""Tasks download and record, the completion chain: files first, then the charge, each committed before the next.
+
+Jobs that completed together come in one message. What holds for a job holds for each of them: one whose film is slow,
+broken or not wanted any more holds up none of the others.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from celery import Task, shared_task
 
-from schemas.jobs import Output, State
+from schemas.jobs import State
 from tasks import context
 from tasks.charging import charge_task
 from tasks.context import Context
-from tasks.domain.answers import Completed, RemoteOutput
-from tasks.domain.finishing import GiveUp, expected_film, retry_or_give_up
+from tasks.domain.finishing import GiveUp, retry_or_give_up
 from tasks.domain.job import Job
-from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
-from tasks.hints import DOWNLOAD, RECORD
+from tasks.fetching import Fetched, fetch_together, final_answer
+from tasks.hints import DOWNLOAD, RECORD, hint_record
 from tasks.keeping import given_back, kept
+from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, extend, get, move, move_read, refresh_answer, release
-from tasks.media.errors import FetchExpired, FetchRefused, MediaError, NoRoom
+from tasks.ledger.jobs import claim, extend, get, move, move_read, release
+from tasks.media.errors import FetchRefused, MediaError, NoRoom
 
 log = structlog.get_logger("reelworks.finish")
 
 
 @shared_task(bind=True, name=DOWNLOAD, ignore_result=True)
-def download(self: Task[..., Any], job: str) -> None:
-    """Fetch, check and store all outputs of a job."""
+def download(self: Task[..., Any], job: str, more: Sequence[str] = ()) -> None:
+    """Fetch, check and store all outputs of a job, and of `more`."""
     ctx = context.current()
+    jobs = sorted({job, *more})  # by id, as everywhere where a transaction changes several jobs
     if not ctx.store.has_room():
         # Nothing is claimed, so no try is counted: the sweep sends another message, and another machine may have room.
-        log.error("disk_low", job_id=job)
+        log.error("disk_low", jobs=jobs)
         self.request.chain = None
         return
     with ctx.ledger.begin("download.claim") as tx:
-        claimed = claim(tx, job, State.DOWNLOADING, ctx.policy.work_lease_s)
-    if claimed is None or not _download(ctx, claimed):
+        claims = [claim(tx, each, State.DOWNLOADING, ctx.policy.work_lease_s) for each in jobs]
+    if not _download(ctx, [claimed for claimed in claims if claimed is not None]):
         # There is nothing to record. Sent all the same, each message that comes twice would make another.
         self.request.chain = None
 
 
-def _download(ctx: Context, job: Job) -> bool:
-    """Whether the outputs of this claimed job are stored now."""
+def _download(ctx: Context, claimed: Sequence[Job]) -> bool:
+    """Whether outputs of these claimed jobs are stored now that nobody has been told to record yet."""
+    wanted = [job for job in claimed if _is_wanted(ctx, job)]
+    if not wanted:
+        return False
+    stored: list[Job] = []
+    with kept(lambda: _still_mine(ctx, wanted), ctx.policy.work_lease_s), given_back(ctx, *wanted):
+        for fetched in fetch_together(ctx, wanted):
+            hint_record(stored, together=True)  # which the chain would do late, while others are still on their way
+            stored = _store(ctx, fetched)
+            for job, error in fetched:
+                if isinstance(error, Exception):
+                    _not_fetched(ctx, job, error)
+    return bool(stored)
+
+
+def _is_wanted(ctx: Context, job: Job) -> bool:
     if job.cancel_requested_at is not None:
         _drop(ctx, job)
         return False
     if job.deaths >= ctx.policy.deaths_most:
         _give_up(ctx, job, "worker_killed", f"{job.deaths} workers did not come back from downloading it")
         return False
-    with kept(lambda: _still_mine(ctx, job), ctx.policy.work_lease_s), given_back(ctx, job):
-        try:
-            stored = _fetch_all(ctx, job)
-        except NoRoom as error:
-            log.error("disk_low", job_id=job.id, reason=str(error))  # noqa: TRY400 (a state of the disk, no surprise)
-            with ctx.ledger.begin("download.given_back") as tx:
-                release(tx, job, ctx.policy.handover_s, counted=False)
-            return False
-        except (MediaError, OSError) as error:
-            _not_stored(ctx, job, error)
-            return False
-        with ctx.ledger.begin("download.stored") as tx:
-            # Else it was cancelled meanwhile, or somebody else is at it now.
-            moved = move_read(tx, job, Event.STORED, mine=True, lease_s=ctx.policy.handover_s)
-            if moved is not None:
-                store_outputs(tx, job.id, stored)
-    if moved is None:
-        return False
-    log.info("outputs_stored", job_id=job.id, files=len(stored), size_bytes=sum(o.size_bytes for o in stored))
-    # Not shown by itself: what records it, a moment later, shows both.
     return True
 
 
+def _store(ctx: Context, fetched: Sequence[Fetched]) -> list[Job]:
+    """Write down the outputs of those that have them, one commit for all; gives those that are stored now."""
+    whole = [(job, outputs) for job, outputs in fetched if isinstance(outputs, list)]
+    if not whole:
+        return []
+    stored = []
+    with ctx.ledger.begin("download.stored") as tx:
+        for job, outputs in sorted(whole, key=lambda each: each[0].id):
+            # Else it was cancelled meanwhile, or somebody else is at it now.
+            if move_read(tx, job, Event.STORED, mine=True, lease_s=ctx.policy.handover_s) is not None:
+                store_outputs(tx, job.id, outputs)
+                stored.append((job, outputs))
+    for job, outputs in stored:
+        log.info("outputs_stored", job_id=job.id, files=len(outputs), size_bytes=sum(o.size_bytes for o in outputs))
+    # Not shown by themselves: what records them, a moment later, shows both.
+    return [job for job, _ in stored]
+
+
 @shared_task(name=RECORD, ignore_result=True)
-def record(job: str) -> None:
-    """Charge a job whose outputs are stored: it is completed."""
+def record(job: str, more: Sequence[str] = ()) -> None:
+    """Charge a job whose outputs are stored, and `more`: they are completed."""
     ctx = context.current()
+    completed = []
     with ctx.ledger.begin("record") as tx:
-        stored = get(tx, job)
-        if stored is None or stored.state is not State.RECORDING:
-            return
-        _charge(tx, stored)
-        completed = move_read(tx, stored, Event.CHARGED, lease_s=ctx.policy.handover_s)
-    if completed is not None:
-        log.info("job_completed", job_id=job)
-        ctx.show([job])
+        for each in sorted({job, *more}):
+            stored = get(tx, each)
+            if stored is None or stored.state is not State.RECORDING:
+                continue
+            if move_read(tx, stored, Event.CHARGED, lease_s=ctx.policy.handover_s) is not None:
+                completed.append(stored)
+        for paid in sorted(completed, key=lambda one: one.tenant):  # whose sums it changes
+            _charge(tx, paid)
+    for paid in completed:
+        log.info("job_completed", job_id=paid.id)
+    ctx.show([paid.id for paid in completed])
 
 
 def _drop(ctx: Context, job: Job) -> None:
@@ -97,45 +119,25 @@ def _drop(ctx: Context, job: Job) -> None:
     ctx.show([job.id])
 
 
-def _still_mine(ctx: Context, job: Job) -> bool:
+def _still_mine(ctx: Context, jobs: Sequence[Job]) -> bool:
     with ctx.ledger.begin("download.renewed") as tx:
-        return extend(tx, job, ctx.policy.work_lease_s)
+        renewed = [extend(tx, job, ctx.policy.work_lease_s) for job in jobs]
+    return any(renewed)
 
 
-def _fetch_all(ctx: Context, job: Job) -> list[Output]:
-    kept = _answer(job).outputs
-    # From the second try on the URLs are asked for anew: they may be what failed.
-    remote = kept if kept and job.tries == 1 else _refresh(ctx, job) or kept
-    if not remote:
-        raise FetchRefused("the provider completed the task without an output")
-    return [_fetch(ctx, job, index, output) for index, output in enumerate(remote)]
-
-
-def _fetch(ctx: Context, job: Job, index: int, remote: RemoteOutput) -> Output:
-    expected = expected_film(job.request)
-    name = f"{job.tenant}/{job.id}/{index}"
-    try:
-        return ctx.fetcher.keep(remote, name, index, expected)
-    except FetchExpired:
-        fresh = _refresh(ctx, job)
-        if index >= len(fresh):
-            raise
-        return ctx.fetcher.keep(fresh[index], name, index, expected)
-
-
-def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:
-    """Fresh URLs for the outputs of a completed task: asking again costs nothing, creating again would."""
-    provider = ctx.providers.get(job.key_alias or "")
-    answer = None if provider is None else provider.poll(job.provider_task_id or "")
-    if not isinstance(answer, Completed):
-        return ()
-    log.info("output_urls_refreshed", job_id=job.id)
-    # What it costs was said when it ended; only where that could not be read is a later word of use.
-    first = _answer(job)
-    fresh = FinalAnswer.of(answer) if first.usage.cost_usd is None else replace(first, outputs=answer.outputs)
-    with ctx.ledger.begin("download.refreshed") as tx:
-        refresh_answer(tx, job, fresh.to_json())
-    return answer.outputs
+def _not_fetched(ctx: Context, job: Job, error: Exception) -> None:
+    """Give a job back whose outputs could not be stored, or give it up."""
+    if isinstance(error, NoRoom):
+        log.error("disk_low", job_id=job.id, reason=str(error))
+        with ctx.ledger.begin("download.given_back") as tx:
+            release(tx, job, ctx.policy.handover_s, counted=False)
+    elif isinstance(error, MediaError | OSError):
+        _not_stored(ctx, job, error)
+    elif isinstance(error, LedgerError):
+        raise error
+    else:
+        # What our own code can't take must not hold up the others. The claim runs out: as if the worker had died of it.
+        log.error("download_failed", job_id=job.id, exc_info=error)
 
 
 def _not_stored(ctx: Context, job: Job, error: MediaError | OSError) -> None:
@@ -170,12 +172,6 @@ def _give_up(ctx: Context, job: Job, code: str, message: str) -> None:
     ctx.show([job.id])
 
 
-def _answer(job: Job) -> FinalAnswer:
-    if job.answer is None:
-        raise ValueError(f"job {job.id} is past its provider's answer without one")
-    return FinalAnswer.from_json(job.answer)
-
-
 def _charge(tx: Transaction, job: Job) -> None:
-    answer = _answer(job)
+    answer = final_answer(job)
     charge_task(tx, job, answer.usage, answer.metadata)

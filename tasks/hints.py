@@ -1,17 +1,19 @@
 """Sends the messages between the steps. Each is a hint to look at a job and carries its id only; none is trusted.
 
-A message that can't be sent is logged and forgotten: the ledger knows what is to be done, and the sweep sends another.
+Jobs that completed together go through the completion chain together, a few in a message: what Celery and a commit cost
+is then shared. A message that can't be sent is logged and forgotten: the ledger knows what is to be done, and the sweep
+sends another, one for each job, so that a job that spoils the work of others does so once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import structlog
 from celery import current_app
 from celery.canvas import Signature
-from kombu import Producer
 from kombu.exceptions import BatchPublishError, OperationalError  # type: ignore[attr-defined]  # not in its stubs
 
 from tasks.domain.job import Job
@@ -30,48 +32,64 @@ RECORD_QUEUE: Final = "record"
 QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: RECORD_QUEUE}
 """Task -> the queue that its messages wait in."""
 
+TOGETHER_MOST: Final = 8
+"""Jobs in one message: what one worker loses when it dies, and fetches at the same time."""
+_SHARED_BY: Final = 4
+"""Messages that a few jobs are shared out over, before any has two: there may be as many workers without work."""
+
 
 def hint_create(jobs: Sequence[Job]) -> bool:
     """Have the jobs' provider tasks created; whether the messages were sent."""
-    return _send("create", jobs, lambda job, producer: _publish(_step(CREATE, job), producer))
+    return _send("create", _alone(jobs), CREATE)
 
 
-def hint_finish(jobs: Sequence[Job]) -> bool:
-    """Have the jobs' outputs downloaded and then their cost recorded: the completion chain."""
-    return _send("download", jobs, lambda job, producer: _publish(_step(DOWNLOAD, job), producer, _step(RECORD, job)))
+def hint_finish(jobs: Sequence[Job], *, together: bool = False) -> bool:
+    """Have the jobs' outputs downloaded and then their cost recorded: the completion chain.
+
+    `together`: a few in each message.
+    """
+    return _send("download", _together(jobs) if together else _alone(jobs), DOWNLOAD, RECORD)
 
 
-def hint_record(jobs: Sequence[Job]) -> bool:
-    """Have the jobs' cost recorded: their outputs are stored already."""
-    return _send("record", jobs, lambda job, producer: _publish(_step(RECORD, job), producer))
+def hint_record(jobs: Sequence[Job], *, together: bool = False) -> bool:
+    """Have the jobs' cost recorded: their outputs are stored already. `together`: as for `hint_finish`."""
+    return _send("record", _together(jobs) if together else _alone(jobs), RECORD)
 
 
-def _step(name: str, job: Job) -> Signature:
+def _alone(jobs: Sequence[Job]) -> list[Sequence[Job]]:
+    return [[job] for job in jobs]
+
+
+def _together(jobs: Sequence[Job]) -> list[Sequence[Job]]:
+    size = min(math.ceil(len(jobs) / _SHARED_BY), TOGETHER_MOST)
+    return [jobs[start : start + size] for start in range(0, len(jobs), size or 1)]
+
+
+def _step(name: str, jobs: Sequence[Job]) -> Signature:
     # The job's id as root id lets Flower and logs follow a job through all its tasks. What Flower shows is said here,
     # as a Python literal, because that is what its search can read (`kwargs:job=...`).
-    shown = {"job": job.id, "model": job.model, "seconds": job.duration_s, "resolution": job.resolution}
+    job, more = jobs[0], [other.id for other in jobs[1:]]
+    names = {"job": job.id, "more": more} if more else {"job": job.id}
+    shown = {**names, "model": job.model, "seconds": job.duration_s, "resolution": job.resolution}
     step: Signature = current_app.signature(
-        name, kwargs={"job": job.id}, immutable=True, root_id=job.id, argsrepr="()", kwargsrepr=repr(shown)
+        name, kwargs=names, immutable=True, root_id=job.id, argsrepr="()", kwargsrepr=repr(shown)
     )
     return step
 
 
-def _publish(step: Signature, producer: Producer, *following: Signature) -> None:
-    # What follows goes in the message of the first: what `celery.chain` comes to, without its copies.
-    step.apply_async(producer=producer, retry=False, chain=list(following) or None)
-
-
-def _send(step: str, jobs: Sequence[Job], publish: Callable[[Job, Producer], None]) -> bool:
-    """Send a message for each job, all of them in one go."""
-    if not jobs:
+def _send(step: str, groups: Sequence[Sequence[Job]], first: str, *following: str) -> bool:
+    """Send a message for each group, all of them in one go."""
+    if not groups:
         return True
     try:
         with current_app.producer_or_acquire() as producer, producer.batch():
-            for job in jobs:
+            for jobs in groups:
                 failpoint(f"{step}.before_publish")
-                publish(job, producer)
+                # What follows goes in the message of the first: what `celery.chain` comes to, without its copies.
+                chain = [_step(name, jobs) for name in following] or None
+                _step(first, jobs).apply_async(producer=producer, retry=False, chain=chain)
         failpoint(f"{step}.after_publish")
     except (OperationalError, BatchPublishError) as error:
-        log.warning("hints_not_sent", step=step, jobs=len(jobs), error=type(error).__name__)
+        log.warning("hints_not_sent", step=step, jobs=sum(map(len, groups)), error=type(error).__name__)
         return False
     return True

@@ -35,14 +35,15 @@ def kept(renew: Callable[[], bool], lease_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def given_back(ctx: Context, job: Job) -> Iterator[None]:
-    """Give a claim back when the ledger fails while the block runs: that is no death of the worker, and not the job's
-    fault. Should that fail too, the lease runs out."""
+def given_back(ctx: Context, *jobs: Job) -> Iterator[None]:
+    """Give claims back when the ledger fails while the block runs: that is no death of the worker, and not the jobs'
+    fault. Should that fail too, the leases run out."""
     try:
         yield
     except LedgerError:
         with suppress(LedgerError), ctx.ledger.begin("given_back") as tx:
-            release(tx, job, ctx.policy.handover_s)
+            for job in sorted(jobs, key=lambda each: each.id):
+                release(tx, job, ctx.policy.handover_s)
         raise
 
 

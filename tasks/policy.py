@@ -21,7 +21,7 @@ class Policy:
     poll_batch: int = 100
     """Provider tasks that the poll lane claims, and asks about, at the same time."""
     poll_concurrency: int = 32
-    """Threads that ask about provider tasks beside the poll lane: what a stray cost, what a comparison shows."""
+    """Threads of a process that wait for servers beside the poll lane: what a stray cost, several jobs' outputs."""
     poll_lease_s: float = 15.0
     """Above the total deadline of a poll: what is not put back by then falls due again."""
     sweep_batch: int = 200

@@ -51,7 +51,7 @@ def reconcile(ctx: Context, since: datetime | None = None, *, mend: bool = False
     correct estimates, and take lost tasks up again that the provider knows after all."""
     with ctx.ledger.read() as tx:
         tasks = tasks_to_compare(tx, since)
-    answers = ctx.poll_threads.map(lambda task: ask(ctx, task.key_alias or "", task.provider_task_id), tasks)
+    answers = ctx.threads.map(lambda task: ask(ctx, task.key_alias or "", task.provider_task_id), tasks)
     differences = []
     for task, answer in zip(tasks, answers, strict=True):
         difference = _compare(task, answer)

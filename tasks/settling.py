@@ -32,7 +32,7 @@ def settle_strays(ctx: Context) -> int:
     limit = max(1, ctx.policy.poll_concurrency // _SHARE)
     with ctx.ledger.read() as tx:
         due = strays(tx, limit)
-    answers = zip(due, ctx.poll_threads.map(lambda stray: _ask(ctx, stray), due), strict=True)
+    answers = zip(due, ctx.threads.map(lambda stray: _ask(ctx, stray), due), strict=True)
     return sum(_settle(ctx, *each) for each in sorted(answers, key=lambda each: each[0].job_id))
 
 

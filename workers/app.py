@@ -44,8 +44,9 @@ def _check_schema(**_: object) -> None:
 
 @task_prerun.connect
 def _name_the_job(task: Task[..., Any] | None = None, kwargs: dict[str, Any] | None = None, **_: object) -> None:
-    # Whatever is logged while a task runs, by whichever library, names the task and its job.
-    bind_job(task.name if task is not None else None, (kwargs or {}).get("job"))
+    # Whatever is logged while a task runs, by whichever library, names the task and its job, where it has but one.
+    given = kwargs or {}
+    bind_job(task.name if task is not None else None, None if given.get("more") else given.get("job"))
 
 
 _our_logs()

@@ -43,7 +43,7 @@ def build(read: Settings) -> Context:
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         asker=CurlAsker(_poll_deadlines(read)),
-        poll_threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="poll"),
+        threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="waits"),
     )
 
 

@@ -115,6 +115,7 @@ def _measure(container: av.container.InputContainer, until: float) -> Film:
     stream = container.streams.video[0]
     _check_frame(stream.width, stream.height)
     stream.codec_context.options = _decoder_limits()
+    stream.codec_context.thread_count = 1  # one frame is decoded: threads cost more than they spare
     first, start, end = None, math.inf, -math.inf
     for number, packet in enumerate(container.demux(stream), start=1):
         if number > MAX_PACKETS:

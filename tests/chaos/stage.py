@@ -126,7 +126,7 @@ def staged(
         context = _context(environment)
         inner.callback(context.ledger.close)
         inner.callback(context.pulse.close)
-        inner.callback(context.poll_threads.shutdown)
+        inner.callback(context.threads.shutdown)
         yield Stage(stack, context, environment, folder, fuses, environment["REELWORKS_REDIS_URL"], database)
 
 

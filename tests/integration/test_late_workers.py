@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import tasks.create
-import tasks.finish
+import tasks.fetching
 from schemas.jobs import State
 from tasks.create import create
 from tasks.domain.answers import Unsent
@@ -54,7 +54,7 @@ def test_outputs_of_a_worker_that_stalled_do_not_win_over_whoever_is_at_it_now(
             assert claim(tx, job_id, State.DOWNLOADING, 30) is not None
         return []
 
-    monkeypatch.setattr(tasks.finish, "_fetch_all", stalls)
+    monkeypatch.setattr(tasks.fetching, "_fetch_all", stalls)
     download(job_id)
     (row,) = bench.rows(tables.jobs)
     assert (row.state, row.claimed, row.tries) == ("downloading", True, 2)

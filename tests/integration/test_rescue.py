@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 import tasks.create
-import tasks.finish
+import tasks.fetching
 from schemas import keys
 from schemas.jobs import State
 from tasks import answering, context, operating
@@ -240,7 +240,7 @@ class TestStranded:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job_id = downloading(bench)
-        monkeypatch.setattr(tasks.finish, "_fetch_all", away)
+        monkeypatch.setattr(tasks.fetching, "_fetch_all", away)
         with pytest.raises(sa.exc.OperationalError):
             download(job_id)
         (row,) = bench.rows(tables.jobs)
@@ -276,7 +276,7 @@ class TestFullDisk:
         def full(*_: Any) -> Any:
             raise NoRoom("the disk is nearly full")
 
-        monkeypatch.setattr(tasks.finish, "_fetch_all", full)
+        monkeypatch.setattr(tasks.fetching, "_fetch_all", full)
         for _ in range(20):
             download(job_id)
             bench.lapse()

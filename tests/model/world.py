@@ -243,7 +243,7 @@ def world() -> Iterator[World]:
                 fetcher=cast(OutputFetcher, None),
                 providers={},
                 asker=ThreadAsker(threads),
-                poll_threads=threads,
+                threads=threads,
             )
         )
         stack.callback(context.install, lambda: pytest.fail("the model is over"))

@@ -164,7 +164,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
             asker=ThreadAsker(threads),
-            poll_threads=threads,
+            threads=threads,
         )
         context.install(lambda: ctx)
         TURNS["accept"](ctx)  # makes the consumer group

@@ -97,7 +97,7 @@ def complete_in_several_tries(bench: Bench, quiet: Bench, monkeypatch: pytest.Mo
     with quiet.ctx.ledger.begin() as tx:
         claimed = claim(tx, job_id, State.DOWNLOADING, 0)
     assert claimed is not None
-    finish._still_mine(bench.ctx, claimed)
+    finish._still_mine(bench.ctx, [claimed])
     quiet.lapse()
     download(job_id)
     record(job_id)

@@ -111,7 +111,7 @@ class Works:
         try:
             yield made
         finally:
-            made.poll_threads.shutdown()
+            made.threads.shutdown()
             made.pulse.close()
             made.ledger.close()
 
