@@ -19,6 +19,7 @@ from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.failpoints import failpoint
+from tasks.inputs import stored_inputs
 from tasks.lanes import lane
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import put_aside
@@ -72,7 +73,7 @@ def accept(ctx: Context) -> float:
     ctx.pulse.intake.done([entry.id for entry in entries])
     failpoint("accept.after_ack")
     # They are in the store by now; an entry still to come that names one of them finds it there.
-    ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in _stored_images(job.request)})
+    ctx.pulse.intake.drop_inputs({image.sha256 for _, job in new.values() for image in stored_inputs(job.request)})
     ctx.show([*accepted, *known])
     for each in refused:
         log.warning("request_put_aside", entry=each.entry.id, job_id=each.job_id, reason=each.reason)
@@ -153,11 +154,6 @@ def _keep_inputs(ctx: Context, request: GenerationRequest, blobs: Mapping[str, b
         if data is None:
             raise RequestInvalid([Problem(name, "input_missing", "the stored image is gone; submit it again")])
         ctx.store.put_input(image.sha256, data, image.format)
-
-
-def _stored_images(request: Mapping[str, Any]) -> list[ImageRef]:
-    texts = [request.get(name, "") for name in ("first_frame_image", "last_frame_image")]
-    return [ImageRef.parse(text) for text in texts if text.startswith("input:")]
 
 
 def _new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:

@@ -30,13 +30,13 @@ class AttemptUnknown(LookupError):
     """The ledger has no such attempt: its commit was not done, or a failover has lost it. Nothing is written."""
 
 
-def commit_answer(ctx: Context, answer: Answer) -> Job | None:
+def commit_answer(ctx: Context, answer: Answer, begun: Job | None = None) -> Job | None:
     """Write what came of an attempt, and move its job; gives the job as it is then, `None` where it was not moved.
 
-    A late answer still counts where its attempt is the job's last one, so a job that was parked meanwhile gets its
-    provider task after all. A provider task that its job no longer asks for is paid for all the same: it is settled by
-    itself. Raises `LedgerError`: then nothing is written; `LedgerConflict` for a provider task that is another job's;
-    `AttemptUnknown`.
+    `begun`: the job as it was when this attempt began, where that is known. A late answer still counts where its
+    attempt is the job's last one, so a job that was parked meanwhile gets its provider task after all. A provider task
+    that its job no longer asks for is paid for all the same: it is settled by itself. Raises `LedgerError`: then
+    nothing is written; `LedgerConflict` for a provider task that is another job's; `AttemptUnknown`.
     """
     verdict = answer.verdict
     with ctx.ledger.begin("create.outcome") as tx:
@@ -52,8 +52,11 @@ def commit_answer(ctx: Context, answer: Answer) -> Job | None:
         )
         if known is None:
             raise AttemptUnknown(answer.attempt_id)
-        before = get(tx, answer.job_id) if latest_attempt(tx, answer.job_id) == answer.attempt_id else None
+        before = begun
         moved = None if before is None else _move(ctx, tx, answer, before)
+        if moved is None:  # it has moved on since it began: then what is there counts
+            before = get(tx, answer.job_id) if latest_attempt(tx, answer.job_id) == answer.attempt_id else None
+            moved = None if before is None else _move(ctx, tx, answer, before)
         if moved is None and verdict.provider_task_id is not None and not _is_bound(tx, answer):
             settle_later(tx, answer.attempt_id, ctx.policy.settle_s)  # an estimate stands until then
             log.warning("provider_task_without_job", job_id=answer.job_id, provider_task_id=verdict.provider_task_id)

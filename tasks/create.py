@@ -27,10 +27,10 @@ from tasks.domain.job import Job
 from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE
-from tasks.inputs import sent_form
+from tasks.inputs import sent_form, stored_inputs
 from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, move, move_read
+from tasks.ledger.jobs import claim, get, move, move_read
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
@@ -56,9 +56,9 @@ def create(job: str) -> None:
     prepared = _prepare(ctx, job)
     if prepared is None:
         return
-    claimed, provider, body = prepared
+    taken, provider, body = prepared
     begins_at = time.monotonic()
-    begun = _begin(ctx, claimed)
+    begun = _begin(ctx, taken)
     if begun is None:
         return  # another worker has the job by now, or it is past this step
     job_begun, attempt_id = begun
@@ -68,10 +68,25 @@ def create(job: str) -> None:
     _follow(ctx, job_begun, answer, after)
 
 
+def _take(ctx: Context, job_id: str) -> Job | None:
+    """The job, if it is to be created: claimed, where preparing it could kill the worker, so that the try is counted.
+
+    One whose first try it is and that has no picture in the store needs no claim: what begins its attempt sees whether
+    somebody else was first.
+    """
+    with ctx.ledger.read() as tx:
+        job = get(tx, job_id)
+    if job is None or job.state is not State.ADMITTED:
+        return None
+    if job.tries == 0 and not stored_inputs(job.request):
+        return job
+    with ctx.ledger.begin("create.claim") as tx:
+        return claim(tx, job_id, State.ADMITTED, ctx.policy.handover_s)
+
+
 def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, Any]] | None:
     """Whom to ask and what to send, made before the attempt begins: whatever fails here has provably sent nothing."""
-    with ctx.ledger.begin("create.claim") as tx:
-        job = claim(tx, job_id, State.ADMITTED, ctx.policy.handover_s)
+    job = _take(ctx, job_id)
     if job is None:
         return None
     if job.deaths >= ctx.policy.deaths_most:
@@ -93,17 +108,18 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
     return job, provider, create_body(request, first_frame=first, last_frame=last)
 
 
-def _begin(ctx: Context, claimed: Job) -> tuple[Job, str] | None:
-    """Commit an attempt, if the claim is still ours: from here on a create may be under way.
+def _begin(ctx: Context, taken: Job) -> tuple[Job, str] | None:
+    """Commit an attempt, if nobody else was first: from here on a create may be under way.
 
     Raises `LedgerError`: then nothing may be sent.
     """
     begun, attempt_id = None, None
-    with given_back(ctx, claimed):
+    with given_back(ctx, taken):
         try:
             with ctx.ledger.begin("create.begin") as tx:
-                # A worker that stalled after its claim may find the job admitted anew, with another key than its own.
-                begun = move_read(tx, claimed, Event.BEGIN, mine=True, lease_s=ctx.policy.create_lease_s)
+                # A worker that stalled may find the job admitted anew, with another key than its own.
+                claimed = taken.tries > 0
+                begun = move_read(tx, taken, Event.BEGIN, mine=claimed, lease_s=ctx.policy.create_lease_s)
                 attempt_id = None if begun is None else begin_attempt(tx, begun)
         except LedgerError as error:
             if begun is not None and attempt_id is not None:
@@ -164,7 +180,7 @@ def _commit(ctx: Context, job: Job, answer: Answer, try_until: float) -> Job | N
     """
     while True:
         try:
-            return commit_answer(ctx, answer)
+            return commit_answer(ctx, answer, job)
         except LedgerConflict:
             # The provider named a task that is another job's. Whose it is cannot be known from here.
             log.error("provider_task_id_twice", job_id=job.id, provider_task_id=answer.verdict.provider_task_id)  # noqa: TRY400

@@ -18,7 +18,7 @@ from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, Poll
 from tasks.domain.transitions import Event
 from tasks.hints import hint_finish
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get, move_read
+from tasks.ledger.jobs import get_many, move_read
 from tasks.pulse.timetable import Due
 from tasks.schedule import learn
 from tasks.vtrix.errors import UNKNOWN_CODE
@@ -35,7 +35,8 @@ def end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
     ended = sorted(ended, key=lambda each: each[0].job_id)
     charges: list[_Charge] = []
     with ctx.ledger.begin("poll") as tx:
-        moved = [_write(ctx, tx, due, decision, charges) for due, decision in ended]
+        jobs = {job.id: job for job in get_many(tx, [due.job_id for due, _ in ended])}
+        moved = [_write(ctx, tx, jobs.get(due.job_id), due, decision, charges) for due, decision in ended]
         for each in sorted(charges, key=lambda one: one.job.tenant):
             charge_task(tx, each.job, each.usage, each.metadata, failed=each.failed)
     hint_finish([job for job in moved if job is not None and job.state is State.DOWNLOADING], together=True)
@@ -58,8 +59,9 @@ class _Charge:
     failed: bool = False
 
 
-def _write(ctx: Context, tx: Transaction, due: Due, decision: Decision, charges: list[_Charge]) -> Job | None:
-    job = get(tx, due.job_id)
+def _write(
+    ctx: Context, tx: Transaction, job: Job | None, due: Due, decision: Decision, charges: list[_Charge]
+) -> Job | None:
     if job is None or job.state is not State.GENERATING or job.provider_task_id != due.provider_task_id:
         return None  # it has moved on, and this is an old answer
     detail: dict[str, Any] = {"polls": due.polls + 1}

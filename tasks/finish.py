@@ -25,7 +25,7 @@ from tasks.keeping import given_back, kept
 from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, extend, get, move, move_read, release
+from tasks.ledger.jobs import claim, extend, get_many, move, move_read, release
 from tasks.media.errors import FetchRefused, MediaError, NoRoom
 
 log = structlog.get_logger("reelworks.finish")
@@ -98,9 +98,8 @@ def record(job: str, more: Sequence[str] = ()) -> None:
     ctx = context.current()
     completed = []
     with ctx.ledger.begin("record") as tx:
-        for each in sorted({job, *more}):
-            stored = get(tx, each)
-            if stored is None or stored.state is not State.RECORDING:
+        for stored in sorted(get_many(tx, [job, *more]), key=lambda each: each.id):
+            if stored.state is not State.RECORDING:
                 continue
             if move_read(tx, stored, Event.CHARGED, lease_s=ctx.policy.handover_s) is not None:
                 completed.append(stored)

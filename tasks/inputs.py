@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from schemas.images import ImageBytes, ImageRef, ImageUrl, data_url
 from tasks.media.store import Store
+
+
+def stored_inputs(request: Mapping[str, Any]) -> list[ImageRef]:
+    """The pictures of a stored request that are kept by us."""
+    texts = [request.get(name, "") for name in ("first_frame_image", "last_frame_image")]
+    return [ImageRef.parse(text) for text in texts if text.startswith("input:")]
 
 
 def sent_form(store: Store, image: ImageUrl | ImageBytes | ImageRef | None) -> str | None:
