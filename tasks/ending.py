@@ -39,7 +39,7 @@ def end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
         moved = [_write(ctx, tx, jobs.get(due.job_id), due, decision, charges) for due, decision in ended]
         for each in sorted(charges, key=lambda one: one.job.tenant):
             charge_task(tx, each.job, each.usage, each.metadata, failed=each.failed)
-    hint_finish([job for job in moved if job is not None and job.state is State.DOWNLOADING], together=True)
+    hint_finish([job for job in moved if job is not None and job.state is State.DOWNLOADING])
     for job in moved:
         if job is not None and job.state is State.UNCERTAIN:
             log.error("provider_task_lost", job_id=job.id, key=job.key_alias, provider_task_id=job.provider_task_id)

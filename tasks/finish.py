@@ -49,15 +49,17 @@ def download(self: Task[..., Any], job: str, more: Sequence[str] = ()) -> None:
 
 
 def _download(ctx: Context, claimed: Sequence[Job]) -> bool:
-    """Whether outputs of these claimed jobs are stored now that nobody has been told to record yet."""
+    """Whether outputs of these claimed jobs are stored now that nobody has been told to record."""
     wanted = [job for job in claimed if _is_wanted(ctx, job)]
     if not wanted:
         return False
-    stored: list[Job] = []
+    stored, awaited = [], len(wanted)
     with kept(lambda: _still_mine(ctx, wanted), ctx.policy.work_lease_s), given_back(ctx, *wanted):
         for fetched in fetch_together(ctx, wanted):
-            hint_record(stored, together=True)  # which the chain would do late, while others are still on their way
             stored = _store(ctx, fetched)
+            awaited -= len(fetched)
+            if awaited:
+                hint_record(stored)  # the chain goes on when the last is here: these need not wait for it
             for job, error in fetched:
                 if isinstance(error, Exception):
                     _not_fetched(ctx, job, error)

@@ -40,29 +40,18 @@ _SHARED_BY: Final = 4
 
 def hint_create(jobs: Sequence[Job]) -> bool:
     """Have the jobs' provider tasks created; whether the messages were sent."""
-    return _send("create", _alone(jobs), CREATE)
+    return _send("create", [[job] for job in jobs], CREATE)
 
 
-def hint_finish(jobs: Sequence[Job], *, together: bool = False) -> bool:
-    """Have the jobs' outputs downloaded and then their cost recorded: the completion chain.
-
-    `together`: a few in each message.
-    """
-    return _send("download", _together(jobs) if together else _alone(jobs), DOWNLOAD, RECORD)
-
-
-def hint_record(jobs: Sequence[Job], *, together: bool = False) -> bool:
-    """Have the jobs' cost recorded: their outputs are stored already. `together`: as for `hint_finish`."""
-    return _send("record", _together(jobs) if together else _alone(jobs), RECORD)
-
-
-def _alone(jobs: Sequence[Job]) -> list[Sequence[Job]]:
-    return [[job] for job in jobs]
-
-
-def _together(jobs: Sequence[Job]) -> list[Sequence[Job]]:
+def hint_finish(jobs: Sequence[Job]) -> bool:
+    """Have the jobs' outputs downloaded and then their cost recorded: the completion chain, for a few in a message."""
     size = min(math.ceil(len(jobs) / _SHARED_BY), TOGETHER_MOST)
-    return [jobs[start : start + size] for start in range(0, len(jobs), size or 1)]
+    return _send("download", [jobs[start : start + size] for start in range(0, len(jobs), size or 1)], DOWNLOAD, RECORD)
+
+
+def hint_record(jobs: Sequence[Job]) -> bool:
+    """Have the jobs' cost recorded, in one message: their outputs are stored already."""
+    return _send("record", [jobs] if jobs else [], RECORD)
 
 
 def _step(name: str, jobs: Sequence[Job]) -> Signature:

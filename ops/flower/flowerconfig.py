@@ -36,8 +36,9 @@ natural_time = True
 tasks_columns = "name,state,kwargs,received,started,runtime,worker,uuid"
 
 # Ids and numbers by which people look for a job. Whatever else a message may ever carry is not for a web page.
-_SHOWN = ("job", "lane", "model", "seconds", "resolution")
+_SHOWN = ("job", "more", "lane", "model", "seconds", "resolution")
 _LONGEST = 80
+_MOST = 16  # other jobs that a message names
 _LONGEST_KWARGS = 2_000
 
 
@@ -50,8 +51,8 @@ class _Task(Protocol):
 def format_task(task: _Task) -> _Task:
     """Reduce a task (a copy, made by Flower) to what may be shown.
 
-    `kwargs` becomes `job=..., model=..., seconds=6, resolution=768P`, as far as it has them; arguments by position and
-    results are blanked. Never raises: Flower would then show the task as it came.
+    `kwargs` becomes `job=..., more=... ..., model=..., seconds=6, resolution=768P`, as far as it has them; arguments by
+    position and results are blanked. Never raises: Flower would then show the task as it came.
     """
     task.args = ""
     task.kwargs = _shown(getattr(task, "kwargs", None))
@@ -68,8 +69,10 @@ def _shown(text: object) -> str:
         return ""
     if not isinstance(kwargs, dict):
         return ""
-    return ", ".join(
-        f"{name}={kwargs[name]}"
-        for name in _SHOWN
-        if isinstance(kwargs.get(name), str | int | float) and len(str(kwargs[name])) <= _LONGEST
-    )
+    found = {name: _plain(kwargs.get(name)) for name in _SHOWN}
+    return ", ".join(f"{name}={text}" for name, text in found.items() if text)
+
+
+def _plain(value: object) -> str:
+    values = value[:_MOST] if isinstance(value, list) else [value]
+    return " ".join(str(each) for each in values if isinstance(each, str | int | float) and len(str(each)) <= _LONGEST)

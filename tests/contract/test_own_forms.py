@@ -6,6 +6,7 @@ Then the form has to be read in both ways for one release, and the new one gets 
 
 from __future__ import annotations
 
+import ast
 import base64
 import json
 from dataclasses import replace
@@ -23,7 +24,7 @@ from schemas.requests import parse_request
 from tasks.domain.answers import RemoteOutput
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
-from tasks.hints import hint_create, hint_finish
+from tasks.hints import hint_create, hint_finish, hint_record
 from tasks.ledger import Ledger
 from tasks.ledger.jobs import accept, get
 from tasks.ledger.migrate import upgrade
@@ -232,3 +233,15 @@ class TestMessages:
         )
         (record,) = embedded["chain"]
         assert (record["task"], record["kwargs"], record["immutable"]) == ("reelworks.record", {"job": "job-1"}, True)
+
+    def test_jobs_that_completed_together_are_named_after_the_first(self, broker: Valkey, job: Job) -> None:
+        hint_record([job, replace(job, id="job-2"), replace(job, id="job-3")])
+        headers, (args, kwargs, _) = self.message(broker, "record")
+        assert (headers["task"], headers["root_id"], args) == ("reelworks.record", "job-1", [])
+        assert kwargs == {"job": "job-1", "more": ["job-2", "job-3"]}
+        assert ast.literal_eval(headers["kwargsrepr"]) == {
+            **kwargs,
+            "model": "minimax_hailuo_02_i2v",
+            "seconds": 6,
+            "resolution": "768P",
+        }

@@ -24,6 +24,10 @@ def test_a_job_is_shown_by_its_id_and_what_it_asks_for() -> None:
     assert shown(text) == "job=a1, model=hailuo, seconds=6, resolution=768P"
 
 
+def test_jobs_that_go_together_are_found_by_the_id_of_each() -> None:
+    assert shown("{'job': 'a1', 'more': ['b2', 'c3'], 'seconds': 6}") == "job=a1, more=b2 c3, seconds=6"
+
+
 def test_a_lane_is_shown_by_its_name() -> None:
     assert shown("{'lane': 'poll', 'epoch': 'e7'}") == "lane=poll"
 
@@ -33,6 +37,7 @@ def test_a_lane_is_shown_by_its_name() -> None:
     [
         "{'prompt': 'canary', 'job': 'a1'}",
         "{'job': 'a1', 'model': {'deep': 'canary'}}",
+        "{'job': 'a1', 'more': [['canary'], {'deep': 'canary'}, '" + "canary" * 30 + "']}",
         "{'job': 'a1', 'model': '" + "canary" * 30 + "'}",
     ],
 )
