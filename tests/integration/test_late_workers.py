@@ -8,6 +8,7 @@ import pytest
 
 import tasks.create
 import tasks.fetching
+from schemas import data_url
 from schemas.jobs import State
 from tasks.create import create
 from tasks.domain.answers import Unsent
@@ -15,14 +16,18 @@ from tasks.finish import download
 from tasks.ledger import tables
 from tasks.ledger.jobs import claim
 from tests.support.bench import Bench
-from tests.support.situations import downloading
+from tests.support.situations import downloading, picture
 from tests.support.waiting import wait_until
 
+STORED = {"first_frame_image": data_url(picture())}
+"""A picture that has to be read, and so can kill the worker before anything is sent: it is claimed for that."""
 
+
+@pytest.mark.parametrize("request_", [{}, STORED], ids=["taken", "claimed"])
 def test_a_worker_that_stalled_before_its_attempt_does_not_begin_on_a_later_admission(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any]
 ) -> None:
-    job_id = bench.submit()
+    job_id = bench.submit(**request_)
     bench.turn("admit")
     body = tasks.create.create_body
 
@@ -40,6 +45,26 @@ def test_a_worker_that_stalled_before_its_attempt_does_not_begin_on_a_later_admi
     assert len(bench.provider.created) == 1
     assert bench.state(job_id) is State.ADMITTED
     assert [row.outcome for row in bench.rows(tables.attempts)] == ["unsent"]
+
+
+@pytest.mark.parametrize(("request_", "tries"), [({}, 0), (STORED, 1)], ids=["taken", "claimed"])
+def test_only_what_can_kill_a_worker_counts_as_a_try_before_it_is_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, request_: dict[str, Any], tries: int
+) -> None:
+    job_id = bench.admitted(**request_)
+    seen = []
+
+    def looks(*_: Any, **__: Any) -> Any:
+        seen.extend((row.tries, row.claimed) for row in bench.rows(tables.jobs))
+        raise SystemExit  # the worker dies here
+
+    monkeypatch.setattr(tasks.create, "create_body", looks)
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            create(job_id)
+        bench.lapse()
+        bench.turn("sweep")
+    assert seen == [(tries, tries == 1), (tries * 2, tries == 1)]
 
 
 def test_outputs_of_a_worker_that_stalled_do_not_win_over_whoever_is_at_it_now(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import threading
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import structlog
-from PIL import Image
 
 import tasks.admitting
 from schemas import data_url, keys
@@ -46,14 +44,8 @@ from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tasks.pulse import PulseError
 from tests.support.bench import DONE, MODEL, URL, Bench
-from tests.support.situations import downloading, with_policy
+from tests.support.situations import downloading, picture, with_policy
 from tests.support.waiting import wait_until
-
-
-def picture() -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (400, 400), "teal").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 class TestAccept:

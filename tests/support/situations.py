@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+from PIL import Image
 
 from schemas.jobs import State
 from tasks import context
@@ -22,6 +25,13 @@ from tests.support.bench import Bench
 
 OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
 FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
+
+
+def picture() -> bytes:
+    """A PNG that every model takes."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (400, 400), "teal").save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def uncertain(bench: Bench) -> str:
