@@ -75,10 +75,11 @@ class Guard:
     def tend(self, running: Sequence[RunningPart]) -> None:
         """Replace the guard if it died, and tell the new one who is running."""
         if self._process.poll() is not None:
-            self._process = self._start()
+            # Before there is a reader: the pipe keeps the lines, and a guard that has started knows them all.
             for one in running:
                 if one.pid is not None:
                     os.write(self.write_fd, f"+{one.pid} {one.part.grace_s}\n".encode())
+            self._process = self._start()
 
     def forget(self, pid: int) -> None:
         os.write(self.write_fd, b"-%d\n" % pid)
