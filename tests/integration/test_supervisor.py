@@ -216,21 +216,25 @@ def test_an_environment_is_neither_inherited_nor_shown(yard: Yard) -> None:
         assert "HOME" not in yard.journal.read_text()
 
 
-# A supervisor in a process of its own, as the command line runs it.
+# A supervisor in a process of its own, as the command line runs it. Under nohup, tests hand down an ignored SIGHUP.
 RUNNER = """
-import sys
+import os, signal, sys
 from pathlib import Path
 from tests.integration.test_supervisor import STUBBORN, Yard
 from workers.folderlock import FolderLock
 from workers.supervisor import Supervisor
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 folder = Path(sys.argv[1])
 yard, ids = Yard(folder), folder / "ids"
 lock = FolderLock(folder / "lock")
 descriptor = lock.acquire()
 stubborn = yard.part("stubborn", STUBBORN, to=ids, ready=ids.exists, grace_s=0.3)
 supervisor = Supervisor([[yard.polite("polite")], [stubborn]], keep_open=[descriptor])
-supervisor.run_forever(lambda: (folder / "ready").write_text("\\n".join(map(str, supervisor.pids().values()))))
+def on_ready():
+    (folder / "ready.tmp").write_text("\\n".join(map(str, supervisor.pids().values())))
+    os.rename(folder / "ready.tmp", folder / "ready")
+supervisor.run_forever(on_ready)
 print("ended")
 """
 

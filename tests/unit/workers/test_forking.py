@@ -29,7 +29,7 @@ class Delicate:
     @contextmanager
     def read(self) -> Iterator[Delicate]:
         self.inside = True
-        for _ in range(200):
+        for _ in range(50):
             os.sched_yield()
         self.visits += 1
         yield self
@@ -66,6 +66,13 @@ def thread(step: Callable[[], None]) -> Iterator[None]:
         running.join()
 
 
+@pytest.fixture
+def forks_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long a busy machine takes for a visit, a fork does not go ahead meanwhile."""
+    monkeypatch.setattr(forking, "_WAIT_S", 60.0)
+
+
+@pytest.mark.usefixtures("forks_wait")
 def test_a_child_never_comes_to_be_in_the_middle_of_what_is_kept_apart() -> None:
     delicate = Delicate()
 
@@ -181,6 +188,7 @@ class At:
         self.ledger = Delicate()
 
 
+@pytest.mark.usefixtures("forks_wait")
 @pytest.mark.parametrize("step", [LedgerWatch, SpoolKeeper])
 def test_what_a_worker_does_beside_its_tasks_is_kept_apart(
     monkeypatch: pytest.MonkeyPatch, step: type[LedgerWatch | SpoolKeeper]
