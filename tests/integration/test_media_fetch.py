@@ -26,17 +26,18 @@ OK = "HTTP/1.1 200 OK\r\nContent-Type: video/mp4\r\n"
 
 
 HERE = Reach(private=frozenset({"127.0.0.1"}))
-ONCE = Deadlines(1, 1, 1)
+UNHURRIED = Deadlines(10, 10, 60)
+HURRIED = Deadlines(1, 0.5, 1)
 
 
-def _fetch(url, part, *, max_bytes=10_000_000, total_timeout_s=5.0, **more):
+def _fetch(url, part, *, max_bytes=10_000_000, within=UNHURRIED, **more):
     with guarded_session(HERE) as session:
         return fetch(
             url + "/v.mp4?Signature=canary",
             part,
             session=session,
             max_bytes=max_bytes,
-            within=Deadlines(1, 0.5, total_timeout_s),
+            within=within,
             **more,
         )
 
@@ -154,13 +155,17 @@ FAILURES = {
 }
 
 
+HANGING = {"dripping", "dripping headers", "dripping redirects", "silent"}
+"""Those that only a time-out ends."""
+
+
 @pytest.mark.parametrize("what", FAILURES)
 def test_failure_has_its_family_leaves_no_file_and_names_no_address(tmp_path, caplog, what):
     caplog.set_level(logging.DEBUG)
     handle, family = FAILURES[what]
     part = tmp_path / "a.part"
     with RawServer(handle) as server, pytest.raises(family) as caught:
-        _fetch(server.url, part, max_bytes=5_000_000, total_timeout_s=1.0)
+        _fetch(server.url, part, max_bytes=5_000_000, within=HURRIED if what in HANGING else UNHURRIED)
     assert list(tmp_path.iterdir()) == []
     told = "".join(traceback.format_exception(caught.value, chain=True)) + repr(caught.value.__context__) + caplog.text
     assert "canary" not in told
@@ -194,7 +199,7 @@ def test_up_to_three_redirects_are_followed(tmp_path):
 )
 def test_address_that_is_not_http_is_refused(tmp_path, url):
     with guarded_session(PUBLIC) as session, pytest.raises(FetchRefused):
-        fetch(url, tmp_path / "a.part", session=session, max_bytes=1, within=ONCE)
+        fetch(url, tmp_path / "a.part", session=session, max_bytes=1, within=UNHURRIED)
 
 
 def test_a_redirect_does_not_leave_https(tmp_path):
@@ -202,7 +207,7 @@ def test_a_redirect_does_not_leave_https(tmp_path):
     with responses.RequestsMock() as mock:
         mock.get("https://files.example/a", status=302, headers={"Location": "http://files.example/a"})
         with guarded_session(PUBLIC) as session, pytest.raises(FetchRefused, match="leaves https"):
-            fetch("https://files.example/a", tmp_path / "a.part", session=session, max_bytes=1, within=ONCE)
+            fetch("https://files.example/a", tmp_path / "a.part", session=session, max_bytes=1, within=UNHURRIED)
 
 
 def test_error_of_the_local_disk_is_not_the_servers(tmp_path):

@@ -181,3 +181,5 @@ BROKEN = [
     (endless, "AnswerTooLarge"),
     (endless_redirect, "AnswerTooLarge"),
 ]
+HANGING = (silence, drip_body, drip_chunks, drip_headers)
+"""Those that only a time-out ends. The others end by themselves, however long a busy machine takes for it."""
