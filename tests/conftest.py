@@ -8,8 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from workers import credentials
+
+# A busy machine is no finding. Built on the profile in force: Hypothesis has one of its own for CI.
+settings.register_profile("reelworks", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("reelworks")
 
 
 def pytest_configure() -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from celery import Celery
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.jobs import JobView, Output, State, decode_record, encode_record
@@ -149,14 +149,12 @@ def is_read_or_not(record: Any) -> None:
         assert decode_record(encode_record(view)) is not None
 
 
-@settings(deadline=None)
 @given(anything, anything)
 def test_any_json_is_a_view_or_is_not_read(record: Any, info: Any) -> None:
     is_read_or_not(record)
     is_read_or_not({"reelworks": info})
 
 
-@settings(deadline=None)
 @given(
     st.dictionaries(names, anything, max_size=2),
     st.dictionaries(event_names, anything, max_size=2),

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import fields, requests, rules, urls
@@ -37,9 +37,7 @@ def test_a_seed_gives_the_same_cases_again():
 
 # --- values that hypothesis makes up --------------------------------------------------------------------------------
 
-_SETTINGS = settings(
-    max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-)
+_SETTINGS = settings(max_examples=150, derandomize=True, database=None)
 _NAMES = ("id", "status", "data", "error", "code", "message", "error_code", "usage", "cost", "discount", "output")
 _NAMES += ("content", "type", "url", "duration", "progress", "metadata")
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30)

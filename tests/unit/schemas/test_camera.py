@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.camera import INSTRUCTIONS, Mention, brackets, instructions, mentions, nearest
@@ -228,7 +228,6 @@ def test_a_model_without_instructions_has_none_in_its_prompts() -> None:
     assert list(mentions(prompt, frozenset())) == []
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="[], panlefticzoom1.", max_size=200))
 def test_every_known_word_is_an_instruction_and_every_unknown_one_is_not(prompt: str) -> None:
     for bracket in brackets(prompt):
@@ -241,7 +240,6 @@ def test_every_known_word_is_an_instruction_and_every_unknown_one_is_not(prompt:
         assert set(mention.words) <= INSTRUCTIONS
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_in_a_bracket_is_read(text: str) -> None:
     for bracket in brackets(f"[{text}]"):

@@ -175,7 +175,7 @@ def decoders(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.usefixtures("decoders")
-@settings(deadline=None, max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=500, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     st.text(alphabet="AQg7+/=-_ \n\x00é", max_size=12)
     | st.binary(max_size=40).map(lambda data: base64.b64encode(data).decode())
@@ -286,7 +286,7 @@ def test_building_a_data_url_tells_the_broken_rule(tmp_path: Path) -> None:
         image_from(tmp_path / "absent.png")
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x10\0\0\0WEBPVP8 ", b"RIFF\0\0\0\0WEBPVP8X"]),
     st.binary(max_size=200),
@@ -300,7 +300,7 @@ def test_any_bytes_have_a_header_or_an_error(start: bytes, rest: bytes) -> None:
     assert header.height > 0
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.sampled_from(["JPEG", "PNG", "WEBP"]), st.data())
 def test_a_damaged_picture_is_read_or_refused(kind: str, data: st.DataObject) -> None:
     damaged = bytearray(picture(400, 320, kind))

@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
@@ -632,7 +632,6 @@ valid = st.fixed_dictionaries(
 )
 
 
-@settings(deadline=None)
 @given(anything | st.dictionaries(names | st.text(), anything, max_size=8), st.booleans())
 def test_any_json_is_a_request_or_is_refused(value: Any, stored_inputs: bool) -> None:
     refusals(value, stored_inputs=stored_inputs)
@@ -646,7 +645,6 @@ immense = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["duration", "priority", "deadline_s"]), immense)
 def test_an_immense_integer_is_refused_in_few_words(name: str, value: int) -> None:
     [problem] = problems(raw(**{name: value}))
@@ -656,7 +654,6 @@ def test_an_immense_integer_is_refused_in_few_words(name: str, value: int) -> No
     assert len(problem.message) < 100
 
 
-@settings(deadline=None)
 @given(immense)
 def test_an_immense_integer_is_refused_wherever_it_stands(value: int) -> None:
     texts_and_more = [name for name in parse_request(raw()).__slots__ if name not in {"model", "warnings"}]
@@ -669,14 +666,12 @@ def test_an_immense_integer_is_refused_wherever_it_stands(value: int) -> None:
     assert problems(raw(metadata={"a": value}))[0].code == "metadata_number"
 
 
-@settings(deadline=None)
 @given(valid, st.dictionaries(names, anything, min_size=1, max_size=3))
 def test_a_valid_request_with_any_json_put_in_is_a_request_or_is_refused(request_: Any, change: Any) -> None:
     found = refusals({**request_, **change})
     assert {problem.field.partition(".")[0] for problem in found} <= {*change, "resolution", "duration"}
 
 
-@settings(deadline=None)
 @given(valid)
 def test_a_valid_request_is_read_without_collecting_complaints_to_the_same_end(request_: Any) -> None:
     read, loaded = _DIRECT.load_faultless(request_), _DIRECT.load(request_)
@@ -684,7 +679,6 @@ def test_a_valid_request_is_read_without_collecting_complaints_to_the_same_end(r
     assert (read, read.warnings) == (loaded, loaded.warnings)
 
 
-@settings(deadline=None)
 @given(valid, st.dictionaries(names | st.text(), anything.filter(lambda value: value is not None), max_size=3))
 def test_what_collecting_complaints_would_refuse_is_never_read_without_it(request_: Any, change: Any) -> None:
     changed = {**request_, **change}
@@ -695,7 +689,6 @@ def test_what_collecting_complaints_would_refuse_is_never_read_without_it(reques
         assert read is None
 
 
-@settings(deadline=None)
 @given(valid)
 def test_a_request_comes_back_from_its_canonical_form(request_: Any) -> None:
     request = parse_request(request_)

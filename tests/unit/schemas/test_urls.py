@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.urls import MAX_CHARS, url_problem
@@ -105,7 +105,6 @@ def test_paths_queries_and_passwords_are_never_shown(url: str) -> None:
     assert "canary" not in problem.message
 
 
-@settings(deadline=None)
 @given(
     st.text() | st.text().map(lambda rest: f"http://{rest}") | st.text("[]@:/.%0x1a").map(lambda rest: f"http://{rest}")
 )

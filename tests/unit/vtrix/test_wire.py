@@ -4,7 +4,7 @@ import json
 from decimal import Decimal
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.domain.answers import CreateOutcome, PollAnswer
@@ -39,7 +39,6 @@ bodies = (
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(body=bodies, status=st.integers(100, 999), header=st.none() | st.text(max_size=40))
 def test_any_answer_to_either_call_becomes_a_value_that_a_database_takes(body, status, header):
     reply = Reply(status, body, header)
@@ -207,7 +206,7 @@ near_answers = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(answer=near_answers, twice=st.none() | st.tuples(st.sampled_from(["id", "status", "progress"]), scalars))
 def test_the_short_way_to_read_an_answer_of_a_task_at_work_comes_to_the_same(answer, twice):
     body = json.dumps(answer)
