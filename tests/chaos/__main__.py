@@ -38,7 +38,7 @@ def main() -> None:
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed is the same plan.")
 @click.option("--jobs", type=click.IntRange(60), default=1000, show_default=True)
 @click.option("--database", type=click.Choice(DATABASES), default="sqlite", show_default=True)
-@click.option("--minutes", type=float, default=6.0, show_default=True, help="The most that a run may take.")
+@click.option("--minutes", type=float, default=6.0, show_default=True, help="The most that a run takes once it is up.")
 @click.option("--app", default=APP, show_default=True, help="The Celery application of the workers.")
 @click.option("--keep", is_flag=True, help="Keep the run's folder in any case.")
 def run_command(*, seed: int, jobs: int, database: str, minutes: float, app: str, keep: bool) -> None:

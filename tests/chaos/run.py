@@ -77,10 +77,9 @@ def run(
 ) -> Outcome:
     """Carry out a plan in `folder`, and reckon up.
 
-    `within_s` bounds the whole; `keep_s` is for how long Redis keeps what is only looked at (views, records of
-    idempotency keys). `watch` is called again and again while it goes on.
+    `within_s` bounds the whole, once the stack is up; `keep_s` is for how long Redis keeps what is only looked at
+    (views, records of idempotency keys). `watch` is called again and again while it goes on.
     """
-    deadline = time.monotonic() + within_s
     scenario = write_scenario(folder / "scenario.json")
     with staged(
         folder,
@@ -91,6 +90,7 @@ def run(
         keep_s=keep_s,
         slots=plan.scale.slots,
     ) as stage:
+        deadline = time.monotonic() + within_s
         say(f"the stack is up in {folder}")
         _allow(stage, plan)
         racers = Racers(stage, plan.seed)

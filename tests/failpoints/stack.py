@@ -214,11 +214,21 @@ class Stack:
         for job_id in uncertain:
             unnamed = [task for task in books.created.get(job_id, ()) if task not in named]
             if unnamed:
-                operating.bind(self.ctx, job_id, unnamed[0])
+                wait_until(lambda: self._bound(job_id, unnamed[0]), within_s=60, what="binding what there is")  # noqa: B023
             else:
                 operating.write_off(self.ctx, job_id, None)
                 self.ends[job_id] |= {State.FAILED}
         return len(uncertain)
+
+    def _bound(self, job_id: str, task: str) -> bool:
+        """Not while the provider takes too long to answer."""
+        try:
+            operating.bind(self.ctx, job_id, task)
+        except operating.NotPossible as error:
+            if "try again" not in str(error):
+                raise
+            return False
+        return True
 
 
 def _picture(number: int) -> bytes:
