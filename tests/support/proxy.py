@@ -122,9 +122,9 @@ class FaultProxy:
                 with self._lock:
                     self.connections += 1
                     self._links.add(link)
+                    link.start()  # before anybody sees it, and waits for its end
                 if self._fault.refuse:  # set while this one was being made
                     link.reset()
-                link.start()
 
 
 class _Link:
