@@ -25,6 +25,9 @@ from tests.support.waiting import wait_until
 from tests.support.works import Works, simulator
 from workers.pools import POOLS
 
+# The waits of a test may come to more than the usual bound.
+pytestmark = pytest.mark.timeout(300)
+
 WAY = ["accept", "admit", "begin", "accepted", "completed", "stored", "charged"]
 
 
@@ -171,7 +174,7 @@ def test_a_provider_that_refuses_connections_is_asked_again_and_nothing_is_in_do
 
 def test_a_provider_that_swallows_all_leaves_in_doubt_what_was_being_created_and_nothing_else(ways: Ways) -> None:
     works = ways.works
-    works.script({"poll": {"latency_s": 300}})
+    works.script({"poll": {"latency_s": 1500}})
     early = works.submit(2)
     works.wait(early, State.GENERATING, State.DOWNLOADING)
     creates, made = len(works.bill().creates), ways.provider.connections
@@ -180,6 +183,7 @@ def test_a_provider_that_swallows_all_leaves_in_doubt_what_was_being_created_and
     late = works.submit(1)
     works.wait(late, State.UNCERTAIN)
     ways.provider.fault = PASS
+    works.script()
     assert len(works.bill().creates) == creates
     with works.context() as ctx:
         operating.create_anew(ctx, late[0].id)

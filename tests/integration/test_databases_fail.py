@@ -18,7 +18,12 @@ from tests.support.postgres import Postgres, postgres_server
 from tests.support.waiting import wait_until
 from tests.support.works import Works, works
 
+# The waits of a test may come to more than the usual bound.
+pytestmark = pytest.mark.timeout(300)
+
 CREATE = b"POST "
+LONG_LEASE = {"REELWORKS_CREATE_LEASE_S": 120}
+"""Above any outage, as it is in production."""
 WAY = ["accept", "admit", "begin", "accepted", "completed", "stored", "charged"]
 
 Outage = Callable[[Postgres], AbstractContextManager[None]]
@@ -69,7 +74,7 @@ def server() -> Iterator[Postgres]:
 def running(server: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works]:
     """All parts on PostgreSQL, with one worker of each pool, which outlive every outage."""
     with works(tmp_path_factory.mktemp("works") / "parts", server.url) as made:
-        made.crew.start()
+        made.crew.start(**LONG_LEASE)
         yield made
 
 
@@ -127,7 +132,7 @@ def test_what_a_worker_spooled_before_it_died_is_written_by_the_next(running: Wo
         running.gate.let_go()
         worker.ended(60)
         assert running.spool.waiting() == 1
-        (following,) = running.crew.begin("create")
+        (following,) = running.crew.begin("create", **LONG_LEASE)
         wait_until(
             lambda: "Connected to redis" in following.text(), within_s=60, what="the next worker, without a database"
         )
@@ -155,7 +160,7 @@ def test_a_worker_that_stands_still_in_a_transaction_keeps_its_locks_from_the_ot
 
 def test_a_sqlite_that_others_keep_locked_costs_nothing_but_time(tmp_path: Path) -> None:
     with works(tmp_path / "parts", f"sqlite:///{tmp_path}/ledger.db") as running:
-        running.crew.start(REELWORKS_CREATE_LEASE_S=120)  # above the lock, as it is in production
+        running.crew.start(**LONG_LEASE)
         flows_on(running, locked(tmp_path / "ledger.db"))
 
 

@@ -22,7 +22,10 @@ from tests.support.waiting import wait_until
 from tests.support.works import Works
 from workers.stackplan import ROOT, simulator_command, valkey_server_binary
 
-pytestmark = pytest.mark.skipif(missing() is not None, reason=str(missing()))
+pytestmark = [
+    pytest.mark.skipif(missing() is not None, reason=str(missing())),
+    pytest.mark.timeout(300),  # the waits of a test may come to more than the usual bound
+]
 
 HOSTS = ("near", "far")
 

@@ -40,7 +40,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield stack
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(480)
 @pytest.mark.parametrize("name", TROUBLES)
 def test_accepted_jobs_go_on_when_redis_is_back_and_are_paid_once(name: str, running: Stack) -> None:
     go_on_and_are_paid_once(running, TROUBLES[name])

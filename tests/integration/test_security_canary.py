@@ -37,6 +37,9 @@ from tests.support.works import MODEL, QUICK
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
 
+# The waits of a test may come to more than the usual bound.
+pytestmark = pytest.mark.timeout(300)
+
 KEY = "Zq7mW2vKx9Lp4RtY8cNb"
 PROMPT = "a canary of brass sings in the rain"
 SIGNATURE = "c4naryOfTin55e1"

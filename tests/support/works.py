@@ -49,7 +49,7 @@ QUICK: Mapping[str, str] = {
     "REELWORKS_SWEEP_INTERVAL_S": "0.3",
     "REELWORKS_HANDOVER_S": "2",
     "REELWORKS_WORK_LEASE_S": "2",
-    "REELWORKS_CREATE_START_S": "2",
+    "REELWORKS_CREATE_START_S": "5",
     "REELWORKS_CREATE_LEASE_S": "26",
     "REELWORKS_CREATE_RETRY_S": "0.2",
     "REELWORKS_KEY_PAUSE_S": "0.5",
@@ -169,7 +169,7 @@ class Works:
         assert charged == bill.usd_by_task
         assert sum(charged.values(), Decimal(0)) == bill.billed_usd
         assert {attempt.job_id for attempt in doubtful} == set(doubted)
-        assert self.spool.waiting() == 0
+        wait_until(lambda: self.spool.waiting() == 0, within_s=75, what="an empty spool")
 
     def close(self) -> None:
         self.crew.close()
