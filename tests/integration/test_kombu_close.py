@@ -46,7 +46,7 @@ def holding(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
                     sender.send_task("echo", args=[word], countdown=countdown, queue="lanes")
 
                 echo("before", 0)
-                wait_until(lambda: broker.client.get("said:before"), what="the worker")
+                wait_until(lambda: broker.client.get("said:before"), within_s=60, what="the worker")
                 for number in range(HELD):
                     echo(f"held-{number}", 600)
                 wait_until(lambda: not broker.client.llen("lanes"), what="the worker holding the countdowns")

@@ -287,9 +287,9 @@ def test_a_redis_that_is_away_is_said_at_once_and_nothing_is_in_doubt() -> None:
 
 
 def test_a_redis_that_is_silent_is_given_up(tmp_path: Path) -> None:
-    with valkey_server(tmp_path) as silent, Producer(silent.url, timeout_s=0.2) as producer:
+    with valkey_server(tmp_path) as silent, Producer(silent.url) as producer:
         producer.submit(**raw())
-        silent.client.execute_command("CLIENT", "PAUSE", "5000", "ALL")
+        silent.client.execute_command("CLIENT", "PAUSE", "60000", "ALL")
         with pytest.raises(NotSubmitted) as caught:
             producer.submit(**raw(prompt="canary"))
     assert "canary" not in str(caught.value)

@@ -100,7 +100,9 @@ def test_a_whole_way_runs_with_the_users_of_the_file(server: Valkey, stack: Embe
 
 
 def test_commands_and_missing_tasks_need_no_more(server: Valkey, stack: EmbeddedStack) -> None:
-    rules = [{"poll": {"fault": "http_404", "fault_times": 2}}]
+    missing = {"fault": "http_404", "fault_times": 2}
+    slow = {"match": {"prompt_contains": "zoom in"}, "poll": {**missing, "latency_s": 1000}}  # not over when cancelled
+    rules = [slow, {"poll": missing}]
     scenario = f"{stack.addresses['provider_url']}/admin/scenario"
     put = urllib.request.Request(scenario, data=json.dumps(rules).encode(), method="PUT")
     urllib.request.urlopen(put, timeout=10).close()
@@ -108,7 +110,7 @@ def test_commands_and_missing_tasks_need_no_more(server: Valkey, stack: Embedded
     request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
     with Producer(server.url_for(login("producer"))) as producer:
         assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
-        unwanted = producer.submit(**request)
+        unwanted = producer.submit(**{**request, "prompt": "[zoom in]"})
         unwanted.cancel()
         with pytest.raises(JobCancelled):
             unwanted.get(timeout=60)
@@ -148,8 +150,13 @@ def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedSta
             job.get(timeout=60)
         tasks = f"http://127.0.0.1:{port}/api/tasks?search={job.id}"
         wait_until(lambda: "reelworks.record" in _page(tasks, "me:brass"), what="Flower's view of the job")
-        lengths = _page(f"http://127.0.0.1:{port}/api/queues/length", "me:brass")
-        assert '"create"' in lengths
+        lengths = f"http://127.0.0.1:{port}/api/queues/length"
+
+        def of_create() -> bool:
+            _page(page, "me:brass")  # Flower knows the queues of those workers that have answered it
+            return '"create"' in _page(lengths, "me:brass")
+
+        wait_until(of_create, what="the lengths of the queues")
     finally:
         process.terminate()
         process.wait(20)

@@ -109,11 +109,15 @@ def test_no_process_of_a_worker_leaves_its_memory_when_it_crashes(pool: str, tmp
         with subprocess.Popen(command, env=env, cwd=ROOT, stdout=log, stderr=log) as process:
             try:
                 of_pool = 2 if pool == "finish" else 1
-                wait_until(lambda: len(list(noted.iterdir())) == of_pool, within_s=60, what=f"{pool} being ready")
+                # With their texts: a file is there before its text is.
+                wait_until(
+                    lambda: [path.read_text() for path in noted.iterdir()] == ["0"] * of_pool,
+                    within_s=60,
+                    what=f"{pool} being ready, and having noted that it may not dump",
+                )
                 parent = psutil.Process(process.pid)
                 children = parent.children(recursive=True)
                 assert {str(each.pid) for each in [parent, *children]} >= {path.name for path in noted.iterdir()}
-                assert {path.read_text() for path in noted.iterdir()} == {"0"}
                 for each in [parent, *children]:
                     assert core_limits(each.pid) in (["1", "1"], ["0", "0"])
                 process.send_signal(signal.SIGSEGV)

@@ -66,7 +66,7 @@ class Worker:
         probe = self.message(b"[[7, 7, 7], {}, null]")
         self.put(json.dumps(probe))
         mark = f"{TASKS[self.pool]}[{probe['headers']['id']}]"
-        wait_until(lambda: mark in self.log.read_text(), within_s=30, what="the next message being worked on")
+        wait_until(lambda: mark in self.log.read_text(), within_s=60, what="the next message being worked on")
         assert self.process.poll() is None
 
 

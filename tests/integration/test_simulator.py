@@ -37,7 +37,7 @@ def simulator(shared: Simulator) -> Simulator:
 
 
 def test_a_task_is_created_polled_and_its_film_pans_left(simulator: Simulator) -> None:
-    simulator.script({"poll": {"latency_s": 60}})
+    simulator.script({"poll": {"latency_s": 300}})
     created = simulator.create(prompt="a bar [pan left]")
     body = created.json()
     assert created.status_code == 200
@@ -298,7 +298,7 @@ def test_a_create_that_is_never_answered_is_accepted(simulator: Simulator) -> No
     body = {"model": MODEL, "input": [{"params": {"first_frame_image": data_url()}}]}
     with pytest.raises(requests.ReadTimeout):
         requests.post(f"{simulator.url}/model/v1/generation", json=body, headers=bearer("sk-test"), timeout=0.5)
-    assert len(simulator.bill().creates) == before + 1
+    wait_until(lambda: len(simulator.bill().creates) == before + 1, what="the create on the bill")
 
 
 def test_a_create_can_answer_with_the_finished_task(simulator: Simulator) -> None:
