@@ -228,7 +228,7 @@ _WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b
 _TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
 # Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
 _SELDOM: Final = (
-    *("operate.", "command.", "sweep.", "input.", "settle.", "set_aside.", "seed."),
+    *("operate.", "command.", "sweep.", "input.", "create.claim.", "settle.", "set_aside.", "seed."),
     *("download.given_back.", "download.renewed.", "download.refreshed."),
 )
 # Places that are passed only after other harm: place -> the place to die at, or the kind of blow. A message to record

@@ -87,12 +87,15 @@ def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
             raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
         if helper is not None:
             stack.lay(helper)  # for each job anew: a message that came twice may die there with nothing left to do
-        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith("input."), ends=_ends(place))
+        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith(_WITH_PICTURES), ends=_ends(place))
         if place.startswith("command."):
             stack.producer.handle(job_id).cancel()
         again_at = time.monotonic() + (3 * NEXT_JOB_S if place.startswith("sweep.park") else NEXT_JOB_S)
         while not done() and time.monotonic() < again_at:
             time.sleep(0.02)
+
+
+_WITH_PICTURES: Final = ("input.", "create.claim.")
 
 
 def _prompt(place: str) -> str:

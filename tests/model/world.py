@@ -195,7 +195,7 @@ _WAITS = (
 )
 
 
-def _refused(_ctx: Context, _answer: Answer) -> Job | None:
+def _refused(_ctx: Context, _answer: Answer, _begun: Job | None = None) -> Job | None:
     raise sa.exc.OperationalError("UPDATE", {}, Exception("database is locked"))
 
 

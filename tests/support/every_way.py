@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from schemas import keys
+from schemas import data_url, keys
 from schemas.jobs import Output, State
-from tasks import answering, context, finish, operating
+from tasks import answering, context, fetching, finish, operating
 from tasks.create import create
 from tasks.domain.answers import Accepted, Failed, Rejected, Running, Unsent
 from tasks.domain.creating import Answer, judge
@@ -24,7 +24,7 @@ from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away
-from tests.support.situations import FILM, downloading, uncertain, with_policy
+from tests.support.situations import FILM, downloading, picture, uncertain, with_policy
 
 
 def backdate(quiet: Bench, column: str, table: sa.Table = tables.jobs) -> None:
@@ -54,7 +54,7 @@ def accept_all_kinds(bench: Bench, quiet: Bench) -> None:
 
 def create_to_every_end(bench: Bench, quiet: Bench) -> None:
     for outcome in (Unsent("ConnectionRefusedError"), Rejected("2013", "bad"), RuntimeError("its worker dies")):
-        job_id = bench.admitted()
+        job_id = bench.admitted(first_frame_image=data_url(picture()))
         bench.provider.creates.append(outcome)
         if isinstance(outcome, Exception):
             with pytest.raises(RuntimeError):
@@ -79,7 +79,7 @@ def create_to_every_end(bench: Bench, quiet: Bench) -> None:
 def complete_in_several_tries(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
     job_id = downloading(bench)
     with monkeypatch.context() as patch:
-        patch.setattr(finish, "_fetch_all", away)
+        patch.setattr(fetching, "_fetch_all", away)
         with pytest.raises(sa.exc.OperationalError):
             download(job_id)
     quiet.lapse()
