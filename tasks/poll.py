@@ -6,6 +6,7 @@ While a task is in progress nothing is written to the ledger; only the provider'
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -29,12 +30,25 @@ _GATHER_S: Final = 0.1
 """What falls due within so long of a turn is left to one that asks for all of it: a turn costs as much as dozens of
 looks."""
 
+_TURN_S: Final = 1.0
+"""While whole batches are due a turn goes on for so long: a turn's message costs as much as dozens of looks."""
+
 _KEY_NOT_CONFIGURED: Final[PollAnswer] = LookAgain("key_not_configured", key_refused=True)
 
 
 @lane("poll")
 def poll(ctx: Context) -> float:
     """Look at the provider tasks that are due: whatever is claimed is asked about at once, and none waits."""
+    begun = time.monotonic()
+    while _look(ctx) == ctx.policy.poll_batch:
+        if time.monotonic() - begun >= _TURN_S:
+            return 0.0
+    next_s = ctx.pulse.timetable.next_due_in_s()
+    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, _GATHER_S), ctx.policy.lane_idle_s)
+
+
+def _look(ctx: Context) -> int:
+    """Look at a batch of what is due; gives how many those were."""
     failpoint("poll.before_claim")
     due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_batch)
     failpoint("poll.after_claim")
@@ -42,10 +56,7 @@ def poll(ctx: Context) -> float:
     _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
     for answered in _ask(ctx, _without_resting(ctx, known)):
         _work(ctx, answered)
-    if len(due) == ctx.policy.poll_batch:
-        return 0.0
-    next_s = ctx.pulse.timetable.next_due_in_s()
-    return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, _GATHER_S), ctx.policy.lane_idle_s)
+    return len(due)
 
 
 def _ask(ctx: Context, due: Sequence[Due]) -> Iterator[list[tuple[Due, PollAnswer]]]:

@@ -9,9 +9,9 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from redis import Redis
 
@@ -22,10 +22,10 @@ from . import keys
 from .scripts import load
 
 _KEYS: Final = (TIMETABLE, LOOKS)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(NamedTuple):
     """What is noted of a job in the hash, a JSON list: first what producers may read (`schemas.keys.LOOKS`).
 
     `created_s` and `missing_since_s` in epoch seconds.
@@ -43,8 +43,7 @@ class Noted:
     progress_then: float | None = None
 
     def to_json(self) -> str:
-        values = [getattr(self, name) for name in self.__slots__]
-        return json.dumps(values, separators=(",", ":"))
+        return _ENCODER.encode(self)
 
     @classmethod
     def from_json(cls, text: str) -> Noted | None:
@@ -125,8 +124,7 @@ class NextLook:
             return None
         # Since the first time: other kinds of silence in between do not begin it anew.
         missing_since_s = before.missing_since_s or (self.due.now_s if self.missing else None)
-        return replace(
-            before,
+        return before._replace(
             polls=before.polls + 1,
             progress=before.progress if self.progress is None else self.progress,
             misses=self.misses,
