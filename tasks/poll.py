@@ -15,7 +15,9 @@ import structlog
 from schemas.jobs import State
 from tasks.context import Context
 from tasks.domain.answers import LookAgain, PollAnswer
+from tasks.domain.knowledge import Known
 from tasks.domain.looking import Decision, PollAgain, decide
+from tasks.domain.polling import PollPolicy
 from tasks.ending import end
 from tasks.failpoints import failpoint
 from tasks.lanes import lane
@@ -111,7 +113,12 @@ def _heed(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
 
 def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
     _heed(ctx, answered)
-    decisions = [(each, _decide(ctx, each, answer)) for each, answer in answered]
+    known = {kind: known_of(ctx, kind) for kind in {each.kind for each, _ in answered}}
+    slowed = {alias: pressure_on(ctx, alias).slowed for alias in {each.key_alias for each, _ in answered}}
+    decisions = [
+        (each, _decide(ctx.policy.poll, each, answer, known[each.kind], slowed[each.key_alias]))
+        for each, answer in answered
+    ]
     failpoint("poll.before_put_back")
     ctx.pulse.timetable.put_back(
         [
@@ -124,18 +131,18 @@ def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
     end(ctx, [(each, d) for each, d in decisions if not isinstance(d, PollAgain)])
 
 
-def _decide(ctx: Context, due: Due, answer: PollAnswer) -> Decision:
+def _decide(policy: PollPolicy, due: Due, answer: PollAnswer, known: Known | None, slowed: float) -> Decision:
     decision = decide(
         answer,
-        ctx.policy.poll,
+        policy,
         age_s=due.age_now_s,
         polls=due.polls + 1,
         misses=due.misses,
         missing_s=due.missing_s,
         spread=random.random(),  # noqa: S311 (spreads load, hides nothing)
-        known=known_of(ctx, due.kind),
+        known=known,
         progress=due.progress,
-        slowed=pressure_on(ctx, due.key_alias).slowed,
+        slowed=slowed,
     )
     if isinstance(decision, PollAgain) and decision.alarm:
         log.warning("poll_said_nothing", job_id=due.job_id, key=due.key_alias, reason=decision.alarm)

@@ -256,7 +256,7 @@ class TestThrottled:
         bench.provider.polls = [LookAgain("HTTP 429", 3600.0, throttled=True)]
         bench.look()
         rest_s = bench.ctx.pulse.pressure.of("main").rest_s
-        assert 0 < rest_s <= bench.ctx.policy.poll.overdue_interval_s
+        assert 0 < rest_s <= bench.ctx.policy.poll.overdue_interval_s + 0.001  # as Redis rounds instants
 
     def test_creates_go_first_a_throttled_one_slows_the_looks_down(self, bench: Bench) -> None:
         job_id = bench.submit()
