@@ -62,9 +62,9 @@ class _Charge:
 def _write(
     ctx: Context, tx: Transaction, job: Job | None, due: Due, decision: Decision, charges: list[_Charge]
 ) -> Job | None:
-    if job is None or job.state is not State.GENERATING or job.provider_task_id != due.provider_task_id:
+    if job is None or job.state is not State.GENERATING or job.provider_task_id != due.noted.provider_task_id:
         return None  # it has moved on, and this is an old answer
-    detail: dict[str, Any] = {"polls": due.polls + 1}
+    detail: dict[str, Any] = {"polls": due.noted.polls + 1}
     values: dict[str, Any] = {}
     match decision:
         case Lose():
@@ -74,7 +74,7 @@ def _write(
             charges.append(_Charge(job, answer.usage, answer.metadata))
         case Finish(answer):
             event, values = Event.COMPLETED, {"answer": FinalAnswer.of(answer).to_json()}
-            detail |= {"looked_s": due.looked_s, "progress": due.progress, "took_s": answer.took_s}
+            detail |= {"looked_s": due.noted.looked_s, "progress": due.noted.progress_then, "took_s": answer.took_s}
         case Fail(failure):
             # Whoever polls does not know the prompt, which the provider may have repeated.
             prompt = str(job.request.get("prompt") or "")

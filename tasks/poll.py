@@ -52,25 +52,24 @@ def poll(ctx: Context) -> float:
 def _look(ctx: Context) -> int:
     """Look at a batch of what is due; gives how many those were."""
     failpoint("poll.before_claim")
-    due = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_batch)
+    due, unknown = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_batch)
     failpoint("poll.after_claim")
-    known = [each for each in due if each.provider_task_id is not None]
-    _look_up(ctx, [each.job_id for each in due if each.provider_task_id is None])
-    for answered in _ask(ctx, _without_resting(ctx, known)):
+    _look_up(ctx, unknown)
+    for answered in _ask(ctx, _without_resting(ctx, due)):
         _work(ctx, answered)
-    return len(due)
+    return len(due) + len(unknown)
 
 
 def _ask(ctx: Context, due: Sequence[Due]) -> Iterator[list[tuple[Due, PollAnswer]]]:
     """Answers as they come, in groups: one that is long in coming keeps none of the others from being worked."""
     askable, looks, refused = [], [], []
     for each in due:
-        provider = ctx.providers.get(each.key_alias or "")
+        provider = ctx.providers.get(each.noted.key_alias)
         if provider is None:
             refused.append((each, _KEY_NOT_CONFIGURED))
         else:
             askable.append(each)
-            looks.append(Look(provider, each.provider_task_id or ""))
+            looks.append(Look(provider, each.noted.provider_task_id))
     if refused:
         yield refused
     for answered in ctx.asker.ask_many(looks):
@@ -89,7 +88,7 @@ def _without_resting(ctx: Context, due: Sequence[Due]) -> list[Due]:
     """Those that may be asked about. The tasks of a key that the provider wants to hear nothing of are put back."""
     going, resting = [], []
     for each in due:
-        rest_s = pressure_on(ctx, each.key_alias).rest_s
+        rest_s = pressure_on(ctx, each.noted.key_alias).rest_s
         if rest_s > 0:
             spread_s = random.random() * ctx.policy.poll.interval_s  # noqa: S311 (as below)
             resting.append(NextLook(each, rest_s + spread_s, counted=False))
@@ -104,7 +103,7 @@ def _heed(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
     rests: dict[str, float] = {}
     for due, answer in answered:
         if isinstance(answer, LookAgain) and answer.throttled:
-            alias = due.key_alias or ""
+            alias = due.noted.key_alias
             rests[alias] = max(rests.get(alias, 0.0), answer.retry_after_s or 0.0)
     for alias, rest_s in rests.items():
         # The look that was told so waits for as long as it was told; one answer does not silence a key for an hour.
@@ -114,9 +113,9 @@ def _heed(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
 def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
     _heed(ctx, answered)
     known = {kind: known_of(ctx, kind) for kind in {each.kind for each, _ in answered}}
-    slowed = {alias: pressure_on(ctx, alias).slowed for alias in {each.key_alias for each, _ in answered}}
+    slowed = {alias: pressure_on(ctx, alias).slowed for alias in {each.noted.key_alias for each, _ in answered}}
     decisions = [
-        (each, _decide(ctx.policy.poll, each, answer, known[each.kind], slowed[each.key_alias]))
+        (each, _decide(ctx.policy.poll, each, answer, known[each.kind], slowed[each.noted.key_alias]))
         for each, answer in answered
     ]
     failpoint("poll.before_put_back")
@@ -136,16 +135,16 @@ def _decide(policy: PollPolicy, due: Due, answer: PollAnswer, known: Known | Non
         answer,
         policy,
         age_s=due.age_now_s,
-        polls=due.polls + 1,
-        misses=due.misses,
+        polls=due.noted.polls + 1,
+        misses=due.noted.misses,
         missing_s=due.missing_s,
         spread=random.random(),  # noqa: S311 (spreads load, hides nothing)
         known=known,
-        progress=due.progress,
+        progress=due.noted.progress_then,
         slowed=slowed,
     )
     if isinstance(decision, PollAgain) and decision.alarm:
-        log.warning("poll_said_nothing", job_id=due.job_id, key=due.key_alias, reason=decision.alarm)
+        log.warning("poll_said_nothing", job_id=due.job_id, key=due.noted.key_alias, reason=decision.alarm)
     return decision
 
 

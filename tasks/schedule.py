@@ -64,8 +64,10 @@ def learn(ctx: Context, ended: Sequence[tuple[Due, float | None]]) -> None:
     timely = ctx.policy.poll.interval_s
     by_model: dict[str, list[tuple[Kind, Seen]]] = defaultdict(list)
     for due, took_s in ended:
-        if due.kind is not None and not due.misses and due.late_s <= timely:
-            by_model[due.kind.model].append((due.kind, Seen.between(due.looked_s, due.age_now_s, took_s, due.progress)))
+        kind, noted = due.kind, due.noted
+        if kind is not None and not noted.misses and due.late_s <= timely:
+            one = Seen.between(noted.looked_s, due.age_now_s, took_s, noted.progress_then)
+            by_model[kind.model].append((kind, one))
     try:
         for model, seen in by_model.items():
             known = ((ctx.pulse.timings.known(kind, ctx.policy.poll.bounds()), one) for kind, one in seen)

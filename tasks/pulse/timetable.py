@@ -28,7 +28,8 @@ _ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 class Noted(NamedTuple):
     """What is noted of a job in the hash, a JSON list: first what producers may read (`schemas.keys.LOOKS`).
 
-    `created_s` and `missing_since_s` in epoch seconds.
+    `created_s` and `missing_since_s` in epoch seconds. `misses`: looks in a row that said nothing. `looked_s`: the age
+    at the last look that found it running, 0 for none, and `progress_then` what was reported then.
     """
 
     polls: int
@@ -72,33 +73,38 @@ def _number(value: Any) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A claimed look. `provider_task_id` is `None` when only the ledger knows more about the job.
+    """A claimed look, and what was noted of it.
 
-    `age_s`: since the create. `misses`: looks in a row that said nothing. `missing_s`: since the provider first said
-    that it has no such task, `None` if it did not. `looked_s`: the age at the last look that found it running, 0 for
-    none, and `progress` what was reported then. `now_s`: the claim's moment, in epoch seconds. All of it by the
-    servers' clocks, never by a worker's; only `claimed_at` is of this process' monotonic clock.
+    `late_s`: since it fell due. `now_s`: the claim's moment, in epoch seconds. All of it by the servers' clocks, never
+    by a worker's; only `claimed_at` is of this process' monotonic clock.
     """
 
     job_id: str
+    noted: Noted
     late_s: float
-    provider_task_id: str | None
-    key_alias: str | None
-    age_s: float
-    polls: int
-    misses: int = 0
-    missing_s: float | None = None
-    kind: Kind | None = None
-    looked_s: float = 0.0
-    progress: float | None = None
-    now_s: float = 0.0
-    noted: Noted | None = None
+    now_s: float
     claimed_at: float = field(default_factory=time.monotonic, compare=False)
 
     @property
+    def kind(self) -> Kind | None:
+        """What decides how long it takes; `None` for the look of a version before."""
+        return Kind.parse(self.noted.kind)
+
+    @property
+    def age_s(self) -> float:
+        """From the create to the claim."""
+        return self.now_s - self.noted.created_s
+
+    @property
     def age_now_s(self) -> float:
-        """The age now: `age_s` is that at the claim, and asking takes its time."""
+        """From the create to now: asking takes its time."""
         return self.age_s + time.monotonic() - self.claimed_at
+
+    @property
+    def missing_s(self) -> float | None:
+        """Since the provider first said that it has no such task; `None` if it did not."""
+        since_s = self.noted.missing_since_s
+        return None if since_s is None else self.now_s - since_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +126,7 @@ class NextLook:
     def noted(self) -> Noted | None:
         """What is noted after this look; `None`: what was noted before."""
         before = self.due.noted
-        if before is None or not self.counted:
+        if not self.counted:
             return None
         # Since the first time: other kinds of silence in between do not begin it anew.
         missing_since_s = before.missing_since_s or (self.due.now_s if self.missing else None)
@@ -169,10 +175,17 @@ class Timetable:
             args += [entry.job_id, entry.delay_s, entry.noted().to_json()]
         return int(self._schedule(keys=_KEYS, args=args))
 
-    def claim_due(self, lease_s: float, limit: int) -> list[Due]:
-        """Claim up to `limit` jobs that are due, for `lease_s` seconds."""
-        now_s, rows = json.loads(self._claim_due(keys=_KEYS, args=[lease_s, limit]))
-        return [_due(float(now_s), *row) for row in rows]  # none at all is {} there, which is as empty
+    def claim_due(self, lease_s: float, limit: int) -> tuple[list[Due], list[str]]:
+        """Claim up to `limit` jobs that are due, for `lease_s` seconds. Gives apart those of which nothing is noted."""
+        now, rows = json.loads(self._claim_due(keys=_KEYS, args=[lease_s, limit]))
+        now_s, claimed, unknown = float(now), [], []
+        for job_id, due_s, text in rows:  # none at all is {} there, which is as empty
+            noted = Noted.from_json(text)
+            if noted is None:
+                unknown.append(job_id)
+            else:
+                claimed.append(Due(job_id, noted, now_s - float(due_s), now_s))
+        return claimed, unknown
 
     def put_back(self, looks: Sequence[NextLook]) -> None:
         """Put claimed jobs back, each with its delay."""
@@ -216,26 +229,3 @@ class Timetable:
         """
         names = [keys.TIMETABLE_REFILL, keys.TIMETABLE_WHOLE, keys.VIEWS_REFILL]
         return bool(self._end_refill(keys=names, args=[token]))
-
-
-def _due(now_s: float, job_id: str, due_s: str, text: str) -> Due:
-    noted = Noted.from_json(text)
-    late_s = now_s - float(due_s)
-    if noted is None:
-        return Due(job_id, late_s, None, None, 0.0, 0, now_s=now_s)
-    missing_s = None if noted.missing_since_s is None else now_s - noted.missing_since_s
-    return Due(
-        job_id=job_id,
-        late_s=late_s,
-        provider_task_id=noted.provider_task_id,
-        key_alias=noted.key_alias,
-        age_s=now_s - noted.created_s,
-        polls=noted.polls,
-        misses=noted.misses,
-        missing_s=missing_s,
-        kind=Kind.parse(noted.kind),
-        looked_s=noted.looked_s,
-        progress=noted.progress_then,
-        now_s=now_s,
-        noted=noted,
-    )

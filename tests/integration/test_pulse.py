@@ -12,7 +12,7 @@ from celery import Celery
 from schemas import keys as shared
 from schemas.jobs import JobEvent, JobView, State, decode_record
 from tasks.pulse import Pulse, PulseError, keys
-from tasks.pulse.timetable import Entry, NextLook
+from tasks.pulse.timetable import Due, Entry, NextLook
 from tests.support.proxy import Fault, FaultProxy
 from tests.support.valkey import valkey_server
 from tests.support.waiting import wait_until
@@ -38,53 +38,61 @@ class TestConnection:
             pulse.close()
 
 
+def claimed(pulse: Pulse, lease_s: float = 30, limit: int = 10) -> list[Due]:
+    """What is due now, claimed; something is noted of all of it."""
+    due, unknown = pulse.timetable.claim_due(lease_s, limit)
+    assert unknown == []
+    return due
+
+
 class TestTimetable:
     def test_a_due_job_comes_with_all_that_is_needed_to_ask(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
-        (due,) = pulse.timetable.claim_due(30, 10)
-        assert (due.job_id, due.provider_task_id, due.key_alias, due.polls) == ("a", "task-a", "default", 0)
+        (due,) = claimed(pulse)
+        noted = due.noted
+        assert (due.job_id, noted.provider_task_id, noted.key_alias, noted.polls) == ("a", "task-a", "default", 0)
         assert due.age_s == pytest.approx(datetime.now(UTC).timestamp() - BORN.timestamp(), abs=30)
         assert due.late_s >= 0
 
     def test_what_is_not_due_is_not_claimed(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a", delay_s=60)])
-        assert pulse.timetable.claim_due(30, 10) == []
+        assert claimed(pulse) == []
         wait_s = pulse.timetable.next_due_in_s()
         assert wait_s is not None
         assert 50 < wait_s <= 60
 
     def test_a_claim_is_a_lease_that_falls_due_again(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
-        assert len(pulse.timetable.claim_due(2.0, 10)) == 1
-        assert pulse.timetable.claim_due(2.0, 10) == []
-        again = wait_until(lambda: pulse.timetable.claim_due(30, 10), what="the claim falling due again")
+        assert len(claimed(pulse, lease_s=2.0)) == 1
+        assert claimed(pulse) == []
+        again = wait_until(lambda: claimed(pulse), what="the claim falling due again")
         assert [due.job_id for due in again] == ["a"]
 
     def test_a_claim_takes_no_more_than_asked_for_and_the_earliest_first(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("late", -5), entry("later", -1), entry("latest", 0)])
-        assert [due.job_id for due in pulse.timetable.claim_due(30, 2)] == ["late", "later"]
+        assert [due.job_id for due in claimed(pulse, limit=2)] == ["late", "later"]
 
     def test_scheduling_again_does_not_move_a_job(self, pulse: Pulse) -> None:
         assert pulse.timetable.schedule([entry("a", 60)]) == 1
         assert pulse.timetable.schedule([entry("a", 0)]) == 0
-        assert pulse.timetable.claim_due(30, 10) == []
+        assert claimed(pulse) == []
 
     def test_putting_back_counts_the_look_and_keeps_the_progress(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
-        (due,) = pulse.timetable.claim_due(30, 10)
+        (due,) = claimed(pulse)
         pulse.timetable.put_back([NextLook(due, 0, progress=0.5)])
-        (due,) = pulse.timetable.claim_due(30, 10)
-        assert due.polls == 1
+        (due,) = claimed(pulse)
+        assert due.noted.polls == 1
         pulse.timetable.put_back([NextLook(due, 60)])
         assert json.loads(pulse.redis.hget(shared.LOOKS, "a") or "")[:2] == [2, 0.5]
 
     def test_a_dropped_job_is_not_put_back(self, pulse: Pulse) -> None:
         pulse.timetable.schedule([entry("a")])
         pulse.timetable.schedule([entry("b")])
-        gone, there = sorted(pulse.timetable.claim_due(30, 10), key=lambda due: due.job_id)
+        gone, there = sorted(claimed(pulse), key=lambda due: due.job_id)
         pulse.timetable.drop(["a"])
         pulse.timetable.put_back([NextLook(gone, 0), NextLook(there, 0)])
-        assert [due.job_id for due in pulse.timetable.claim_due(30, 10)] == ["b"]
+        assert [due.job_id for due in claimed(pulse)] == ["b"]
         assert pulse.redis.hkeys(shared.LOOKS) == [b"b"]
 
     @pytest.mark.parametrize(
@@ -95,10 +103,9 @@ class TestTimetable:
         pulse.redis.hdel(shared.LOOKS, "a")
         if noted is not None:
             pulse.redis.hset(shared.LOOKS, "a", noted)
-        unknown, known = sorted(pulse.timetable.claim_due(30, 10), key=lambda due: due.job_id)
-        assert (unknown.provider_task_id, known.provider_task_id) == (None, "task-b")
-        pulse.timetable.put_back([NextLook(unknown, 0)])
-        assert len(pulse.timetable.claim_due(30, 10)) == 1
+        (known,), unknown = pulse.timetable.claim_due(30, 10)
+        assert (known.noted.provider_task_id, unknown) == ("task-b", ["a"])
+        assert pulse.timetable.claim_due(30, 10) == ([], [])  # it is leased like the other
 
     def test_a_wiped_redis_does_not_call_its_timetable_whole(self, pulse: Pulse) -> None:
         assert not pulse.timetable.is_whole()
