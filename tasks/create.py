@@ -27,10 +27,10 @@ from tasks.domain.job import Job
 from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE
-from tasks.inputs import sent_form, stored_inputs
+from tasks.inputs import has_stored_inputs, sent_form
 from tasks.keeping import given_back
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, get, move, move_read
+from tasks.ledger.jobs import claim, get, move_read
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
@@ -71,14 +71,15 @@ def create(job: str) -> None:
 def _take(ctx: Context, job_id: str) -> Job | None:
     """The job, if it is to be created: claimed, where preparing it could kill the worker, so that the try is counted.
 
-    One whose first try it is and that has no picture in the store needs no claim: what begins its attempt sees whether
-    somebody else was first.
+    One that has no picture in the store, and whose first message this may be, needs no claim: whatever moves it sees
+    whether somebody else was first.
     """
     with ctx.ledger.read() as tx:
         job = get(tx, job_id)
-    if job is None or job.state is not State.ADMITTED:
-        return None
-    if job.tries == 0 and not stored_inputs(job.request):
+        if job is None or job.state is not State.ADMITTED:
+            return None
+        is_new = job.tries == 0 and (tx.now - job.changed_at).total_seconds() < ctx.policy.handover_s
+    if is_new and not has_stored_inputs(job.request):
         return job
     with ctx.ledger.begin("create.claim") as tx:
         return claim(tx, job_id, State.ADMITTED, ctx.policy.handover_s)
@@ -114,12 +115,11 @@ def _begin(ctx: Context, taken: Job) -> tuple[Job, str] | None:
     Raises `LedgerError`: then nothing may be sent.
     """
     begun, attempt_id = None, None
-    with given_back(ctx, taken):
+    with given_back(ctx, [taken]):
         try:
             with ctx.ledger.begin("create.begin") as tx:
                 # A worker that stalled may find the job admitted anew, with another key than its own.
-                claimed = taken.tries > 0
-                begun = move_read(tx, taken, Event.BEGIN, mine=claimed, lease_s=ctx.policy.create_lease_s)
+                begun = move_read(tx, taken, Event.BEGIN, mine=_is_claimed(taken), lease_s=ctx.policy.create_lease_s)
                 attempt_id = None if begun is None else begin_attempt(tx, begun)
         except LedgerError as error:
             if begun is not None and attempt_id is not None:
@@ -133,26 +133,34 @@ def _begin(ctx: Context, taken: Job) -> tuple[Job, str] | None:
 
 def _refuse(ctx: Context, job: Job, code: str, message: str) -> None:
     with ctx.ledger.begin("create.refused") as tx:
-        move(
+        refused = move_read(
             tx,
-            job.id,
+            job,
             Event.REJECTED,
+            mine=_is_claimed(job),
             lease_s=ctx.policy.handover_s,
             error_code=code,
             error_message=message,
             error_stage=State.ADMITTED,
         )
-    log.warning("job_not_created", job_id=job.id, code=code)
-    ctx.show([job.id])
+    if refused is not None:
+        log.warning("job_not_created", job_id=job.id, code=code)
+        ctx.show([job.id])
 
 
 def _back(ctx: Context, job: Job) -> None:
     """Queue a job again whose key this worker does not have: another worker's settings name it, or none does."""
     with ctx.ledger.begin("create.back") as tx:
         later = tx.now + timedelta(seconds=ctx.policy.create_retry_s)
-        move(tx, job.id, Event.UNSENT, detail={"outcome": "key_not_configured"}, key_alias=None, not_before=later)
-    log.warning("key_not_configured", job_id=job.id, key=job.key_alias)
-    ctx.show([job.id])
+        detail = {"outcome": "key_not_configured"}
+        back = move_read(tx, job, Event.UNSENT, mine=_is_claimed(job), detail=detail, key_alias=None, not_before=later)
+    if back is not None:
+        log.warning("key_not_configured", job_id=job.id, key=job.key_alias)
+        ctx.show([job.id])
+
+
+def _is_claimed(taken: Job) -> bool:
+    return taken.tries > 0
 
 
 def _ask(provider: VtrixClient, body: Mapping[str, Any], send_by: float) -> CreateOutcome:

@@ -18,7 +18,7 @@ from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, Poll
 from tasks.domain.transitions import Event
 from tasks.hints import hint_finish
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import get_many, move_read
+from tasks.ledger.jobs import lock_many, move_read
 from tasks.pulse.timetable import Due
 from tasks.schedule import learn
 from tasks.vtrix.errors import UNKNOWN_CODE
@@ -35,7 +35,7 @@ def end(ctx: Context, ended: Sequence[tuple[Due, Decision]]) -> None:
     ended = sorted(ended, key=lambda each: each[0].job_id)
     charges: list[_Charge] = []
     with ctx.ledger.begin("poll") as tx:
-        jobs = {job.id: job for job in get_many(tx, [due.job_id for due, _ in ended])}
+        jobs = {job.id: job for job in lock_many(tx, [due.job_id for due, _ in ended])}
         moved = [_write(ctx, tx, jobs.get(due.job_id), due, decision, charges) for due, decision in ended]
         for each in sorted(charges, key=lambda one: one.job.tenant):
             charge_task(tx, each.job, each.usage, each.metadata, failed=each.failed)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import wait
+from contextvars import copy_context
 from dataclasses import replace
 from typing import Final
 
@@ -27,17 +28,21 @@ Fetched = tuple[Job, list[Output] | Exception]
 """A job with its outputs, all of them in the store; or why they are not."""
 
 
-def fetch_together(ctx: Context, jobs: Sequence[Job]) -> Iterator[list[Fetched]]:
+def fetch_together(ctx: Context, jobs: Sequence[Job]) -> Generator[list[Fetched], None, None]:
     """Fetch the outputs of these jobs at the same time; gives them in groups, as they come: none waits for one that is
-    long in coming."""
+    long in coming. Closed before its end, it ends when none of them is at work any more."""
     if len(jobs) == 1:
         yield [_fetched(ctx, jobs[0])]
         return
-    left = {ctx.threads.submit(_fetched, ctx, job) for job in jobs}
-    while left:
-        done, left = wait(left, timeout=_HAND_OVER_S)
-        if done:
-            yield [each.result() for each in done]
+    left = {ctx.threads.submit(copy_context().run, _fetched, ctx, job) for job in jobs}
+    try:
+        while left:
+            done, left = wait(left, timeout=_HAND_OVER_S)
+            if done:
+                yield [each.result() for each in done]
+    finally:
+        # Whoever wants no more of it may give the jobs to others: nothing of theirs may still be written then.
+        wait([each for each in left if not each.cancel()])
 
 
 def _fetched(ctx: Context, job: Job) -> Fetched:

@@ -7,6 +7,7 @@ broken or not wanted any more holds up none of the others.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import structlog
@@ -25,7 +26,7 @@ from tasks.keeping import given_back, kept
 from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, extend, get_many, move, move_read, release
+from tasks.ledger.jobs import claim, extend, lock_many, move, move_read, release
 from tasks.media.errors import FetchRefused, MediaError, NoRoom
 
 log = structlog.get_logger("reelworks.finish")
@@ -50,19 +51,25 @@ def download(self: Task[..., Any], job: str, more: Sequence[str] = ()) -> None:
 
 def _download(ctx: Context, claimed: Sequence[Job]) -> bool:
     """Whether outputs of these claimed jobs are stored now that nobody has been told to record."""
-    wanted = [job for job in claimed if _is_wanted(ctx, job)]
-    if not wanted:
-        return False
-    stored, awaited = [], len(wanted)
-    with kept(lambda: _still_mine(ctx, wanted), ctx.policy.work_lease_s), given_back(ctx, *wanted):
-        for fetched in fetch_together(ctx, wanted):
-            stored = _store(ctx, fetched)
-            awaited -= len(fetched)
-            if awaited:
-                hint_record(stored)  # the chain goes on when the last is here: these need not wait for it
-            for job, error in fetched:
-                if isinstance(error, Exception):
-                    _not_fetched(ctx, job, error)
+    left = {job.id: job for job in claimed}  # what is still to be worked: claims of others are not kept
+    stored, failed = [], None
+    with kept(lambda: _still_mine(ctx, [*left.values()]), ctx.policy.work_lease_s), given_back(ctx, left.values()):
+        for job in claimed:
+            if not _is_wanted(ctx, job):
+                del left[job.id]
+        with closing(fetch_together(ctx, [*left.values()])) as groups:
+            for fetched in groups:
+                try:
+                    with given_back(ctx, [job for job, _ in fetched]):
+                        stored = _work(ctx, fetched)
+                except LedgerError as error:
+                    stored, failed = [], error  # the others may have more luck
+                for job, _ in fetched:
+                    del left[job.id]
+                if left or failed is not None:
+                    hint_record(stored)  # the chain goes on when the last is here: these need not wait for it
+    if failed is not None:
+        raise failed
     return bool(stored)
 
 
@@ -74,6 +81,15 @@ def _is_wanted(ctx: Context, job: Job) -> bool:
         _give_up(ctx, job, "worker_killed", f"{job.deaths} workers did not come back from downloading it")
         return False
     return True
+
+
+def _work(ctx: Context, fetched: Sequence[Fetched]) -> list[Job]:
+    """Write down what became of these jobs' outputs; gives those whose outputs are stored now."""
+    stored = _store(ctx, fetched)
+    for job, error in fetched:
+        if isinstance(error, Exception):
+            _not_fetched(ctx, job, error)
+    return stored
 
 
 def _store(ctx: Context, fetched: Sequence[Fetched]) -> list[Job]:
@@ -100,7 +116,7 @@ def record(job: str, more: Sequence[str] = ()) -> None:
     ctx = context.current()
     completed = []
     with ctx.ledger.begin("record") as tx:
-        for stored in sorted(get_many(tx, [job, *more]), key=lambda each: each.id):
+        for stored in lock_many(tx, [job, *more]):
             if stored.state is not State.RECORDING:
                 continue
             if move_read(tx, stored, Event.CHARGED, lease_s=ctx.policy.handover_s) is not None:

@@ -1,4 +1,4 @@
-"""Sends the messages between the steps. Each is a hint to look at a job and carries its id only; none is trusted.
+"""Sends the messages between the steps. Each is a hint to look at jobs and carries ids only; none is trusted.
 
 Jobs that completed together go through the completion chain together, a few in a message: what Celery and a commit cost
 is then shared. A message that can't be sent is logged and forgotten: the ledger knows what is to be done, and the sweep
@@ -55,8 +55,8 @@ def hint_record(jobs: Sequence[Job]) -> bool:
 
 
 def _step(name: str, jobs: Sequence[Job]) -> Signature:
-    # The job's id as root id lets Flower and logs follow a job through all its tasks. What Flower shows is said here,
-    # as a Python literal, because that is what its search can read (`kwargs:job=...`).
+    # The (first) job's id as root id lets Flower and logs follow it through all its tasks. What Flower shows, and what
+    # its search finds the others by, is said here, as a Python literal that its format reads.
     job, more = jobs[0], [other.id for other in jobs[1:]]
     names = {"job": job.id, "more": more} if more else {"job": job.id}
     shown = {**names, "model": job.model, "seconds": job.duration_s, "resolution": job.resolution}

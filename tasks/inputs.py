@@ -11,8 +11,16 @@ from tasks.media.store import Store
 
 def stored_inputs(request: Mapping[str, Any]) -> list[ImageRef]:
     """The pictures of a stored request that are kept by us."""
-    texts = [request.get(name, "") for name in ("first_frame_image", "last_frame_image")]
-    return [ImageRef.parse(text) for text in texts if text.startswith("input:")]
+    return [ImageRef.parse(text) for text in _texts(request) if text.startswith("input:")]
+
+
+def has_stored_inputs(request: Mapping[str, Any]) -> bool:
+    """Whether any picture of a stored request is kept by us."""
+    return any(text.startswith("input:") for text in _texts(request))
+
+
+def _texts(request: Mapping[str, Any]) -> list[str]:
+    return [request.get(name, "") for name in ("first_frame_image", "last_frame_image")]
 
 
 def sent_form(store: Store, image: ImageUrl | ImageBytes | ImageRef | None) -> str | None:

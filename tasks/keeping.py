@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 
 import structlog
@@ -35,15 +35,20 @@ def kept(renew: Callable[[], bool], lease_s: float) -> Iterator[None]:
 
 
 @contextmanager
-def given_back(ctx: Context, *jobs: Job) -> Iterator[None]:
+def given_back(ctx: Context, jobs: Collection[Job]) -> Iterator[None]:
     """Give claims back when the ledger fails while the block runs: that is no death of the worker, and not the jobs'
-    fault. Should that fail too, the leases run out."""
+    fault. When anything else goes wrong, and they are several, it is not known whose fault it is: each is then tried by
+    itself. Should this fail too, the leases run out.
+
+    `jobs` may change while the block runs: what counts is who is in it at the end.
+    """
     try:
         yield
-    except LedgerError:
-        with suppress(LedgerError), ctx.ledger.begin("given_back") as tx:
-            for job in sorted(jobs, key=lambda each: each.id):
-                release(tx, job, ctx.policy.handover_s)
+    except Exception as error:
+        if isinstance(error, LedgerError) or len(jobs) > 1:
+            with suppress(LedgerError), ctx.ledger.begin("given_back") as tx:
+                for job in sorted(jobs, key=lambda each: each.id):
+                    release(tx, job, ctx.policy.handover_s)
         raise
 
 

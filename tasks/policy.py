@@ -21,7 +21,8 @@ class Policy:
     poll_batch: int = 100
     """Provider tasks that the poll lane claims, and asks about, at the same time."""
     poll_concurrency: int = 32
-    """Threads of a process that wait for servers beside the poll lane: what a stray cost, several jobs' outputs."""
+    """Threads of a process that wait for servers beside the poll lane: what a stray cost, several jobs' outputs. There
+    are as many at least as jobs go together."""
     poll_lease_s: float = 15.0
     """Above the total deadline of a poll: what is not put back by then falls due again."""
     sweep_batch: int = 200

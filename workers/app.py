@@ -44,9 +44,10 @@ def _check_schema(**_: object) -> None:
 
 @task_prerun.connect
 def _name_the_job(task: Task[..., Any] | None = None, kwargs: dict[str, Any] | None = None, **_: object) -> None:
-    # Whatever is logged while a task runs, by whichever library, names the task and its job, where it has but one.
+    # Whatever is logged while a task runs, by whichever library, names the task and its job; or its jobs, where a line
+    # does not say which of them it is about.
     given = kwargs or {}
-    bind_job(task.name if task is not None else None, None if given.get("more") else given.get("job"))
+    bind_job(task.name if task is not None else None, given.get("job"), given.get("more"))
 
 
 _our_logs()

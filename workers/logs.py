@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -56,8 +57,11 @@ def configure_logs(level: str, form: str) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def bind_job(task: str | None, job_id: str | None) -> None:
-    """Have every line that this thread logs from now on name the task and the job; `None` leaves a name out."""
+def bind_job(task: str | None, job_id: str | None, more: Sequence[str] | None = None) -> None:
+    """Have every line that this thread logs from now on name the task and its job; `None` leaves a name out.
+
+    `more`: the other jobs of the same message; then lines name all of them as `jobs`.
+    """
     structlog.contextvars.clear_contextvars()
-    named = {"task": task, "job_id": job_id}
+    named = {"task": task, **({"jobs": [job_id, *more]} if more else {"job_id": job_id})}
     structlog.contextvars.bind_contextvars(**{name: value for name, value in named.items() if value is not None})

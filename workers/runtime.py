@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tasks import context
 from tasks.context import Context
+from tasks.hints import TOGETHER_MOST
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
 from tasks.media.outputs import OutputFetcher
@@ -43,7 +44,7 @@ def build(read: Settings) -> Context:
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         asker=CurlAsker(_poll_deadlines(read)),
-        threads=ThreadPoolExecutor(read.policy.poll_concurrency, thread_name_prefix="waits"),
+        threads=ThreadPoolExecutor(max(read.policy.poll_concurrency, TOGETHER_MOST), thread_name_prefix="waits"),
     )
 
 

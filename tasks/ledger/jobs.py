@@ -32,6 +32,7 @@ _MINE: Final = _UNMOVED & (jobs.c.tries == _this("this_tries"))
 
 _GET: Final = sa.select(*_COLUMNS).where(jobs.c.id == _this("this_id"))
 _GET_MANY: Final = sa.select(*_COLUMNS).where(jobs.c.id.in_(_this("ids", expanding=True)))
+_LOCK_MANY: Final = _GET_MANY.order_by(jobs.c.id).with_for_update()
 _MOVE: Final = sa.update(jobs).where(_UNMOVED, jobs.c.state == _this("this_state")).returning(*_COLUMNS)
 _MOVE_MINE: Final = _MOVE.where(jobs.c.tries == _this("this_tries"), jobs.c.claimed)
 _TELL: Final = sa.insert(timeline)
@@ -47,7 +48,7 @@ _CLAIM: Final = (
     .returning(*_COLUMNS)
 )
 _EXTEND: Final = sa.update(jobs).where(_MINE, jobs.c.claimed)
-_RELEASE: Final = sa.update(jobs).where(_MINE)
+_RELEASE: Final = _EXTEND
 _SET: Final = sa.update(jobs).where(_UNMOVED)
 """With the columns to set among its parameters, as those above."""
 
@@ -143,6 +144,11 @@ def get_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
     return _jobs(tx.execute(_GET_MANY, {"ids": list(job_ids)}))
 
 
+def lock_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
+    """Those of these jobs that exist, by id, to be moved in this transaction: until it ends nobody else changes them."""
+    return _jobs(tx.execute(_LOCK_MANY, {"ids": list(job_ids)}))
+
+
 def _jobs(rows: sa.CursorResult[Any]) -> list[Job]:
     return [Job(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
@@ -234,7 +240,7 @@ def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
 def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) -> None:
     """Give a claimed job back: nobody is to try before `after_s` seconds have passed; then the sweep has it tried.
 
-    Not `counted`: the try says nothing about the job.
+    Without effect for one that was given back, or has moved on. Not `counted`: the try says nothing about the job.
     """
     then = tx.now + timedelta(seconds=after_s)
     tries = job.tries if counted else job.tries - 1
@@ -293,7 +299,10 @@ def end_handovers(tx: Transaction) -> None:
     """Let the leases of all jobs run out for which only a message was on its way: the messages are known to be gone."""
     on_its_way = jobs.c.state.in_([State.ADMITTED, State.DOWNLOADING, State.RECORDING]) & sa.not_(jobs.c.claimed)
     due = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
-    tx.execute(sa.update(jobs).where(on_its_way, due, jobs.c.lease_until > tx.now).values(lease_until=tx.now))
+    found = sa.select(jobs.c.id).where(on_its_way, due, jobs.c.lease_until > tx.now)
+    # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
+    in_order = found.order_by(jobs.c.id).with_for_update()
+    tx.execute(sa.update(jobs).where(jobs.c.id.in_(in_order)).values(lease_until=tx.now))
 
 
 def not_handed_over(tx: Transaction, unsent: Sequence[Job]) -> None:

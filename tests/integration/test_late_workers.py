@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,14 @@ import pytest
 import tasks.create
 import tasks.fetching
 from schemas import data_url
+from schemas.errors import Problem, RequestInvalid
 from schemas.jobs import State
+from schemas.requests import parse_request
+from tasks import context
+from tasks.context import Context
 from tasks.create import create
-from tasks.domain.answers import Unsent
+from tasks.domain.answers import Accepted, CreateOutcome, Unknown, Unsent
+from tasks.domain.job import Job
 from tasks.finish import download
 from tasks.ledger import tables
 from tasks.ledger.jobs import claim
@@ -65,6 +71,38 @@ def test_only_what_can_kill_a_worker_counts_as_a_try_before_it_is_done(
         bench.lapse()
         bench.turn("sweep")
     assert seen == [(tries, tries == 1), (tries * 2, tries == 1)]
+
+
+@pytest.mark.parametrize("answer", [Accepted("task-1"), Unknown("ReadTimeout")], ids=["accepted", "unknown"])
+@pytest.mark.parametrize("unable", ["without the key", "too many deaths", "by other rules"])
+def test_a_worker_that_can_not_create_a_job_takes_it_from_nobody_who_can(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, unable: str, answer: CreateOutcome
+) -> None:
+    job_id = bench.admitted()
+    take = tasks.create._take
+
+    def taken_by_two(ctx: Context, which: str) -> Job | None:
+        job = take(ctx, which)
+        monkeypatch.setattr(tasks.create, "_take", take)
+        monkeypatch.setattr(tasks.create, "parse_request", parse_request)
+        context.install(lambda: bench.ctx)
+        bench.provider.creates.append(answer)
+        create(which)  # another worker's doubled message
+        if unable == "by other rules":
+            monkeypatch.setattr(tasks.create, "parse_request", refuses)
+        return job
+
+    def refuses(*_: Any, **__: Any) -> Any:
+        raise RequestInvalid([Problem("prompt", "too_long", "is too long")])
+
+    policy = replace(bench.ctx.policy, deaths_most=0) if unable == "too many deaths" else bench.ctx.policy
+    providers = {} if unable == "without the key" else bench.ctx.providers
+    ours = replace(bench.ctx, policy=policy, providers=providers)
+    monkeypatch.setattr(tasks.create, "_take", taken_by_two)
+    context.install(lambda: ours)
+    create(job_id)
+    assert bench.state(job_id) is (State.GENERATING if isinstance(answer, Accepted) else State.UNCERTAIN)
+    assert len(bench.provider.created) == 1
 
 
 def test_outputs_of_a_worker_that_stalled_do_not_win_over_whoever_is_at_it_now(

@@ -97,6 +97,27 @@ class TestPoison:
         assert (row.state, row.error_code) == ("failed", "worker_killed")
         assert bench.provider.created == []
 
+    @pytest.mark.parametrize("where", ["create_body", "parse_request"])
+    def test_a_request_that_our_code_can_not_take_is_parked_unsent(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        def fails(*_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError
+
+        job_id = bench.admitted()
+        monkeypatch.setattr(tasks.create, where, fails)
+        for _ in range(4):
+            with pytest.raises(ZeroDivisionError):
+                create(job_id)
+            with bench.ctx.ledger.begin() as tx:
+                tx.execute(sa.update(tables.jobs).values(changed_at=tx.now - timedelta(seconds=100)))
+            bench.lapse()
+            bench.turn("sweep")
+        create(job_id)
+        (row,) = bench.rows(tables.jobs)
+        assert (row.state, row.error_code) == ("failed", "worker_killed")
+        assert bench.provider.created == []
+
     def test_a_try_that_was_given_back_is_no_death(self, bench: Bench) -> None:
         job_id = downloading(bench)
         for _ in range(4):

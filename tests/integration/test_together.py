@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+import tasks.finish
 from schemas.jobs import Output, State
 from tasks import hints, operating
 from tasks.finish import download, record
@@ -173,6 +174,50 @@ class TestDownload:
         assert [arguments for arguments, _ in sent(bench, "record")] == [{"job": first, "more": [last]}]
         record(first, [slow, last])
         assert set(states(bench).values()) == {State.COMPLETED}
+
+    def test_a_database_that_fails_for_some_is_tried_again_for_those_that_are_slower(
+        self, bench: Bench, films: dict[str, Keep], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        away, *slower = completed(bench, 3)
+        failed = threading.Event()
+        films |= dict.fromkeys(slower, lambda _: failed.wait(60) and None)
+        store = tasks.finish._store
+
+        def once(*args: Any) -> Any:
+            monkeypatch.setattr(tasks.finish, "_store", store)
+            failed.set()
+            raise sa.exc.OperationalError("", {}, ConnectionError())
+
+        monkeypatch.setattr(tasks.finish, "_store", once)
+        with pytest.raises(sa.exc.OperationalError):
+            download(away, slower)
+        assert states(bench) == {away: "downloading", **dict.fromkeys(slower, "recording")}
+        told = {name for arguments, _ in sent(bench, "record") for name in (arguments["job"], *arguments["more"])}
+        assert told == set(slower)
+        assert not any(row.claimed or row.deaths for row in bench.rows(tables.jobs))
+
+    def test_nothing_is_still_fetched_when_others_may_have_the_jobs(
+        self, bench: Bench, films: dict[str, Keep], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, slow, last = completed(bench, 3)
+        broken = threading.Event()
+        ended: list[str] = []
+
+        def slowly(job_id: str) -> None:
+            broken.wait(60)
+            ended.append(job_id)
+
+        def breaks(*_: Any) -> Any:
+            broken.set()
+            raise ZeroDivisionError
+
+        films[slow] = slowly
+        monkeypatch.setattr(tasks.finish, "_store", breaks)
+        with pytest.raises(ZeroDivisionError):
+            download(first, [slow, last])
+        assert ended == [slow]
+        # Nobody knows whose fault it was: each is tried by itself.
+        assert [(row.claimed, row.deaths) for row in bench.rows(tables.jobs)] == [(False, 0)] * 3
 
     def test_a_database_that_fails_in_the_middle_is_no_death_of_a_worker(
         self, bench: Bench, films: dict[str, Keep]
