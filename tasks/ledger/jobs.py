@@ -145,7 +145,7 @@ def get_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
 
 
 def lock_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
-    """Those of these jobs that exist, by id, to be moved in this transaction: until it ends nobody else changes them."""
+    """Those of these jobs that exist, by id, to be moved in this transaction: nobody else changes them meanwhile."""
     return _jobs(tx.execute(_LOCK_MANY, {"ids": list(job_ids)}))
 
 

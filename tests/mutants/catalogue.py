@@ -17,6 +17,7 @@ import tasks.operating
 import tasks.poll
 import tasks.settling
 import tasks.sweep
+from tasks import keeping
 from tasks.domain import budgets, looking
 from tasks.lanes import TURNS
 from tasks.ledger import admission, database, jobs, money, spending
@@ -53,6 +54,7 @@ _RESCUE: Final = "tests/integration/test_rescue.py::"
 _LEDGER: Final = "tests/integration/test_ledger.py::"
 _PULSE: Final = "tests/integration/test_pulse.py::"
 _LATE_WORKERS: Final = "tests/integration/test_late_workers.py::"
+_TOGETHER: Final = "tests/integration/test_together.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
 
 _HELD: Final = "globals().setdefault('_held', {})"
@@ -83,6 +85,17 @@ MUTANTS: Final = (
             "    if isinstance(outcome, Unknown):\n        outcome = provider.create(body)\n",
         ),
         _STEPS + "TestCreate::test_an_unknown_outcome_is_parked_with_its_evidence_and_never_repeated[sqlite]",
+    ),
+    Mutant(
+        "create-under-way-queued-again",
+        "who lacks a key queues a job whose create is under way",
+        _without(
+            tasks.create._back,
+            "move_read(tx, job, Event.UNSENT, mine=_is_claimed(job)",
+            "move_read(tx, get(tx, job.id), Event.UNSENT",
+        ),
+        _LATE_WORKERS + "test_a_worker_that_can_not_create_a_job_takes_it_from_nobody_who_can"
+        "[sqlite-without the key-unknown]",
     ),
     Mutant(
         "lost-create-queued-again",
@@ -166,6 +179,12 @@ MUTANTS: Final = (
             "for i = 2, #moved, 2 do redis.call('ZREM', KEYS[1], moved[i]) end",
         ),
         _PULSE + "TestTimetable::test_a_claim_is_a_lease_that_falls_due_again",
+    ),
+    Mutant(
+        "deaths-of-bystanders",
+        "what goes wrong with one of the jobs that go together is a death of each",
+        _without(keeping.given_back, " or len(jobs) > 1", ""),
+        _TOGETHER + "TestDownload::test_nothing_is_still_fetched_when_others_may_have_the_jobs[sqlite]",
     ),
     Mutant(
         "claim-without-lease",
