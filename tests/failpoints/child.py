@@ -32,13 +32,13 @@ def _unreadable(*_: Any, **__: Any) -> None:
     raise RequestInvalid(())
 
 
-def _late(ctx: Context, answer: Answer) -> Job | None:
+def _late(ctx: Context, answer: Answer, begun: Job | None = None) -> Job | None:
     with ctx.ledger.read() as tx:
         job = get(tx, answer.job_id)
     assert job is not None
     sweep._park(ctx, job)
     operating.write_off(ctx, job.id, None)
-    return commit_answer(ctx, answer)
+    return commit_answer(ctx, answer, begun)
 
 
 def main() -> int:
