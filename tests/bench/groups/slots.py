@@ -29,7 +29,7 @@ Span = tuple[float, float]
 
 
 def _measure(place: Place) -> Mapping[str, Finding]:
-    job_s = place.scale.pick(20, 8)
+    job_s = place.scale.pick(20, 5)
     number = _SLOTS * (_ROUNDS + 2)
     # The schedule of the polls is the product's own: that it sees the end of a task soon is part of the figure.
     with stand(place.sub("stand")) as made, reelworks(made, {"REELWORKS_OPEN_TASKS_PER_KEY": str(_SLOTS)}) as running:
