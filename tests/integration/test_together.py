@@ -167,11 +167,11 @@ class TestDownload:
         first, slow, last = completed(bench, 3)
         told = threading.Event()
         films[slow] = lambda _: told.wait(60) and None
-        others = threading.Thread(target=lambda: _heard_of_the_others(bench, told))
+        others = threading.Thread(target=lambda: _heard_of(bench, {first, last}, told))
         others.start()
         assert fetched(first, [slow, last])
         others.join()
-        assert [arguments for arguments, _ in sent(bench, "record")] == [{"job": first, "more": [last]}]
+        assert told_to_record(bench) == {first, last}
         record(first, [slow, last])
         assert set(states(bench).values()) == {State.COMPLETED}
 
@@ -192,8 +192,7 @@ class TestDownload:
         with pytest.raises(sa.exc.OperationalError):
             download(away, slower)
         assert states(bench) == {away: "downloading", **dict.fromkeys(slower, "recording")}
-        told = {name for arguments, _ in sent(bench, "record") for name in (arguments["job"], *arguments["more"])}
-        assert told == set(slower)
+        assert told_to_record(bench) == set(slower)
         assert not any(row.claimed or row.deaths for row in bench.rows(tables.jobs))
 
     def test_nothing_is_still_fetched_when_others_may_have_the_jobs(
@@ -231,8 +230,12 @@ class TestDownload:
         assert not any(claimed or deaths for _, claimed, deaths in found.values())
 
 
-def _heard_of_the_others(bench: Bench, told: threading.Event) -> None:
-    wait_until(lambda: bench.messages("record"), what="word of the others")
+def told_to_record(bench: Bench) -> set[str]:
+    return {name for each, _ in sent(bench, "record") for name in (each["job"], *each.get("more", []))}
+
+
+def _heard_of(bench: Bench, jobs: set[str], told: threading.Event) -> None:
+    wait_until(lambda: told_to_record(bench) == jobs, what="word of the others")
     told.set()
 
 
