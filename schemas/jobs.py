@@ -131,22 +131,20 @@ def encode_record(view: JobView) -> str:
     because that is what a Celery client raises; the info then stands beside it under `reelworks`.
     """
     info = _info(view)
-    result: Any = info
-    if view.state is State.FAILED:
-        code, message = view.error_code or "unknown", view.error_message or "The job failed."
-        result = _exception(JobFailed, view.job_id, code, message)
-    elif view.state is State.CANCELLED:
-        result = _exception(JobCancelled, view.job_id)
-    record = {
+    record: dict[str, Any] = {
         "task_id": view.job_id,
         "status": celery_status(view.state),
-        "result": result,
+        "result": info,
         "traceback": None,
         "children": [],
         "date_done": view.events[-1].at.isoformat() if view.terminal and view.events else None,
         "seq": view.seq,
-        "reelworks": info,
     }
+    if view.state is State.FAILED:
+        code, message = view.error_code or "unknown", view.error_message or "The job failed."
+        record |= {"result": _exception(JobFailed, view.job_id, code, message), "reelworks": info}
+    elif view.state is State.CANCELLED:
+        record |= {"result": _exception(JobCancelled, view.job_id), "reelworks": info}
     return _compact(record)
 
 
@@ -162,7 +160,8 @@ def decode_record(raw: str | bytes) -> JobView | None:
     fields that are not known here are passed over, and so are events that led to a state that is not known here.
     """
     try:
-        info = json.loads(raw)["reelworks"]
+        record = json.loads(raw)
+        info = record["reelworks"] if "reelworks" in record else record["result"]
         return JobView(
             state=State(info["state"]),
             events=tuple(_event(event) for event in _items(info, "events") if _is_known(event)),

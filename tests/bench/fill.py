@@ -12,12 +12,19 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from schemas.requests import parse_request
+from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, tables
 from tasks.ledger.migrate import upgrade
 from tests.bench.stack import MODEL, REQUEST
 
 _BATCH = 5000
 _CONFIRM_S = 300.0
+_SO_FAR = (
+    (Event.ACCEPT, State.QUEUED),
+    (Event.ADMIT, State.ADMITTED),
+    (Event.BEGIN, State.CREATING),
+    (Event.ACCEPTED, State.GENERATING),
+)
 
 
 def held_jobs(database: Path, number: int, *, spread_s: float) -> None:
@@ -34,6 +41,7 @@ def held_jobs(database: Path, number: int, *, spread_s: float) -> None:
     for start in range(0, number, _BATCH):
         with ledger.begin("fill") as tx:
             rows: list[dict[str, Any]] = []
+            timeline: list[dict[str, Any]] = []
             for index in range(start, min(start + _BATCH, number)):
                 since = tx.now - timedelta(seconds=draw.uniform(0, spread_s))
                 rows.append(
@@ -48,7 +56,7 @@ def held_jobs(database: Path, number: int, *, spread_s: float) -> None:
                         "priority": 0,
                         "estimate_usd": request.estimate_usd(),
                         "state": State.GENERATING,
-                        "version": 4,
+                        "version": len(_SO_FAR),
                         "tries": 0,
                         "claimed": False,
                         "accepted_at": since,
@@ -59,7 +67,19 @@ def held_jobs(database: Path, number: int, *, spread_s: float) -> None:
                         "provider_task_id": f"held-{index:07d}",
                     }
                 )
+                timeline += [
+                    {
+                        "job_id": f"held-{index:07d}",
+                        "seq": seq,
+                        "event": event,
+                        "state": state,
+                        "at": since,
+                        "detail": {},
+                    }
+                    for seq, (event, state) in enumerate(_SO_FAR, start=1)
+                ]
             tx.execute(sa.insert(tables.jobs), rows)
+            tx.execute(sa.insert(tables.timeline), timeline)
     ledger.close()
 
 

@@ -62,10 +62,15 @@ def test_a_view(state: str) -> None:
     assert json.loads(encode_record(view)) == record
 
 
+@pytest.mark.parametrize("state", ["completed", "generating"])
+def test_a_view_that_said_all_of_it_twice_is_read_as_well(state: str) -> None:
+    assert decode_record(json.dumps(sample(f"view_{state}_1"))) == decode_record(json.dumps(sample(f"view_{state}")))
+
+
 def test_a_view_from_a_later_version_is_still_read() -> None:
     record = sample("view_completed")
-    record["reelworks"]["a_later_field"] = 1
-    record["reelworks"]["outputs"][0]["a_later_field"] = 1
+    record["result"]["a_later_field"] = 1
+    record["result"]["outputs"][0]["a_later_field"] = 1
     view = decode_record(json.dumps(record))
     assert view is not None
     assert view.outputs == (Output(0, "video", "film/job-1/0.mp4", 1_038_900, "0f" * 32, 1366, 768, 6.0),)
@@ -75,7 +80,7 @@ def test_an_event_that_led_to_a_state_of_a_later_version_is_passed_over() -> Non
     record = sample("view_completed")
     before = decode_record(json.dumps(record))
     assert before is not None
-    record["reelworks"]["events"][1]["state"] = "a_later_state"
+    record["result"]["events"][1]["state"] = "a_later_state"
     view = decode_record(json.dumps(record))
     assert view is not None
     assert view == replace(before, events=before.events[:1] + before.events[2:])
@@ -83,12 +88,12 @@ def test_an_event_that_led_to_a_state_of_a_later_version_is_passed_over() -> Non
 
 def test_a_view_that_stands_in_a_state_of_a_later_version_is_not_guessed_at() -> None:
     record = sample("view_generating")
-    record["reelworks"]["state"] = "a_later_state"
+    record["result"]["state"] = "a_later_state"
     assert decode_record(json.dumps(record)) is None
 
 
 def test_a_view_from_an_earlier_version_has_defaults_for_what_it_does_not_say() -> None:
-    record = {"reelworks": {"job_id": "job-1", "state": "completed", "outputs": [OLD_OUTPUT]}}
+    record = {"result": {"job_id": "job-1", "state": "completed", "outputs": [OLD_OUTPUT]}}
     view = decode_record(json.dumps(record))
     assert view == JobView("job-1", State.COMPLETED, outputs=(Output(0, "video", "film/0.mp4", 7, "0f"),))
 
@@ -111,7 +116,7 @@ OLD_OUTPUT = {"index": 0, "type": "video", "path": "film/0.mp4", "size_bytes": 7
 )
 def test_a_view_with_a_malformed_value_is_not_read(change: dict[str, Any]) -> None:
     record = sample("view_completed")
-    record["reelworks"] |= change
+    record["result"] |= change
     assert decode_record(json.dumps(record)) is None
 
 
@@ -122,12 +127,12 @@ def test_a_view_with_a_malformed_value_is_not_read(change: dict[str, Any]) -> No
 )
 def test_a_view_with_a_malformed_event_is_not_read(change: dict[str, Any]) -> None:
     record = sample("view_completed")
-    record["reelworks"]["events"][0] |= change
+    record["result"]["events"][0] |= change
     assert decode_record(json.dumps(record)) is None
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{", "null", "[]", "7", "9" * 5000, "[" * 100_000, '{"reelworks": []}', b"\xff", b"\x00"]
+    "raw", ["", "{", "null", "[]", "7", "9" * 5000, "[" * 100_000, '{"result": 7}', '{"reelworks": []}', b"\xff", b"\x00"]
 )
 def test_what_is_no_record_is_not_read(raw: str | bytes) -> None:
     assert decode_record(raw) is None
@@ -138,7 +143,7 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-INFO = sample("view_completed")["reelworks"]
+INFO = sample("view_completed")["result"]
 names = st.sampled_from(sorted(INFO))
 event_names, output_names = (st.sampled_from(sorted(INFO[each][0])) for each in ("events", "outputs"))
 
@@ -152,6 +157,7 @@ def is_read_or_not(record: Any) -> None:
 @given(anything, anything)
 def test_any_json_is_a_view_or_is_not_read(record: Any, info: Any) -> None:
     is_read_or_not(record)
+    is_read_or_not({"result": info})
     is_read_or_not({"reelworks": info})
 
 
@@ -165,10 +171,10 @@ def test_a_view_with_any_json_put_in_or_fields_left_out_is_a_view_or_is_not_read
     info: Any, event: Any, output: Any, absent: set[str]
 ) -> None:
     record = sample("view_completed")
-    inner = record["reelworks"]
+    inner = record["result"]
     inner["events"][0] |= event
     inner["outputs"][0] |= output
-    record["reelworks"] = {name: value for name, value in (inner | info).items() if name not in absent}
+    record["result"] = {name: value for name, value in (inner | info).items() if name not in absent}
     is_read_or_not(record)
 
 
