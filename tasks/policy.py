@@ -19,7 +19,7 @@ class Policy:
     priority_step_s: float = 60.0
     """By how much one step of priority puts a job before its tenant's others: so every job has its turn in the end."""
     poll_batch: int = 100
-    """Provider tasks that the poll lane claims, and asks about, at the same time."""
+    """Provider tasks that the poll lane asks about at the same time."""
     poll_concurrency: int = 32
     """Threads of a process that wait for servers beside the poll lane: what a stray cost, several jobs' outputs. There
     are as many at least as jobs go together."""
@@ -32,7 +32,7 @@ class Policy:
     lane_idle_s: float = 0.5
     """The longest a lane stays away when nothing is due."""
     lane_ttl_s: float = 15.0
-    """A lane that has given no sign for so long is seeded anew. Above the longest turn of any lane."""
+    """A lane that has given no sign for so long is seeded anew; a turn gives one every third of it."""
     sweep_interval_s: float = 5.0
 
     handover_s: float = 20.0

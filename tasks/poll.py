@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -21,7 +22,9 @@ from tasks.domain.polling import PollPolicy
 from tasks.ending import end
 from tasks.failpoints import failpoint
 from tasks.lanes import lane
+from tasks.ledger import LedgerError
 from tasks.ledger.jobs import get_many
+from tasks.pulse import PulseError
 from tasks.pulse.timetable import Due, NextLook
 from tasks.schedule import known_of, pressure_on, slow_down, timetable_entry
 from tasks.vtrix.asking import Look
@@ -29,51 +32,92 @@ from tasks.vtrix.asking import Look
 log = structlog.get_logger("reelworks.poll")
 
 _GATHER_S: Final = 0.1
-"""What falls due within so long of a turn is left to one that asks for all of it: a turn costs as much as dozens of
-looks."""
+"""Once not all that was asked for was due, what falls due within so long is left to come together: a claim costs as
+much as several looks, and a turn as much as dozens."""
 
-_TURN_S: Final = 1.0
-"""While whole batches are due a turn goes on for so long: a turn's message costs as much as dozens of looks."""
+_LINGER_S: Final = 0.5
+"""So long after it has claimed its last a turn waits for answers. Those that are longer in coming, at most for the
+deadline of a poll, are worked by another thread: they are to hold up no look that is due."""
 
 _KEY_NOT_CONFIGURED: Final[PollAnswer] = LookAgain("key_not_configured", key_refused=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look(Look):
+    """A look, and what was claimed for it."""
+
+    due: Due
+
+
+_Answered = Sequence[tuple[_Look, PollAnswer | Exception]]
 
 
 @lane("poll")
 def poll(ctx: Context) -> float:
     """Look at the provider tasks that are due: whatever is claimed is asked about at once, and none waits."""
-    begun = time.monotonic()
-    while _look(ctx) == ctx.policy.poll_batch:
-        if time.monotonic() - begun >= _TURN_S:
+    claims = _Claims(ctx)
+    answers = ctx.asker.ask_many(claims.claim, ctx.policy.poll_batch)
+    for answered in answers:
+        _work(ctx, answered)
+        if claims.over_for_s() > _LINGER_S:
+            ctx.threads.submit(_work_late, ctx, answers)
             return 0.0
     next_s = ctx.pulse.timetable.next_due_in_s()
     return ctx.policy.lane_idle_s if next_s is None else min(max(next_s, _GATHER_S), ctx.policy.lane_idle_s)
 
 
-def _look(ctx: Context) -> int:
-    """Look at a batch of what is due; gives how many those were."""
-    failpoint("poll.before_claim")
-    due, unknown = ctx.pulse.timetable.claim_due(ctx.policy.poll_lease_s, ctx.policy.poll_batch)
-    failpoint("poll.after_claim")
-    _look_up(ctx, unknown)
-    for answered in _ask(ctx, _without_resting(ctx, due)):
-        _work(ctx, answered)
-    return len(due) + len(unknown)
+class _Claims:
+    """What a turn claims. It goes on while there is something to ask, but for no longer than a lease lasts: by then
+    all that the turn before left to another thread has its answer, and few are under way besides its own.
+    """
+
+    def __init__(self, ctx: Context) -> None:
+        self._ctx = ctx
+        self._over_at = time.monotonic() + ctx.policy.poll_lease_s
+        self._next_at = 0.0
+
+    def over_for_s(self) -> float:
+        """Since when the turn claims no more."""
+        return time.monotonic() - self._over_at
+
+    def claim(self, room: int) -> Sequence[_Look]:
+        """Claim up to so many of those that are due, and may be asked about."""
+        looks: list[_Look] = []
+        while not looks and self._next_at <= time.monotonic() < self._over_at:
+            failpoint("poll.before_claim")
+            due, unknown = self._ctx.pulse.timetable.claim_due(self._ctx.policy.poll_lease_s, room)
+            failpoint("poll.after_claim")
+            if len(due) + len(unknown) < room:
+                self._next_at = time.monotonic() + _GATHER_S
+            _look_up(self._ctx, unknown)
+            looks = _askable(self._ctx, _without_resting(self._ctx, due))
+        return looks
 
 
-def _ask(ctx: Context, due: Sequence[Due]) -> Iterator[list[tuple[Due, PollAnswer]]]:
-    """Answers as they come, in groups: one that is long in coming keeps none of the others from being worked."""
-    askable, looks, refused = [], [], []
+def _work_late(ctx: Context, answers: Iterator[_Answered]) -> None:
+    try:
+        for answered in answers:
+            _work(ctx, answered)
+    except (LedgerError, PulseError) as error:  # what was claimed falls due again
+        log.warning("late_answers_lost", error=type(error).__name__)
+    except Exception:
+        log.exception("late_answers_lost")
+
+
+def _askable(ctx: Context, due: Sequence[Due]) -> list[_Look]:
+    looks, refused = [], []
     for each in due:
         provider = ctx.providers.get(each.noted.key_alias)
         if provider is None:
             refused.append((each, _KEY_NOT_CONFIGURED))
         else:
-            askable.append(each)
-            looks.append(Look(provider, each.noted.provider_task_id))
-    if refused:
-        yield refused
-    for answered in ctx.asker.ask_many(looks):
-        yield [(askable[place], _taken(askable[place], answer)) for place, answer in answered]
+            looks.append(_Look(provider, each.noted.provider_task_id, each))
+    _decide_all(ctx, refused)
+    return looks
+
+
+def _work(ctx: Context, answered: _Answered) -> None:
+    _decide_all(ctx, [(look.due, _taken(look.due, answer)) for look, answer in answered])
 
 
 def _taken(due: Due, answer: PollAnswer | Exception) -> PollAnswer:
@@ -110,7 +154,9 @@ def _heed(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
         slow_down(ctx, alias, min(rest_s, ctx.policy.poll.overdue_interval_s))
 
 
-def _work(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
+def _decide_all(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> None:
+    if not answered:
+        return
     _heed(ctx, answered)
     known = {kind: known_of(ctx, kind) for kind in {each.kind for each, _ in answered}}
     slowed = {alias: pressure_on(ctx, alias).slowed for alias in {each.noted.key_alias for each, _ in answered}}

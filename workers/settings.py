@@ -30,7 +30,7 @@ _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
 _LONGEST_IDLE_S: Final = 2.0
-_LARGEST_POLL_BATCH: Final = 500
+_LARGEST_POLL_BATCH: Final = 400
 _MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes"}
 _at_least_one = validate.Range(min=1)
 # Two places for one secret: which of them counts would be a guess.
@@ -247,7 +247,7 @@ def _check_together(read: Settings) -> None:
         )
     if read.policy.poll_batch > _LARGEST_POLL_BATCH:
         problems["REELWORKS_POLL_BATCH"] = (
-            f"must be at most {_LARGEST_POLL_BATCH}: each look may need a connection of its own"
+            f"must be at most {_LARGEST_POLL_BATCH}: each look may need its own connection, those of the turn before too"
         )
     if read.policy.lane_idle_s > _LONGEST_IDLE_S:
         problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"

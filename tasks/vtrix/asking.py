@@ -1,41 +1,48 @@
 """Asks the provider about many tasks at once. Owns the seam between the poll lane and the clients that can do so.
 
-`ask_many` gives answers in groups, as they come: one that takes long, fails, or can't be read holds up none of the
-others. There are two clients behind it: threads over `requests` (here), and libcurl on one thread (`tasks.vtrix.curl`).
-Both bound and read a poll in the same way, and one test holds both to it.
+`ask_many` gives answers in groups, as they come, and asks on as soon as there is room: one that takes long, fails, or
+can't be read holds up none of the others. There are two clients behind it: threads over `requests` (here), and libcurl
+on one thread (`tasks.vtrix.curl`). Both bound and read a poll in the same way, and one test holds both to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from tasks.domain.answers import PollAnswer
 from tasks.vtrix.client import VtrixClient
 
 HAND_OVER_S: Final = 0.25
-"""So long does an answer wait for the others of its batch, that they may be worked together."""
+"""So long does an answer wait for others, that they may be worked together; and so often comes a group, if an empty
+one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Look:
-    """What to ask: whom, and about which task."""
+    """What to ask: whom, and about which task. The lane adds why."""
 
     provider: VtrixClient
     provider_task_id: str
 
 
-Answered = tuple[int, PollAnswer | Exception]
-"""The place of a look among those asked for, and its answer; or the error of our own code that could not take it."""
+L = TypeVar("L", bound=Look)
+Answer = PollAnswer | Exception
+"""What the provider said; or the error of our own code that could not take it."""
 
 
 class Asker(Protocol):
     """Safe to use from many threads; build it after the fork."""
 
-    def ask_many(self, looks: Sequence[Look]) -> Iterator[list[Answered]]:
-        """Ask for all of them at once; each is answered exactly once, within the deadlines of a poll."""
+    def ask_many(self, more: Callable[[int], Sequence[L]], at_once: int) -> Iterator[list[tuple[L, Answer]]]:
+        """Ask about all that `more` gives, until it gives none when all the others have been answered.
+
+        `more(room)` is called again and again and gives at most `room` looks; at most `at_once` are under way at the
+        same time. Each is answered exactly once, within the deadlines of a poll. While some are under way a group, if
+        an empty one, comes every `HAND_OVER_S`.
+        """
 
     def close(self) -> None:
         """Close what is kept open."""
@@ -47,20 +54,22 @@ class ThreadAsker:
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self._threads = threads
 
-    def ask_many(self, looks: Sequence[Look]) -> Iterator[list[Answered]]:
+    def ask_many(self, more: Callable[[int], Sequence[L]], at_once: int) -> Iterator[list[tuple[L, Answer]]]:
         """See `Asker`."""
-        places = {self._threads.submit(_ask, look): place for place, look in enumerate(looks)}
-        left = set(places)
-        while left:
-            done, left = wait(left, timeout=HAND_OVER_S)
-            if done:
-                yield [(places[each], each.result()) for each in done]
+        asked: dict[Future[Answer], L] = {}
+        while True:
+            if room := at_once - len(asked):
+                asked |= {self._threads.submit(_ask, look): look for look in more(room)}
+            if not asked:
+                return
+            done, _ = wait(asked, timeout=HAND_OVER_S)
+            yield [(asked.pop(each), each.result()) for each in done]
 
     def close(self) -> None:
         """The threads are closed by their owner."""
 
 
-def _ask(look: Look) -> PollAnswer | Exception:
+def _ask(look: Look) -> Answer:
     try:
         return look.provider.poll(look.provider_task_id)
     except Exception as error:  # noqa: BLE001 (whoever asked says what becomes of it)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import io
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from typing import Any, Final
 
@@ -21,9 +21,8 @@ import pycurl
 import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from tasks.domain.answers import PollAnswer
 from tasks.transport import TRANSPORT_ERRORS, Deadlines
-from tasks.vtrix.asking import HAND_OVER_S, Answered, Look
+from tasks.vtrix.asking import HAND_OVER_S, Answer, L, Look
 from tasks.vtrix.client import MAX_ANSWER_BYTES, NoReply, VtrixClient, read_body
 from tasks.vtrix.outcomes import Reply
 
@@ -46,7 +45,12 @@ _TLS_ERRORS: Final = frozenset(
         "E_SSL_INVALIDCERTSTATUS",
     )
 )
-_Outcome = tuple[int, Reply | NoReply | Exception]
+_ROOM: Final = 4
+"""More is asked for when a fourth of what may be under way is free: a claim costs as much as several looks."""
+_ROOM_S: Final = 0.05
+"""Or after so long, where there is any room: those that are long in coming may take up the rest."""
+_Outcome = tuple[Any, Reply | NoReply | Exception]
+"""Of a look, whatever else its caller has made of it."""
 
 
 class CurlAsker:
@@ -61,16 +65,16 @@ class CurlAsker:
         self._idle: list[_Wire] = []
         self._closed = False
 
-    def ask_many(self, looks: Sequence[Look]) -> Iterator[list[Answered]]:
+    def ask_many(self, more: Callable[[int], Sequence[L]], at_once: int) -> Iterator[list[tuple[L, Answer]]]:
         """See `Asker`."""
         try:
             wire = self._idle.pop()
         except IndexError:  # none yet, or another thread is asking as well
             wire = _Wire(self._within)
         try:
-            with closing(wire.fetch(looks)) as fetched:
+            with closing(wire.fetch(more, at_once)) as fetched:
                 for ended in fetched:
-                    yield [(place, _answer(looks[place], outcome)) for place, outcome in ended]
+                    yield [(look, _answer(look, outcome)) for look, outcome in ended]
         except BaseException:
             wire.close()  # whatever state it is in, and also when nobody wants the rest
             raise
@@ -86,7 +90,7 @@ class CurlAsker:
             self._idle.pop().close()
 
 
-def _answer(look: Look, outcome: Reply | NoReply | Exception) -> PollAnswer | Exception:
+def _answer(look: Look, outcome: Reply | NoReply | Exception) -> Answer:
     if isinstance(outcome, Exception):
         return outcome
     try:
@@ -99,7 +103,10 @@ class _Transfer:
     """An easy handle, used for one poll after the other, and what has come of the present one."""
 
     def __init__(self, within: Deadlines) -> None:
-        self.place = 0
+        self._within = within
+        self.look: Look
+        self.until = 0.0
+        """When it has taken the longest that it may."""
         self.lines: list[bytes] = []
         self.pieces: list[bytes] = []
         self.size_bytes = 0
@@ -114,14 +121,14 @@ class _Transfer:
             (pycurl.PROXY, ""),  # none, whatever the environment says
             (pycurl.CAINFO, DEFAULT_CA_BUNDLE_PATH),
             (pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS),
-            (pycurl.PIPEWAIT, 1),  # rather share a connection that is being made than make another
             (pycurl.HEADERFUNCTION, self.lines.append),
             (pycurl.WRITEFUNCTION, self._take),
         ):
             easy.setopt(option, value)
 
-    def begin(self, place: int, look: Look, now: float) -> None:
-        self.place, self.size_bytes, self.moved = place, 0, (now, 0, 0)
+    def begin(self, look: Look, now: float) -> None:
+        self.look, self.until = look, now + self._within.total_s
+        self.size_bytes, self.moved = 0, (now, 0, 0)
         self.lines.clear()
         self.pieces.clear()
         if self._provider is not look.provider:
@@ -131,7 +138,11 @@ class _Transfer:
             headers = {**look.provider.headers(), "Accept-Encoding": "identity"}
             self.easy.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
             self._provider = look.provider
-        self.easy.setopt(pycurl.URL, look.provider.poll_url(look.provider_task_id))
+        url = look.provider.poll_url(look.provider_task_id)
+        # Rather share a connection whose handshake is under way than make another. Without TLS there is nothing to
+        # share, and libcurl would wait for the first answer to find that out.
+        self.easy.setopt(pycurl.PIPEWAIT, int(url.startswith("https:")))
+        self.easy.setopt(pycurl.URL, url)
 
     def stalls(self, now: float, read_timeout_s: float) -> bool:
         """Whether nothing has come for the read time-out, counted from when the request could be sent."""
@@ -208,28 +219,34 @@ class _Wire:
         self._free: list[_Transfer] = []
         self._open: dict[Any, _Transfer] = {}
 
-    def fetch(self, looks: Sequence[Look]) -> Generator[list[_Outcome], None, None]:
-        """What came of each, in groups, with its place."""
-        begun = time.monotonic()
-        until, look_over_at, hand_over_at = begun + self._within.total_s, begun, begun + HAND_OVER_S
+    def fetch(self, more: Callable[[int], Sequence[L]], at_once: int) -> Generator[list[_Outcome], None, None]:
+        """What came of each, in groups."""
+        # What is kept is what is used at the same time.
+        self._multi.setopt(pycurl.M_MAXCONNECTS, max(at_once, len(self._free)))
+        outcomes: list[_Outcome] = []
+        more_at = look_over_at = 0.0
+        hand_over_at = time.monotonic() + HAND_OVER_S
         try:
-            outcomes = self._begin(looks, begun)
-            while self._open:
+            while True:
+                now = time.monotonic()
+                room = at_once - len(self._open)
+                if room * _ROOM >= at_once or (room and now >= more_at):
+                    outcomes += self._begin(more(room), now)
+                    more_at = now + _ROOM_S
                 self._multi.perform()
                 outcomes += self._ended()
                 now = time.monotonic()
-                if now >= min(look_over_at, until):
-                    outcomes += self._overdue(now, until)
-                    look_over_at = now + self._within.timeouts_s[1] / _CHECKS
-                if self._open and now < hand_over_at:
+                if now >= look_over_at:
+                    outcomes += self._overdue(now)
+                    soon = now + self._within.timeouts_s[1] / _CHECKS
+                    look_over_at = min(soon, *(each.until for each in self._open.values()), soon)
+                if self._open and now < hand_over_at and len(outcomes) * 2 < at_once:
                     self._wait()
-                elif outcomes:
+                elif self._open or outcomes:
                     yield outcomes
                     outcomes, hand_over_at = [], time.monotonic() + HAND_OVER_S
                 else:
-                    hand_over_at = now + HAND_OVER_S
-            if outcomes:
-                yield outcomes
+                    return
         finally:
             for transfer in list(self._open.values()):
                 self._end(transfer, keep=False)
@@ -241,15 +258,13 @@ class _Wire:
 
     def _begin(self, looks: Sequence[Look], now: float) -> list[_Outcome]:
         """Send all of them on their way; gives those that our own code could not send."""
-        # What is kept is what a batch uses at the same time.
-        self._multi.setopt(pycurl.M_MAXCONNECTS, max(len(looks), len(self._free), 1))
         failed: list[_Outcome] = []
-        for place, look in enumerate(looks):
+        for look in looks:
             transfer = self._free.pop() if self._free else _Transfer(self._within)
             try:
-                transfer.begin(place, look, now)
+                transfer.begin(look, now)
             except Exception as error:  # noqa: BLE001 (whoever asked says what becomes of it)
-                failed.append((place, error))
+                failed.append((look, error))
                 continue
             self._multi.add_handle(transfer.easy)
             self._open[transfer.easy] = transfer
@@ -266,20 +281,20 @@ class _Wire:
             transfer = self._open[easy]
             outcome = transfer.reply()
             self._end(transfer)
-            yield transfer.place, outcome
+            yield transfer.look, outcome
         for easy, code, _ in badly:  # its text may show a URL
             transfer = self._open[easy]
             outcome = transfer.failure(code)
             self._end(transfer)
-            yield transfer.place, outcome
+            yield transfer.look, outcome
 
-    def _overdue(self, now: float, until: float) -> Iterator[_Outcome]:
+    def _overdue(self, now: float) -> Iterator[_Outcome]:
         _, read_timeout_s = self._within.timeouts_s
         for transfer in list(self._open.values()):
-            if now >= until or transfer.stalls(now, read_timeout_s):
+            if now >= transfer.until or transfer.stalls(now, read_timeout_s):
                 outcome = transfer.give_up()
                 self._end(transfer, keep=False)
-                yield transfer.place, outcome
+                yield transfer.look, outcome
 
     def _end(self, transfer: _Transfer, *, keep: bool = True) -> None:
         del self._open[transfer.easy]

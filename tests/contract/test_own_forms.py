@@ -132,7 +132,8 @@ def test_a_view_with_a_malformed_event_is_not_read(change: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize(
-    "raw", ["", "{", "null", "[]", "7", "9" * 5000, "[" * 100_000, '{"result": 7}', '{"reelworks": []}', b"\xff", b"\x00"]
+    "raw",
+    ["", "{", "null", "[]", "7", "9" * 5000, "[" * 100_000, '{"result": 7}', '{"reelworks": []}', b"\xff", b"\x00"],
 )
 def test_what_is_no_record_is_not_read(raw: str | bytes) -> None:
     assert decode_record(raw) is None

@@ -7,7 +7,7 @@ import gzip
 import json
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import requests.adapters
 from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, PollAnswer, Running
 from tasks.transport import Deadlines
 from tasks.vtrix import curl
-from tasks.vtrix.asking import Asker, Look, ThreadAsker
+from tasks.vtrix.asking import Answer, Asker, Look, ThreadAsker
 from tasks.vtrix.client import MAX_ANSWER_BYTES, VtrixClient
 from tasks.vtrix.curl import CurlAsker
 from tests.support.http2 import Http2Server
@@ -50,9 +50,21 @@ class Asking:
 
     def ask(self, client: VtrixClient, *tasks: str) -> list[Any]:
         """The answers in the order of the tasks; each has come exactly once."""
-        found = [each for group in self.asker.ask_many([Look(client, task) for task in tasks]) for each in group]
-        assert sorted(place for place, _ in found) == list(range(len(tasks)))
-        return [answer for _, answer in sorted(found, key=lambda each: each[0])]
+        looks = [Look(client, task) for task in tasks]
+        found = [each for group in self.groups(looks) for each in group]
+        assert len(found) == len(looks)
+        answers = dict(found)
+        return [answers[look] for look in looks]
+
+    def groups(self, looks: Sequence[Look]) -> Iterator[list[tuple[Look, Answer]]]:
+        """The answers as they come, of all looks asked about at once."""
+        left = list(looks)
+
+        def more(room: int) -> list[Look]:
+            given, left[:] = left[:room], left[room:]
+            return given
+
+        return self.asker.ask_many(more, max(1, len(looks)))
 
     def one(self, url: str, task: str = "t1") -> PollAnswer:
         (found,) = self.ask(self.client(url, **self.limits), task)
@@ -264,7 +276,7 @@ def test_every_task_is_asked_about_with_its_own_key(asking: Asking) -> None:
         clients = [asking.client(server.url, key) for key in ("key-a", "key-b", "key-c")]
         for turn in range(3):
             looks = [Look(clients[(n + turn) % 3], f"{turn}-{(n + turn) % 3}") for n in range(9)]
-            assert sum(len(group) for group in asking.asker.ask_many(looks)) == 9
+            assert sum(len(group) for group in asking.groups(looks)) == 9
     assert seen == {(f"{turn}-{n}".encode(), f"Bearer key-{'abc'[n]}".encode()) for turn in range(3) for n in range(3)}
 
 
@@ -308,13 +320,48 @@ def test_one_that_is_long_in_coming_holds_up_none_of_the_others(asking: Asking) 
 
     with RawServer(handle) as server:
         client = asking.client(server.url)
-        places: list[int] = []
-        for group in asking.asker.ask_many([Look(client, task) for task in ("a", "slow", "b", "c")]):
-            places += [place for place, _ in group]
-            if len(places) == 3:
-                assert 1 not in places
+        taken: list[str] = []
+        for group in asking.groups([Look(client, task) for task in ("a", "slow", "b", "c")]):
+            taken += [look.provider_task_id for look, _ in group]
+            if len(taken) == 3:
+                assert "slow" not in taken
                 others_taken.set()
-    assert sorted(places) == [0, 1, 2, 3]
+    assert sorted(taken) == ["a", "b", "c", "slow"]
+
+
+def test_it_asks_on_while_one_is_long_in_coming(asking: Asking) -> None:
+    asked_on, lock = threading.Event(), threading.Lock()
+    under_way, most = 0, 0
+
+    def handle(connection: socket.socket, _server: RawServer) -> None:
+        nonlocal under_way, most
+        while request := read_request(connection):
+            with lock:
+                under_way += 1
+                most = max(most, under_way)
+            if request[0].split(b" ")[1].endswith(b"slow"):
+                asked_on.wait(60)
+            with lock:
+                under_way -= 1
+            connection.sendall(answer({"status": "in_progress"}))
+
+    with RawServer(handle) as server:
+        client = asking.client(server.url)
+        left = [Look(client, "slow"), *(Look(client, str(n)) for n in range(20))]
+
+        def more(room: int) -> list[Look]:
+            assert 0 < room <= 3
+            given, left[:] = left[:room], left[room:]
+            return given
+
+        taken: list[str] = []
+        for group in asking.asker.ask_many(more, 3):
+            taken += [look.provider_task_id for look, _ in group]
+            if len(taken) == 20 and not group:  # an empty one, while the slow one alone is under way
+                asked_on.set()
+    assert sorted(taken[:20], key=int) == [str(n) for n in range(20)]
+    assert taken[20:] == ["slow"]
+    assert most <= 3
 
 
 def test_an_error_of_our_own_stands_for_the_one_answer_that_it_concerns(
@@ -343,8 +390,9 @@ def test_whoever_wants_no_more_answers_leaves_nothing_behind(asking: Asking) -> 
 
     with RawServer(handle) as server:
         client = asking.client(server.url)
-        answers = asking.asker.ask_many([Look(client, "a"), Look(client, "slow")])
-        assert next(answers) == [(0, Running())]
+        looks = [Look(client, "a"), Look(client, "slow")]
+        answers = asking.groups(looks)
+        assert next(each for each in answers if each) == [(looks[0], Running())]
         answers.close()  # type: ignore[attr-defined]
         assert asking.ask(client, "b") == [Running()]
 
@@ -357,7 +405,7 @@ def test_many_threads_may_ask_at_the_same_time(asking: Asking) -> None:
 
 
 def test_nothing_to_ask_is_answered_by_nothing(asking: Asking) -> None:
-    assert list(asking.asker.ask_many([])) == []
+    assert list(asking.groups([])) == []
 
 
 def test_an_interim_answer_and_trailers_say_nothing_about_when_to_ask_again(make: Make) -> None:

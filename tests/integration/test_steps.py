@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import sqlalchemy as sa
@@ -311,6 +313,52 @@ class TestPoll:
         bench.provider.poll = poll  # type: ignore[method-assign]
         bench.look()
         assert (bench.state(first), bench.state(second)) == (State.FAILED, State.FAILED)
+
+    def test_what_falls_due_meanwhile_is_looked_at_too(self, bench: Bench) -> None:
+        first, second = bench.generating(), bench.generating()
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {second: time.time() + 3600}, xx=True)
+
+        def poll(task: str) -> PollAnswer:
+            if task == "task-1":
+                bench.ctx.pulse.redis.zadd(TIMETABLE, {second: 0}, xx=True)
+                wait_until(lambda: bench.state(second) is State.FAILED, within_s=60, what="the other's end")
+            return Failed("010004095", "no luck")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {first: 0}, xx=True)
+        bench.turn("poll")
+        assert (bench.state(first), bench.state(second)) == (State.FAILED, State.FAILED)
+
+    def test_a_turn_that_is_over_leaves_late_answers_to_another_thread(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        over = threading.Event()
+
+        def poll(_task: str) -> PollAnswer:
+            over.wait(60)
+            return Failed("010004095", "no luck")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        assert with_policy(bench, poll_lease_s=0.1).turn("poll") == 0.0
+        assert bench.state(job_id) is State.GENERATING
+        over.set()
+        wait_until(lambda: bench.state(job_id) is State.FAILED, what="the late answer")
+
+    def test_late_answers_that_can_not_be_kept_are_asked_for_again(self, bench: Bench) -> None:
+        job_id = bench.generating()
+        over = threading.Event()
+
+        def poll(_task: str) -> PollAnswer:
+            over.wait(60)
+            return Running(0.5)
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        broken = with_policy(bench, poll_lease_s=0.1)
+        with structlog.testing.capture_logs() as logged:
+            broken.turn("poll")
+            bench.ctx.pulse.timetable.put_back = Mock(side_effect=PulseError)  # type: ignore[method-assign]
+            over.set()
+            wait_until(lambda: any(line["event"] == "late_answers_lost" for line in logged), what="its log")
+        assert bench.ctx.pulse.redis.zscore(TIMETABLE, job_id) is not None
 
     def test_a_task_whose_key_is_not_configured_is_looked_at_again(self, bench: Bench) -> None:
         job_id = bench.generating()

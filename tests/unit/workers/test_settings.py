@@ -82,7 +82,7 @@ def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.Monkey
         ("REELWORKS_LANE_TTL_S", "5"),
         ("REELWORKS_POLL_LEASE_S", "13"),
         ("REELWORKS_LANE_IDLE_S", "2.5"),
-        ("REELWORKS_POLL_BATCH", "501"),
+        ("REELWORKS_POLL_BATCH", "401"),
     ],
 )
 def test_settings_that_would_break_a_promise_together_are_refused(
