@@ -247,7 +247,7 @@ def _check_together(read: Settings) -> None:
         )
     if read.policy.poll_batch > _LARGEST_POLL_BATCH:
         problems["REELWORKS_POLL_BATCH"] = (
-            f"must be at most {_LARGEST_POLL_BATCH}: each look may need its own connection, those of the turn before too"
+            f"must be at most {_LARGEST_POLL_BATCH}: each look may need a connection, the turn before as well"
         )
     if read.policy.lane_idle_s > _LONGEST_IDLE_S:
         problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"

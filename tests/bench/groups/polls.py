@@ -59,9 +59,9 @@ def _measure(place: Place) -> Mapping[str, Finding]:
 
 
 @contextmanager
-def crowded(place: Place, name: str, *, far: bool = False) -> Iterator[tuple[Stand, int]]:
-    """One lanes worker with more to ask than it can."""
-    with held(place, name, place.scale.pick(5000, 2000), polled_every(0.1), far=far) as (made, running):
+def crowded(place: Place, name: str, *, far: bool = False, interval_s: float = 0.1) -> Iterator[tuple[Stand, int]]:
+    """One lanes worker with, at such a short interval, more to ask than it can."""
+    with held(place, name, place.scale.pick(5000, 2000), polled_every(interval_s), far=far) as (made, running):
         yield made, running.pids("lanes")[0]
 
 
