@@ -11,6 +11,9 @@ REQUESTS: Final = f"{PREFIX}requests"
 """Stream of submitted requests. Fields: `v` (form, "1"), `job` (id), `request` (JSON, images as `input:` refs)."""
 
 
+ENQUEUE_QUEUE: Final = "reelworks"
+"""List: queue of Celery messages of the task `reelworks.enqueue`, which ask for films."""
+
 COMMANDS: Final = f"{PREFIX}commands"
 """Stream of what producers ask of jobs. Fields: `v` (form, "1"), `command` (`cancel`, `retry`), `job`, `anew` ("1")."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from . import keys
 from .errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid
 from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
-from .requests import GenerationRequest, parse_request
+from .requests import GenerationRequest, job_id_of, parse_request
 
 _Command = tuple[str | int, ...]
 _Connection = Any  # redis-py does not annotate what is called of it
@@ -37,8 +36,6 @@ BATCH: Final = 200
 QUIET_S: Final = 1.0
 """A Redis that was not heard for so long is asked for a sign of life before it is sent anything of weight."""
 
-# Of (tenant, idempotency key): the same key is the same job for good, even when Redis has forgotten it.
-_JOB_IDS: Final = uuid.UUID("6b7c3f0e-5d0a-5c1e-9a53-0d1c4a5f8f5e")
 _SCRIPT: Final = files(__name__.rpartition(".")[0]).joinpath("submit.lua").read_text("utf-8")
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
 
@@ -140,10 +137,8 @@ class Producer:
         request, blobs = given.detached()
         if any(len(data) > self._input_max_bytes for data in blobs.values()):
             raise RequestInvalid(self._too_large(given))
-        key = request.idempotency_key
-        if key is None:
-            return _Entry(str(uuid.uuid4()), request, ""), blobs
-        return _Entry(str(uuid.uuid5(_JOB_IDS, f"{request.tenant}:{key}")), request, request.fingerprint()), blobs
+        fingerprint = "" if request.idempotency_key is None else request.fingerprint()
+        return _Entry(job_id_of(request), request, fingerprint), blobs
 
     def _too_large(self, request: GenerationRequest) -> list[Problem]:
         sentence = f"at most {self._input_max_bytes:,} bytes are stored: give a URL"

@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from decimal import Decimal
@@ -35,6 +36,8 @@ from .fields import (
 )
 from .images import Image, ImageBytes
 
+# Of (tenant, idempotency key): the same key is the same job for good, even when Redis has forgotten it.
+_JOB_IDS: Final = uuid.UUID("6b7c3f0e-5d0a-5c1e-9a53-0d1c4a5f8f5e")
 PRIORITY_LIMIT: Final = 100
 DEADLINE_MAX_S: Final = 7 * 24 * 3600
 MAX_PROBLEMS: Final = 50
@@ -115,6 +118,13 @@ class GenerationRequest:
         values = self.detached()[0].to_dict()
         values.pop("idempotency_key", None)
         return hashlib.sha256(_canonical(values).encode()).hexdigest()
+
+
+def job_id_of(request: GenerationRequest) -> str:
+    """The id of the job that the request is to become, the same at every door: its idempotency key's, or a new one."""
+    if request.idempotency_key is None:
+        return str(uuid.uuid4())
+    return str(uuid.uuid5(_JOB_IDS, f"{request.tenant}:{request.idempotency_key}"))
 
 
 def parse_request(raw: Mapping[str, Any], *, stored_inputs: bool = False) -> GenerationRequest:

@@ -10,14 +10,15 @@ from typing import Any, Final
 
 import structlog
 
-from schemas.errors import Problem, RequestInvalid
-from schemas.images import ImageRef
+from schemas.errors import RequestInvalid
 from schemas.jobs import JobView, State
 from schemas.keys import idempotency
-from schemas.requests import GenerationRequest, parse_request
+from schemas.requests import parse_request
 from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
+from tasks.enqueued import TASK, job_id_in, request_in
+from tasks.entering import keep_inputs, new_job
 from tasks.failpoints import failpoint
 from tasks.inputs import stored_inputs
 from tasks.lanes import lane
@@ -57,6 +58,7 @@ def accept(ctx: Context) -> float:
     if not ctx.store.has_room():
         log.error("disk_low", lane="accept")
         return ctx.policy.lane_idle_s  # pictures could not be kept: requests are safe where they are
+    ctx.pulse.intake.gather(TASK, ctx.policy.accept_batch)
     entries = ctx.pulse.intake.read(ctx.policy.accept_batch, wait_s=ctx.policy.lane_idle_s)
     if not entries:
         return 0.0
@@ -117,17 +119,19 @@ def _conflicts(tx: Transaction, again: Sequence[tuple[StreamEntry, NewJob]], kno
 
 
 def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
-    job_id = entry.fields.get("job", b"").decode("utf-8", "replace") or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
+    message = entry.fields.get("celery")
+    named = job_id_in(message) if message is not None else entry.fields.get("job", b"").decode("utf-8", "replace")
+    job_id = named or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
     if not JOB_ID.match(job_id):
         return Refused(entry, None, JOB_ID_RULE)
     if entry.fields.get("v", b"1") != b"1":
         return Refused(entry, job_id, "v: this version reads form 1 only; upgrade the workers")
     record = None
     try:
-        raw = json.loads(entry.fields.get("request", b""))
+        raw = json.loads(entry.fields.get("request", b"")) if message is None else request_in(message)
         record = _idempotency_record(raw)
         request, blobs = parse_request(raw, stored_inputs=True).detached()
-        _keep_inputs(ctx, request, blobs)
+        keep_inputs(ctx, request, blobs)
     except RequestInvalid as error:
         return Refused(entry, job_id, str(error), record)
     except (OSError, PulseError):
@@ -136,42 +140,12 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         # Whatever else a stranger's entry can cause must not stop the entries behind it.
         log.exception("request_unreadable", entry=entry.id, job_id=job_id)
         return Refused(entry, job_id, f"request: can't be read ({type(error).__name__})")
-    return _new_job(ctx, job_id, request)
+    return new_job(ctx, job_id, request)
 
 
 def _idempotency_record(raw: Any) -> str | None:
     key = raw.get("idempotency_key") if isinstance(raw, dict) else None
     return idempotency(str(raw.get("tenant", "default")), key) if isinstance(key, str) else None
-
-
-def _keep_inputs(ctx: Context, request: GenerationRequest, blobs: Mapping[str, bytes]) -> None:
-    """Copy input images to the store, so that a committed job does not depend on Redis."""
-    for name in ("first_frame_image", "last_frame_image"):
-        image = getattr(request, name)
-        if not isinstance(image, ImageRef) or ctx.store.has_input(image.sha256, image.format):
-            continue
-        data = blobs.get(image.sha256) or ctx.pulse.intake.input(image.sha256)
-        if data is None:
-            raise RequestInvalid([Problem(name, "input_missing", "the stored image is gone; submit it again")])
-        ctx.store.put_input(image.sha256, data, image.format)
-
-
-def _new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:
-    return NewJob(
-        id=job_id,
-        tenant=request.tenant,
-        idempotency_key=request.idempotency_key,
-        fingerprint=request.fingerprint(),
-        model=request.model,
-        resolution=request.resolution,
-        duration_s=request.duration,
-        request=request.to_dict(),
-        priority=request.priority,
-        estimate_usd=request.estimate_usd(),
-        deadline_s=request.deadline_s,
-        max_cost_usd=request.max_cost_usd,
-        head_start_s=request.priority * ctx.policy.priority_step_s,
-    )
 
 
 def _refused_view(refused: Refused) -> JobView:

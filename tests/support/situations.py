@@ -18,12 +18,15 @@ from tasks.domain.answers import (
     Unknown,
     Usage,
 )
-from tasks.finish import download
+from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.policy import Policy
 from tests.support.bench import Bench
+from tests.support.waiting import wait_until
 
 OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
+FILM_BYTES = bytes(range(256)) * 4
+"""What stands for a film where nobody plays it."""
 FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
 
 
@@ -62,6 +65,22 @@ def failed_download(bench: Bench) -> str:
         download(job_id)
         bench.lapse()
     raise AssertionError("the download never gave up")
+
+
+def completed(bench: Bench, job_id: str) -> None:
+    """Bring a job that was accepted to its end; its film is one of `quick_films`."""
+
+    def admitted() -> bool:
+        bench.turn("admit")
+        return bench.state(job_id) is State.ADMITTED
+
+    wait_until(admitted, what="the job's turn")
+    create(job_id)
+    bench.provider.polls.append(FILM)
+    bench.look()
+    download(job_id)
+    record(job_id)
+    assert bench.state(job_id) is State.COMPLETED
 
 
 def amounts(bench: Bench) -> dict[str, Decimal]:

@@ -1,0 +1,147 @@
+"""The door `reelworks.enqueue`: any Celery client asks for films by the task's name, and waits with `AsyncResult`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schemas.jobs import State
+from schemas.keys import ENQUEUE_QUEUE
+from tasks.enqueued import TASK
+from tasks.ledger import tables
+from tests.support.bench import MODEL, URL, Bench
+from tests.support.situations import completed
+
+REQUEST = {"model": MODEL, "first_frame_image": URL}
+
+# An application that has none of our code: its task does not exist there.
+SENDER = """
+import json, sys
+from celery import Celery
+url, task_id, *more = sys.argv[1:]
+app = Celery(broker=url, backend=url)
+options = {"queue": more[0]} if more else {}
+request = {"model": "minimax_hailuo_02_i2v", "first_frame_image": "https://pictures.example/first.jpg"}
+app.send_task("reelworks.enqueue", args=[request], task_id=task_id, **options)
+"""
+WAITER = """
+import json, sys
+from celery import Celery
+url, task_id = sys.argv[1:]
+app = Celery(broker=url, backend=url)
+print(json.dumps(app.AsyncResult(task_id).get(timeout=60)))
+"""
+
+
+def run(script: str, folder: Path, *words: str) -> str:
+    command = [sys.executable, "-I", "-c", script, *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True).stdout
+
+
+def message(task: str = TASK, task_id: str | None = "job-7", **changes: Any) -> dict[str, Any]:
+    body = base64.b64encode(json.dumps([[REQUEST], {}, {}]).encode()).decode()
+    return {
+        "body": body,
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {"lang": "py", "task": task, "id": task_id},
+        "properties": {"body_encoding": "base64"},
+        **changes,
+    }
+
+
+def enqueued(bench: Bench, *messages: Any, queue: str = ENQUEUE_QUEUE) -> None:
+    for each in messages:
+        raw = each if isinstance(each, bytes) else json.dumps(each).encode()
+        bench.ctx.pulse.redis.lpush(queue, raw)
+    bench.turn("accept")
+
+
+@pytest.mark.parametrize("queue", [ENQUEUE_QUEUE, None], ids=["its queue", "none named"])
+def test_a_plain_celery_application_enqueues_and_waits(
+    bench: Bench, redis_url: str, tmp_path: Path, quick_films: None, queue: str | None
+) -> None:
+    run(SENDER, tmp_path, redis_url, "scene-7", *([queue] if queue else []))
+    bench.turn("accept")
+    assert bench.state("scene-7") is State.QUEUED
+    completed(bench, "scene-7")
+    result = json.loads(run(WAITER, tmp_path, redis_url, "scene-7"))
+    assert (result["state"], result["charged_usd"]) == ("completed", "0.28")
+    assert result["outputs"][0]["path"].endswith(".mp4")
+
+
+def test_the_fields_may_come_as_keyword_arguments(bench: Bench) -> None:
+    body = base64.b64encode(json.dumps([[], REQUEST, None]).encode()).decode()
+    enqueued(bench, message(body=body))
+    assert bench.state("job-7") is State.QUEUED
+
+
+def test_a_body_may_be_plain_json(bench: Bench) -> None:
+    enqueued(bench, message(body=json.dumps([[REQUEST], {}, {}]), properties={}))
+    assert bench.state("job-7") is State.QUEUED
+
+
+def test_the_same_message_twice_is_one_job(bench: Bench) -> None:
+    enqueued(bench, message(), message())
+    assert [row.id for row in bench.rows(tables.jobs)] == ["job-7"]
+    assert bench.rows(tables.rejected) == []
+
+
+def test_in_a_queue_of_others_only_our_task_is_taken(bench: Bench) -> None:
+    foreign = [json.dumps(message(task="theirs.add", task_id=str(n))).encode() for n in range(3)]
+    enqueued(bench, foreign[0], message(), foreign[1], b"\x80no json", foreign[2], queue="celery")
+    assert bench.state("job-7") is State.QUEUED
+    left = bench.ctx.pulse.redis.lrange("celery", 0, -1)
+    assert left == [foreign[2], b"\x80no json", foreign[1], foreign[0]]
+    assert bench.rows(tables.rejected) == []
+
+
+def test_more_than_a_turn_takes_is_taken_by_the_next_in_its_order(bench: Bench) -> None:
+    number = bench.ctx.policy.accept_batch + 10
+    enqueued(bench, *(message(task_id=f"job-{n:04d}") for n in range(number)))
+    for _ in range(3):
+        bench.turn("accept")
+    rows = sorted(bench.rows(tables.jobs), key=lambda row: row.accepted_at)
+    assert [row.id for row in rows] == [f"job-{n:04d}" for n in range(number)]
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        (b"", "is not a Celery message in JSON"),
+        (b"{", "is not a Celery message in JSON"),
+        (b"[]", "is not a Celery message in JSON"),
+        (b"\x80\x04pickle", "is not a Celery message in JSON"),
+        (b"[" * 100_000, "is not a Celery message in JSON"),
+        (message(task="theirs.add"), "must be of the task reelworks.enqueue"),
+        (message(headers=None), "must be of the task reelworks.enqueue"),
+        ({"task": TASK, "id": "job-7", "args": [REQUEST]}, "by Celery's message protocol 2"),
+        (message(**{"content-type": "application/x-python-serialize"}), "must be JSON"),
+        (message(body="%%%"), "is not base64"),
+        (message(body=None), "is not [arguments"),
+        (message(body=base64.b64encode(b"{}").decode()), "is not [arguments"),
+        (message(body=base64.b64encode(b"[[1, 2], {}]").decode()), "takes one argument"),
+        (message(body=base64.b64encode(b"[[1], {}, {}]").decode()), "a request is an object"),
+        (message(body=base64.b64encode(b"[[], {}, {}]").decode()), "name the model"),
+    ],
+)
+def test_what_can_not_be_read_is_put_aside_with_its_reason(bench: Bench, raw: Any, reason: str) -> None:
+    enqueued(bench, raw, message(task_id="job-8"))
+    (aside,) = bench.rows(tables.rejected)
+    assert reason in aside.reason
+    assert bench.state("job-8") is State.QUEUED
+    assert bench.ctx.pulse.redis.llen(ENQUEUE_QUEUE) == 0
+
+
+def test_whoever_waits_for_a_refused_request_learns_why(bench: Bench, redis_url: str, tmp_path: Path) -> None:
+    body = base64.b64encode(json.dumps([[{**REQUEST, "duration": 7}], {}, {}]).encode()).decode()
+    enqueued(bench, message(body=body))
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        run(WAITER, tmp_path, redis_url, "job-7")
+    assert "7 s is not offered" in failed.value.stderr
