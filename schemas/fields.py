@@ -93,6 +93,11 @@ class Strict(fields.Field[T]):
         return self.read(value)
 
 
+def _documented(given: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a field whose rules also stand in its `metadata`, by their names in JSON Schema."""
+    return {**given, "metadata": {**rules, **given.get("metadata", {})}}
+
+
 class StrictBool(Strict[bool]):
     def read(self, value: object) -> bool:
         if type(value) is not bool:
@@ -102,7 +107,8 @@ class StrictBool(Strict[bool]):
 
 class StrictInt(Strict[int]):
     def __init__(self, *, low: int | None = None, high: int | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        bounds = {name: bound for name, bound in (("minimum", low), ("maximum", high)) if bound is not None}
+        super().__init__(**_documented(kwargs, bounds))
         self.low, self.high = low, high
 
     def read(self, value: object) -> int:
@@ -117,7 +123,7 @@ class StrictText(Strict[str]):
     """A string, optionally of one pattern; `rule` says the pattern in words, and the value is shown with it."""
 
     def __init__(self, *, pattern: str | None = None, rule: str = "", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        super().__init__(**_documented(kwargs, {} if pattern is None else {"pattern": f"^{pattern}$"}))
         self.pattern, self.rule = None if pattern is None else re.compile(pattern), rule
 
     def read(self, value: object) -> str:

@@ -150,6 +150,11 @@ def parse_request(raw: Mapping[str, Any], *, stored_inputs: bool = False) -> Gen
     raise RequestInvalid(found)
 
 
+def request_schema() -> Schema:
+    """The schema that requests are read by, for those who document it."""
+    return _RequestSchema()
+
+
 class _RequestSchema(Schema):
     """What is not given stays out of what is read; its default stands in `GenerationRequest`, or in the model."""
 

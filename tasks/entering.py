@@ -4,13 +4,46 @@ committed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from schemas.errors import Problem, RequestInvalid
+from schemas.errors import IdempotencyConflict, Problem, RequestInvalid
 from schemas.images import ImageRef
-from schemas.requests import GenerationRequest
+from schemas.requests import GenerationRequest, job_id_of
 from tasks.context import Context
-from tasks.ledger.jobs import NewJob
+from tasks.ledger.jobs import NewJob, accept, fingerprints, holder_of
+
+
+class StoreFull(Exception):
+    """The disk of the store is all but full: a request's pictures could not be kept. Try again later, or make room."""
+
+
+def enter(ctx: Context, requests: Sequence[GenerationRequest], batch_id: str | None = None) -> list[str]:
+    """Commit these requests as jobs, all of them or none, and give the jobs' ids in the requests' order.
+
+    A request whose idempotency key has a job already is that job. Needs the ledger and the store, not Redis. Raises
+    `IdempotencyConflict` when that job is another request's, `StoreFull`, `LedgerError`, and `OSError` of the store.
+    """
+    if not ctx.store.has_room():
+        raise StoreFull
+    new: dict[str, NewJob] = {}
+    job_ids = []
+    for request in requests:
+        detached, blobs = request.detached()
+        keep_inputs(ctx, detached, blobs)
+        job = replace(new_job(ctx, job_id_of(detached), detached), batch_id=batch_id)
+        if new.setdefault(job.id, job).fingerprint != job.fingerprint:
+            raise IdempotencyConflict(job.id)
+        job_ids.append(job.id)
+    with ctx.ledger.begin("accept") as tx:
+        again = new.keys() - accept(tx, list(new.values()))
+        known = fingerprints(tx, sorted(again))
+        for job_id in sorted(again):
+            if known.get(job_id) != new[job_id].fingerprint:
+                holder = holder_of(tx, new[job_id].tenant, new[job_id].idempotency_key)
+                raise IdempotencyConflict(holder or job_id)
+    ctx.show(list(new))
+    return job_ids
 
 
 def new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:

@@ -21,6 +21,7 @@ from marshmallow import ValidationError
 _MOUNTED: Final = (Path("/run/secrets"), Path("/var/run/secrets"))
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _LONGEST_FILE_BYTES: Final = 65_536
+_SIGNING_CHARS: Final = 32
 _PR_SET_DUMPABLE: Final = 4
 
 
@@ -124,6 +125,24 @@ def check_login_file(path: str) -> None:
         if not login:
             raise ValidationError("the file is empty: it must hold user:password")
         check_login(login)
+
+
+def check_signing(secret: str) -> None:
+    """What links are signed with: long enough that nobody guesses it."""
+    if secret and len(secret.strip()) < _SIGNING_CHARS:
+        raise ValidationError(f"must have {_SIGNING_CHARS} characters at least")
+
+
+def check_signing_file(path: str) -> None:
+    """A file that holds what links are signed with, and nothing else."""
+    if path:
+        check_signing(read_private(path) or "-")
+
+
+def signing(secret: Secret, file: str) -> Secret | None:
+    """What links are signed with: itself, or what the file holds; `None` when neither is set."""
+    text = secret.reveal().strip() or (read_private(file) if file else "")
+    return Secret(text) if text else None
 
 
 def read_private(name: str) -> str:

@@ -62,7 +62,8 @@ class EmbeddedStack:
     def addresses(self) -> dict[str, object]:
         """Every address and path, for people and programs; passwords within external addresses are masked.
 
-        `bill` is None without the simulator, `flower_url` and `flower_login` without Flower. The login stands there
+        `bill` is None without the simulator, `flower_url` and `flower_login` without Flower, `gateway_url` without the
+        gateway. The login stands there
         (`user:password`) where the stack made it, and masked where the environment gave it. `pids` are by part, as of
         now.
         """
@@ -73,6 +74,7 @@ class EmbeddedStack:
             "provider_url": _masked(plan.shared["REELWORKS_PROVIDER_URL"]),
             "flower_url": plan.flower_url,
             "flower_login": plan.flower_login,
+            "gateway_url": plan.gateway_url,
             "store": plan.shared["REELWORKS_STORE"],
             "bill": None if plan.bill is None else str(plan.bill),
             "logs": str(plan.logs),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
 
 from tasks import context
 from tasks.context import Context
@@ -18,10 +20,23 @@ from tasks.vtrix.client import VtrixClient
 from tasks.vtrix.curl import CurlAsker
 from workers.settings import Settings, settings
 
+_GATEWAY_REDIS_S: Final = 1.0
+
 
 def install() -> None:
     """Have this process' tasks work with what the settings name. Nothing is connected before the first task."""
     context.install(lambda: build(settings()))
+
+
+def install_gateway(read: Settings) -> None:
+    """The same for the gateway, which speaks to no provider and does not wait long for Redis: it can do without."""
+
+    def built() -> Context:
+        made = build(replace(read, provider_keys={}))
+        made.pulse.close()
+        return replace(made, pulse=Pulse(read.redis_url, timeout_s=_GATEWAY_REDIS_S, view_ttl_s=read.view_ttl_s))
+
+    context.install(built)
 
 
 def build(read: Settings) -> Context:

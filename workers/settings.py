@@ -38,6 +38,7 @@ _EITHER: Final = (
     ("REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE"),
     ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE"),
     ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE"),
+    ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE"),
 )
 
 
@@ -66,6 +67,11 @@ class Settings:
     """Whether a login for Flower is set; Flower's own configuration reads it."""
     policy: Policy
     http: HttpLimits
+    gateway: GatewayLimits
+    gateway_url: str | None
+    """Where callers reach the gateway, if not where they say they do: in front of it stands a proxy."""
+    gateway_secret: Secret | None
+    """Signs links to outputs."""
     lanes_concurrency: int
     create_concurrency: int
     finish_concurrency: int
@@ -86,6 +92,23 @@ class HttpLimits:
     poll_total_s: float = 8.0
     download_read_s: float = 30.0
     download_total_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """What the gateway allows, and what it runs with."""
+
+    body_max_bytes: int = 60_000_000
+    """Two pictures of 20 MB as data URLs, and what stands beside them."""
+    wait_most_s: float = 60.0
+    """The longest that a caller is waited for who asks for it (`Prefer: wait=N`)."""
+    waits_most: int = 16
+    """Callers of a process at a time for whom a thread waits, or whom one tells what happens."""
+    batch_most: int = 100
+    link_ttl_s: int = 7 * 86_400
+    """For how long a link to an output opens it."""
+    processes: int = 2
+    threads: int = 32
 
 
 def read_settings() -> Settings:
@@ -120,6 +143,9 @@ def read_settings() -> Settings:
         ),
         output_reach=_reach(env, "OUTPUT_"),
         http=_numbers(env, HttpLimits, prefix="HTTP_"),
+        gateway=_numbers(env, GatewayLimits, prefix="GATEWAY_"),
+        gateway_url=env.str("GATEWAY_URL", "", validate=_base_url) or None,
+        gateway_secret=None,
         lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
         create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
         finish_concurrency=env.int("FINISH_CONCURRENCY", 2, validate=_at_least_one),
@@ -131,10 +157,15 @@ def read_settings() -> Settings:
     # Wrapped at once: an error report may show the variables of this function.
     listed = Secret(env.str("PROVIDER_KEYS", "", validate=credentials.check_listed))
     listed_in = env.str("PROVIDER_KEYS_FILE", "", validate=credentials.check_keys_file)
+    signs = Secret(env.str("GATEWAY_SECRET", "", validate=credentials.check_signing))
+    signs_in = env.str("GATEWAY_SECRET_FILE", "", validate=credentials.check_signing_file)
     _check_each(env)
     _check_together(read)
     return replace(
-        read, redis_url=verified(read.redis_url), provider_keys=credentials.provider_keys(listed, listed_in, os.environ)
+        read,
+        redis_url=verified(read.redis_url),
+        provider_keys=credentials.provider_keys(listed, listed_in, os.environ),
+        gateway_secret=credentials.signing(signs, signs_in),
     )
 
 
@@ -144,7 +175,7 @@ def settings() -> Settings:
     return read_settings()
 
 
-T = TypeVar("T", Policy, PollPolicy, HttpLimits)
+T = TypeVar("T", Policy, PollPolicy, HttpLimits, GatewayLimits)
 
 
 def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any) -> T:
@@ -223,6 +254,13 @@ def _redis_url(url: str) -> None:
         raise ValidationError(problem)
 
 
+def _base_url(url: str) -> None:
+    if url:
+        validate.URL(schemes={"http", "https"}, require_tld=False)(url)
+        if url.endswith("/") or "?" in url or "#" in url:
+            raise ValidationError("must end with the host or a path, without a slash: https://films.example.com")
+
+
 def _database_url(url: str) -> None:
     problem = url_problem(url)
     if problem is not None:
@@ -248,6 +286,10 @@ def _check_together(read: Settings) -> None:
     if read.policy.poll_batch > _LARGEST_POLL_BATCH:
         problems["REELWORKS_POLL_BATCH"] = (
             f"must be at most {_LARGEST_POLL_BATCH}: each look may need a connection, the turn before as well"
+        )
+    if read.gateway.waits_most >= read.gateway.threads:
+        problems["REELWORKS_GATEWAY_WAITS_MOST"] = (
+            "must be below REELWORKS_GATEWAY_THREADS, or those that wait leave no thread for the others"
         )
     if read.policy.lane_idle_s > _LONGEST_IDLE_S:
         problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"

@@ -32,7 +32,9 @@ _PROVIDERS_OWN: Final = ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE")
 KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE")
 """Where provider keys may stand; whoever has none of these variables has no key."""
 _LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
-_FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_LOGIN_VARIABLES) if name.endswith("_FILE"))
+_SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE")
+_ONE_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES)
+_FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_ONE_PARTS_OWN) if name.endswith("_FILE"))
 
 # A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
 VALKEY_DURABILITY: Final = (
@@ -65,6 +67,7 @@ class StackOptions:
     scenario: Path | None = None
     provider: Literal["simulator", "vtrix"] = "simulator"
     flower: bool = True
+    gateway: bool = False
     pool_sizes: pools.PoolSettings = field(default_factory=pools.PoolSizes)
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     worker_grace_s: float | None = None
@@ -96,6 +99,7 @@ class StackPlan:
         self.flower_url: str | None = None
         self.flower_login: str | None = None
         """`user:password` where it was made here, `***` where it was given, None without Flower."""
+        self.gateway_url: str | None = None
         if options.provider == "vtrix" and not any(options.env.get(name) for name in KEY_VARIABLES):
             raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
         make_private(self.var)
@@ -137,11 +141,12 @@ class StackPlan:
             ) from None
 
     def stages(self) -> list[list[Part]]:
-        """What the others need and the database's tables first; then the workers, and Flower."""
+        """What the others need and the database's tables first; then the workers, Flower and the gateway."""
         migrate = self._part("migrate", [sys.executable, "-m", "workers", "migrate"], once=True, with_keys=False)
         workers = [self._worker(name) for name in pools.POOLS]
         flower = [self._flower()] if self._options.flower else []
-        return [[*self._own, migrate], [*workers, *flower]]
+        gateway = [self._gateway()] if self._options.gateway else []
+        return [[*self._own, migrate], [*workers, *flower, *gateway]]
 
     def close(self) -> None:
         self._probe.close()
@@ -159,14 +164,14 @@ class StackPlan:
         grace_s: float = _QUICK_GRACE_S,
         once: bool = False,
         with_keys: bool = True,
-        login: Mapping[str, str] | None = None,
+        own: Mapping[str, str] | None = None,
     ) -> Part:
-        """`login`: the variables that say whom Flower lets in; no other part is told."""
+        """`own`: variables with a secret that no other part is told: Flower's login, what the gateway signs with."""
         log_path = self.logs / f"{name}.log"
         if log_path.exists():  # one log a run, and the one before it
             log_path.replace(log_path.with_suffix(".log.1"))
         env = _without(self.worker_environment, () if with_keys else KEY_VARIABLES)
-        env = {**_without(env, _LOGIN_VARIABLES), **(login or {})}
+        env = {**_without(env, _ONE_PARTS_OWN), **(own or {})}
         return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
 
     @property
@@ -226,8 +231,37 @@ class StackPlan:
             pools.flower_command(address=HOST, port=port),
             ready=lambda: probes.http_answers(healthy),
             with_keys=False,
-            login=self._login(),
+            own=self._login(),
         )
+
+    def _gateway(self) -> Part:
+        port = probes.free_port(HOST)
+        self.gateway_url = f"http://{HOST}:{port}"
+        argv = [sys.executable, "-m", "workers", "gateway", "--address", HOST, "--port", str(port)]
+        ready = f"{self.gateway_url}/readyz"
+        return self._part(
+            "gateway",
+            argv,
+            ready=lambda: probes.http_answers(ready),
+            grace_s=_WORKER_GRACE_S,
+            with_keys=False,
+            own=self._signing(),
+        )
+
+    def _signing(self) -> dict[str, str]:
+        """What links to films are signed with: what the environment gives, or what was made at the first start here,
+        so that links open for as long as they say.
+        """
+        given = {name: value for name in _SIGNING_VARIABLES if (value := self.worker_environment.get(name))}
+        if given:
+            return given
+        kept = self.var / "gateway.secret"
+        if not kept.exists():
+            part = kept.with_suffix(".part")
+            part.touch(mode=0o600)
+            part.write_text(secrets.token_hex(32))
+            part.replace(kept)
+        return {"REELWORKS_GATEWAY_SECRET_FILE": str(kept)}
 
     def _login(self) -> dict[str, str]:
         """The login that the environment gives, or one made for this start: other users of the machine see the port."""

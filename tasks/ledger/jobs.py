@@ -71,6 +71,8 @@ class NewJob:
     max_cost_usd: Decimal | None = None
     head_start_s: float = 0.0
     """By how much its priority puts it before others of its tenant that came at the same time (negative: behind)."""
+    batch_id: str | None = None
+    """Of those that were asked for together."""
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -112,6 +114,7 @@ def _row(job: NewJob, now: datetime) -> dict[str, Any]:
         "claimed": False,
         "accepted_at": now,
         "changed_at": now,
+        "batch_id": job.batch_id,
         "deadline_at": None if job.deadline_s is None else now + timedelta(seconds=job.deadline_s),
     }
 

@@ -36,6 +36,7 @@ metadata = MetaData(
 
 # As words of SQL, so that both databases see that a query with the same words may use an index of these rows alone.
 IS_QUEUED: Final = text("state = 'queued'")
+IS_IN_BATCH: Final = text("batch_id IS NOT NULL")
 IS_OPEN: Final = text("state IN ('admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')")
 
 
@@ -78,6 +79,7 @@ jobs = Table(
     Column("error_code", String(64)),
     Column("error_message", Text),
     Column("error_stage", String(16)),
+    Column("batch_id", String(36)),  # whose jobs were asked for together
     UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
     UniqueConstraint("provider_task_id"),
     # The lines of those that wait, and what is under way: as long as these are, however many jobs have ended.
@@ -86,6 +88,8 @@ jobs = Table(
     Index("ix_jobs_open", "key_alias", "tenant", "state", "changed_at", "hold_usd", **partial(IS_OPEN)),
     Index("ix_jobs_lease", "lease_until"),
     Index("ix_jobs_accepted_at", "accepted_at"),
+    Index("ix_jobs_tenant", "tenant", "accepted_at", "id"),
+    Index("ix_jobs_batch", "batch_id", **partial(IS_IN_BATCH)),
     Index("ix_jobs_changed_at", "state", "changed_at", "id"),
 )
 
@@ -177,6 +181,20 @@ provider_keys = Table(
     Column("slowed_at", Instant),
     Column("slowed_to", Float),
     Column("next_create_at", Instant),
+)
+
+# Who may call the gateway, and as which tenant.
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),  # the part of a key that may be shown
+    Column("tenant", String(64), nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("scopes", String(64), nullable=False),  # words, with spaces between them
+    Column("secret_hash", String(64), nullable=False),  # SHA-256 (hex): enough for a secret of 256 random bits
+    Column("created_at", Instant, nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
 )
 
 outputs = Table(

@@ -54,6 +54,9 @@ class Store(Protocol):
     def open(self, relative: str) -> BinaryIO:
         """An output opened for reading. Raises `FileNotFoundError`."""
 
+    def path(self, relative: str) -> Path:
+        """Where an output stands, or would."""
+
     def exists(self, relative: str) -> bool:
         """Whether an output is there, whole."""
 
@@ -86,7 +89,7 @@ class FolderStore:
         return self._new_part(f"{match['job']}-{match['index']}")
 
     def commit(self, part: Path, relative: str) -> Path:
-        final = self._output_path(relative)
+        final = self.path(relative)
         self._check_part(part)
         failpoint("output.before_rename")
         publish(part, final)
@@ -115,10 +118,14 @@ class FolderStore:
         return self.free_bytes() - for_bytes >= self.low_bytes
 
     def open(self, relative: str) -> BinaryIO:
-        return self._output_path(relative).open("rb")
+        return self.path(relative).open("rb")
+
+    def path(self, relative: str) -> Path:
+        _output(relative)
+        return self.root / relative
 
     def exists(self, relative: str) -> bool:
-        return self._output_path(relative).is_file()
+        return self.path(relative).is_file()
 
     def put_input(self, sha256: str, data: bytes, ext: str) -> None:
         final = self._input_path(sha256, ext)
@@ -148,10 +155,6 @@ class FolderStore:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise InputUnavailable(sha256, "the stored bytes have another checksum")
         return data
-
-    def _output_path(self, relative: str) -> Path:
-        _output(relative)
-        return self.root / relative
 
     def _input_path(self, sha256: str, ext: str) -> Path:
         if not _SHA256.fullmatch(sha256) or not _EXTENSION.fullmatch(ext):

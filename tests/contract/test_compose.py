@@ -31,6 +31,10 @@ from workers.stackplan import (
 ROOT = Path(__file__).parents[2]
 # What `up` decides by itself and a deployment by its .env, where the settings refuse to start without it.
 FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS"}
+# What `up` keeps in a file of its folder, and a deployment in its .env.
+KEPT_OTHERWISE = {"REELWORKS_GATEWAY_SECRET_FILE": "REELWORKS_GATEWAY_SECRET"}
+# What only a deployment knows.
+OUTSIDE = {"gateway": {"REELWORKS_GATEWAY_URL"}}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def schema() -> dict[str, Any]:
 
 @pytest.fixture
 def plan(tmp_path: Path) -> Iterator[StackPlan]:
-    plan = StackPlan(StackOptions(var=tmp_path, env={"PATH": os.defpath}))
+    plan = StackPlan(StackOptions(var=tmp_path, gateway=True, env={"PATH": os.defpath}))
     yield plan
     plan.close()
 
@@ -99,6 +103,9 @@ def test_the_other_commands_are_those_of_up(compose: dict[str, Any], plan: Stack
     assert service(compose, "migrate")["command"][1:] == without_python(list(own["migrate"].argv))
     assert " ".join(service(compose, "flower")["command"]) == "python -m workers flower --address 0.0.0.0 --port 5555"
     assert list(own["flower"].argv)[:-1] == pools.flower_command(address="127.0.0.1", port=1)[:-1]
+    line = "python -m workers gateway --address 0.0.0.0 --port 8080"
+    assert " ".join(service(compose, "gateway")["command"]) == line
+    assert list(own["gateway"].argv)[1:4] == line.split()[1:4]
     options = StackOptions(var=Path("var"))
     assert service(compose, "simulator")["command"] == simulator_command(
         host="0.0.0.0",
@@ -115,10 +122,14 @@ def test_valkey_keeps_messages_as_durably_as_that_of_up(compose: dict[str, Any],
     assert parts_of(plan)["valkey"].argv[-len(VALKEY_DURABILITY) :] == list(VALKEY_DURABILITY)
 
 
-@pytest.mark.parametrize("name", ["migrate", "flower", *pools.POOLS])
+@pytest.mark.parametrize("name", ["migrate", "flower", "gateway", *pools.POOLS])
 def test_a_service_has_every_setting_that_up_gives(compose: dict[str, Any], plan: StackPlan, name: str) -> None:
-    given = {variable for variable in parts_of(plan)[name].env if variable.startswith("REELWORKS_")}
-    assert set(service(compose, name)["environment"]) == given - FROM_ENV_FILE
+    given = {
+        KEPT_OTHERWISE.get(variable, variable)
+        for variable in parts_of(plan)[name].env
+        if variable.startswith("REELWORKS_")
+    }
+    assert set(service(compose, name)["environment"]) == (given - FROM_ENV_FILE) | OUTSIDE.get(name, set())
 
 
 @pytest.mark.parametrize("name", pools.POOLS)
@@ -135,19 +146,24 @@ def test_the_providers_keys_go_to_the_pools_alone(compose: dict[str, Any]) -> No
         assert not any(variable in str(value) for variable in KEY_VARIABLES for value in given.values()), name
 
 
-@pytest.mark.parametrize("name", ["migrate", "flower"])
+@pytest.mark.parametrize("name", ["migrate", "flower", "gateway"])
 def test_who_has_no_env_file_starts_with_what_it_is_given(
     compose: dict[str, Any], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in [variable for variable in os.environ if variable.startswith(("REELWORKS_", "VTRIX_"))]:
         monkeypatch.delenv(variable)
-    outside = {"POSTGRES_PASSWORD": "secret", "REELWORKS_FLOWER_LOGIN": "somebody:secret"}
+    outside = {
+        "POSTGRES_PASSWORD": "secret",
+        "REELWORKS_FLOWER_LOGIN": "somebody:secret",
+        "REELWORKS_GATEWAY_SECRET": "s" * 32,
+    }
     for variable, value in service(compose, name)["environment"].items():
         monkeypatch.setenv(variable, interpolated(value, outside))
     read = read_settings()
     assert read.database_url == "postgresql+psycopg://reelworks:secret@postgres:5432/reelworks"
     assert read.redis_url.startswith("redis://valkey:6379/0")
     assert read.flower_login is (name == "flower")
+    assert (read.gateway_secret is not None) is (name == "gateway")
     assert read.provider_keys == {}
 
 
@@ -163,6 +179,8 @@ def test_no_secret_has_a_default(compose: dict[str, Any]) -> None:
     assert service(compose, "postgres")["environment"]["POSTGRES_PASSWORD"].startswith("${POSTGRES_PASSWORD:?")
     assert ":${POSTGRES_PASSWORD:?" in service(compose, "lanes")["environment"]["REELWORKS_DATABASE_URL"]
     assert service(compose, "flower")["environment"]["REELWORKS_FLOWER_LOGIN"].startswith("${REELWORKS_FLOWER_LOGIN:?")
+    signs = service(compose, "gateway")["environment"]["REELWORKS_GATEWAY_SECRET"]
+    assert signs.startswith("${REELWORKS_GATEWAY_SECRET:?")
     assert "sk-" not in (ROOT / "docker-compose.yml").read_text()
 
 

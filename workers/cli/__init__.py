@@ -31,6 +31,7 @@ VERBS: Final = {
     "queues": ("queues", "Show who waits, for how long, and when the last of them is likely to start."),
     "tenants": ("tenants", "Show tenants; set a tenant's share of the turns and its limit."),
     "keys": ("keys", "Show provider keys; set a key's limits, close it, open it again."),
+    "apikeys": ("apikeys", "Show the gateway's keys; create, rotate and revoke them."),
     "budgets": ("budgets", "Show what is used of each budget; set one, remove one, count again."),
     "uncertain": ("uncertain", "List jobs that may have cost money unseen, and resolve them."),
     "cancel": ("mend", "Cancel a job."),
@@ -39,6 +40,8 @@ VERBS: Final = {
     "doctor": ("doctor", "Look at every setting and dependency, and say what to do."),
     "migrate": ("operate", "Bring the database to the schema of this version."),
     "pool": ("operate", "Run one worker pool in this process."),
+    "gateway": ("operate", "Run the gateway, the HTTP door, in this process."),
+    "openapi": ("operate", "Print the gateway's OpenAPI document."),
     "flower": ("operate", "Run Flower, the view of workers and tasks, in this process."),
 }
 """Each verb's module within this package, and what it does in one line."""

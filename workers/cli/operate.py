@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -72,6 +73,37 @@ def flower(address: str, port: int, *, no_login: bool) -> None:
         os.environ["REELWORKS_FLOWER_LOGIN_FILE"] = str(Path(file).absolute())
     os.chdir(ROOT)  # where the path of its configuration begins
     _become(pools.flower_command(address=address, port=port))
+
+
+@click.command()
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option("--port", type=click.IntRange(1, 65_535), default=8080, show_default=True)
+@var_option
+def gateway(address: str, port: int) -> None:
+    """Run the gateway, the HTTP door, in this process, until SIGTERM. Needs REELWORKS_GATEWAY_SECRET.
+
+    It holds no provider key, and accepts while Redis is away. TLS is for what stands before it.
+    """
+    from workers.gateway.server import serve
+
+    read = settings()
+    with opened_ledger(read):
+        pass
+    if read.gateway_secret is None:
+        raise Failure(
+            "the gateway signs links to films: set REELWORKS_GATEWAY_SECRET to 32 random characters or more, or "
+            "REELWORKS_GATEWAY_SECRET_FILE to a file that holds them (openssl rand -hex 32).",
+            UNCONFIGURED,
+        )
+    serve(read, read.gateway_secret, address, port)
+
+
+@click.command()
+def openapi() -> None:
+    """Print the gateway's OpenAPI document. Needs neither settings nor anything that runs."""
+    from workers.gateway.app import document
+
+    click.echo(json.dumps(document(), indent=1))
 
 
 def _become(argv: Sequence[str]) -> None:

@@ -24,6 +24,7 @@ from workers.pools import PoolSizes
     help="Simulator: a file of faults to play.",
 )
 @click.option("--flower/--no-flower", default=True, show_default=True)
+@click.option("--gateway/--no-gateway", default=True, show_default=True)
 @var_option
 @json_option("Print one line with every address and path, once all of it answers.")
 def up(
@@ -33,6 +34,7 @@ def up(
     scenario: Path | None,
     *,
     flower: bool,
+    gateway: bool,
     as_json: bool,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C or SIGTERM, which end it with exit code 0.
@@ -48,6 +50,7 @@ def up(
             seed=seed,
             scenario=scenario,
             flower=flower,
+            gateway=gateway,
             pool_sizes=pool_sizes(),
         )
     )

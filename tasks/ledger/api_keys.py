@@ -1,0 +1,50 @@
+"""The gateway's keys in the ledger. What is kept of a key's secret is its hash."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from tasks.domain.api_keys import ApiKey, Scope
+
+from .database import Transaction
+from .tables import api_keys
+
+
+def add_api_key(tx: Transaction, key: ApiKey, secret_hash: str) -> None:
+    """Write a new key, with the hash (hex) of its secret."""
+    row = {name: getattr(key, name) for name in ApiKey.__slots__}
+    tx.execute(sa.insert(api_keys).values({**row, "scopes": " ".join(sorted(key.scopes)), "secret_hash": secret_hash}))
+
+
+def find_api_key(tx: Transaction, key_id: str) -> tuple[ApiKey, str] | None:
+    """A key and the hash of its secret, or `None`."""
+    row = tx.execute(sa.select(api_keys).where(api_keys.c.id == key_id)).mappings().first()
+    return None if row is None else (_key(row), str(row["secret_hash"]))
+
+
+def list_api_keys(tx: Transaction, tenant: str | None = None) -> list[ApiKey]:
+    """All keys, or a tenant's, by tenant and age."""
+    query = sa.select(api_keys).order_by(api_keys.c.tenant, api_keys.c.created_at, api_keys.c.id)
+    if tenant is not None:
+        query = query.where(api_keys.c.tenant == tenant)
+    return [_key(row) for row in tx.execute(query).mappings()]
+
+
+def revoke_api_key(tx: Transaction, key_id: str) -> bool:
+    """Have a key open nothing any more, from now on; false when there is none, or it was revoked before."""
+    living = sa.update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+    return tx.execute(living.values(revoked_at=tx.now)).rowcount == 1
+
+
+def expire_api_key(tx: Transaction, key_id: str, at: datetime) -> None:
+    """Let a key end then, if it does not end before."""
+    later = api_keys.c.expires_at.is_(None) | (api_keys.c.expires_at > at)
+    tx.execute(sa.update(api_keys).where(api_keys.c.id == key_id, later).values(expires_at=at))
+
+
+def _key(row: sa.RowMapping) -> ApiKey:
+    values: dict[str, Any] = {name: row[name] for name in ApiKey.__slots__}
+    return ApiKey(**{**values, "scopes": frozenset(map(Scope, row["scopes"].split()))})

@@ -1,0 +1,68 @@
+"""Who calls: a key in `Authorization: Bearer`, looked up by its id and compared by its hash; it is one tenant's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, cast
+
+from flask import g, request
+from flask_smorest import Blueprint
+
+from tasks import context
+from tasks.domain.api_keys import ApiKey, Scope
+from tasks.ledger.api_keys import find_api_key
+from workers.gateway import keytext
+from workers.gateway.problems import Trouble, View, refusals
+
+SCHEME: Final = "key"
+"""The name of how callers say who they are, in the OpenAPI document."""
+
+
+def caller() -> ApiKey:
+    """Whose request this is. Only within views that are `allowed`."""
+    return cast(ApiKey, g.caller)
+
+
+def allowed(
+    blueprint: Blueprint, scope: Scope, own_refusals: Callable[[View], View] | None = None
+) -> Callable[[View], View]:
+    """Let only those in whose key has this scope, and say so in the documentation.
+
+    `own_refusals` documents 401, 403 and 503 where a door has its own form of them.
+    """
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            g.caller = authorized(scope)
+            return view(*args, **kwargs)
+
+        documented: View = blueprint.doc(security=[{SCHEME: []}])(checked)
+        return (own_refusals or refusals(blueprint, 401, 403, 503))(documented)
+
+    return decorate
+
+
+def authorized(scope: Scope) -> ApiKey:
+    """The caller's key. Raises `Trouble` (401, 403)."""
+    key = _given()
+    if key is None:
+        challenge = {"WWW-Authenticate": 'Bearer realm="reelworks"'}
+        detail = "Send `Authorization: Bearer KEY`, with a key of this gateway that has not ended."
+        raise Trouble(401, "unauthorized", detail, headers=challenge)
+    if scope not in key.scopes:
+        raise Trouble(403, "forbidden", f"It takes the scope {scope}; this key has: {', '.join(sorted(key.scopes))}.")
+    return key
+
+
+def _given() -> ApiKey | None:
+    kind, _, text = request.headers.get("Authorization", "").partition(" ")
+    given = keytext.read(text.strip()) if kind.lower() == "bearer" else None
+    if given is None:
+        return None
+    with context.current().ledger.read() as tx:
+        found, now = find_api_key(tx, given.id), tx.now
+    if found is None or not given.has_hash(found[1]) or not found[0].is_valid(now):
+        return None
+    return found[0]

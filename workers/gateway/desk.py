@@ -1,0 +1,80 @@
+"""What the gateway's views work with: the ledger and the store, what can be set, and how far jobs are by Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from flask import current_app
+
+from schemas.jobs import State
+from tasks import context
+from tasks.context import Context
+from tasks.ledger.resources import JobResource
+from tasks.pulse import PulseError
+from workers.gateway.following import Waits, until_ended
+from workers.gateway.links import Links
+from workers.settings import GatewayLimits
+
+_AWAY_S: Final = 5.0
+_EXTENSION: Final = "reelworks"
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayOptions:
+    """What the gateway is set to. `public_url`: where callers reach it, if not where they say they do."""
+
+    links: Links
+    limits: GatewayLimits
+    public_url: str | None = None
+
+
+@dataclass
+class Desk:
+    """One for an application. Redis only adds to answers: while it is away they lack progress, and take no longer."""
+
+    options: GatewayOptions
+    waits: Waits = field(init=False)
+    _away_until: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        self.waits = Waits(self.options.limits.waits_most)
+
+    @property
+    def ctx(self) -> Context:
+        return context.current()
+
+    def progress(self, jobs: Sequence[JobResource]) -> Mapping[str, float]:
+        """How far those of the jobs are that the provider works on, 0 to 1, by the last look at each."""
+        asked = [job.id for job in jobs if job.view.state is State.GENERATING]
+        if not asked or time.monotonic() < self._away_until:
+            return {}
+        try:
+            return self.ctx.pulse.timetable.progress_of(asked)
+        except PulseError:
+            self._away_until = time.monotonic() + _AWAY_S
+            return {}
+
+    def wait(self, tenant: str, job_id: str, for_s: float) -> bool:
+        """Wait for a job's end, if a thread may be spent on it; whether that was so."""
+        if for_s <= 0 or not self.waits.take():
+            return False
+        try:
+            until_ended(self.ctx, tenant, job_id, for_s)
+        finally:
+            self.waits.give_back()
+        return True
+
+
+def desk() -> Desk:
+    """That of the application at work."""
+    return cast(Desk, current_app.extensions[_EXTENSION])
+
+
+def put(extensions: dict[str, object], made: Desk) -> None:
+    """Have an application's views find it."""
+    extensions[_EXTENSION] = made

@@ -1,0 +1,231 @@
+"""The drop-in door: the provider's own two routes and envelopes, so that a client of the provider needs another base
+URL and another key, and nothing else.
+
+The envelope is that of the provider's API reference for `minimax_hailuo_02_i2v`; what that leaves open is as published
+clients of it have it: `{"model", "input": [{"params": {...}}]}` in, a task object out, other names passed over.
+Our states are its three: whatever has not ended is `in_progress`, and what was cancelled has `failed`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from flask import Response, request
+from flask_smorest import Blueprint
+from marshmallow import Schema, fields, validate
+
+from schemas.errors import Problem, RequestInvalid
+from schemas.jobs import TERMINAL, State
+from tasks.domain.api_keys import Scope
+from tasks.entering import enter
+from tasks.ledger.resources import JobResource, resource_of
+from workers.gateway.auth import allowed, caller
+from workers.gateway.desk import Desk, desk
+from workers.gateway.files import output_file
+from workers.gateway.problems import Trouble, trouble_of
+from workers.gateway.reading import json_body, own_request
+
+dropin = Blueprint("provider", __name__, description="The provider's own API, for its clients.")
+
+_BODY: Final[dict[str, Any]] = {
+    "required": True,
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["model", "input"],
+                "properties": {
+                    "model": {"type": "string"},
+                    "input": {
+                        "type": "array",
+                        "minItems": 1,
+                        "maxItems": 1,
+                        "items": {
+                            "type": "object",
+                            "required": ["params"],
+                            "properties": {"params": {"$ref": "#/components/schemas/GenerationRequest"}},
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+_OURS: Final = frozenset({"model", "tenant", "idempotency_key", "priority", "deadline_s", "max_cost_usd", "metadata"})
+"""Fields of our own requests that are no parameters of the provider's."""
+# Numbers of the provider's list: what our own failures look most like to its clients.
+_CREATING_FAILED: Final = 10004099
+_FETCHING_FAILED: Final = 10004097
+_CODES: Final = {401: 1004, 403: 1004, 409: 2013, 400: 2013, 404: 2013, 413: 2013, 415: 2013, 429: 1002}
+_OTHER_CODE: Final = 1033
+_BAD: Final = 400
+_UNPROCESSABLE: Final = 422
+
+
+class ContentSchema(Schema):
+    type = fields.String(required=True)
+    url = fields.String(required=True)
+
+
+class GroupSchema(Schema):
+    content = fields.List(fields.Nested(ContentSchema), required=True)
+
+
+class TaskErrorSchema(Schema):
+    code = fields.Integer(required=True)
+    error_message = fields.String(required=True)
+
+
+class TaskSchema(Schema):
+    """A task as the provider shows it."""
+
+    id = fields.String(required=True)
+    created_at = fields.Integer(required=True, metadata={"description": "Epoch seconds."})
+    status = fields.String(required=True, validate=validate.OneOf(["in_progress", "completed", "failed"]))
+    model = fields.String(required=True)
+    progress = fields.Float()
+    output = fields.List(fields.Nested(GroupSchema))
+    usage = fields.Dict(metadata={"description": "`cost` in USD as a string, `discount`."})
+    metadata = fields.Dict()
+    error = fields.Nested(TaskErrorSchema)
+
+
+class InnerErrorSchema(Schema):
+    code = fields.Integer(required=True)
+    message = fields.String(required=True)
+
+
+class EnvelopeErrorSchema(Schema):
+    """An error as the provider's clients read it."""
+
+    error = fields.Nested(InnerErrorSchema, required=True)
+
+
+def _refusals(*statuses: int) -> Any:
+    def decorate(view: Any) -> Any:
+        for status in statuses:
+            view = dropin.alt_response(status, schema=EnvelopeErrorSchema)(view)
+        return view
+
+    return decorate
+
+
+@dropin.errorhandler(Exception)
+def _refused(error: Exception) -> Response:
+    """Errors of this door, in the form that the provider's clients look for."""
+    trouble = trouble_of(error)
+    message = "; ".join(f"{each.field}: {each.message}" for each in trouble.errors) or trouble.detail
+    if trouble.status == _UNPROCESSABLE:
+        trouble = replace(trouble, status=_BAD)  # as the provider says it
+    inner = {"code": _CODES.get(trouble.status, _OTHER_CODE), "message": message or trouble.document()["title"]}
+    return trouble.response({"error": inner}, "application/json")
+
+
+@dropin.route("/model/v1/generation", methods=["POST"])
+@_refusals(400, 409, 413, 415)
+@allowed(dropin, Scope.SUBMIT, _refusals(401, 403, 503))
+@dropin.doc(requestBody=_BODY)
+@dropin.response(200, TaskSchema)
+def create_task() -> Any:
+    """Create a generation task."""
+    asked = own_request(_params(json_body()), request.headers.get("Idempotency-Key"))
+    here = desk()
+    (job_id,) = enter(here.ctx, [asked])
+    return _task(here, _own(here, job_id))
+
+
+def _params(body: Any) -> dict[str, Any]:
+    """Our request in the provider's envelope. Raises `RequestInvalid`."""
+    listed = body.get("input") if isinstance(body, Mapping) else None
+    first = listed[0] if isinstance(listed, list) and len(listed) == 1 else None
+    params = first.get("params") if isinstance(first, Mapping) else None
+    if not isinstance(params, Mapping):
+        sentence = 'must be a list of one object with "params": {...}'
+        raise RequestInvalid([Problem("input", "bad_format", sentence)])
+    if foreign := sorted(map(str, params.keys() & _OURS)):
+        raise RequestInvalid([Problem(foreign[0], "unknown_field", "is no parameter of the model")])
+    return {"model": body.get("model"), **params}
+
+
+@dropin.route("/model/v1/generation/task/<task_id>", methods=["GET"])
+@_refusals(404)
+@allowed(dropin, Scope.READ, _refusals(401, 403, 503))
+@dropin.response(200, TaskSchema)
+def show_task(task_id: str) -> Any:
+    """Tell where a generation task stands."""
+    here = desk()
+    return _task(here, _own(here, task_id))
+
+
+@dropin.route("/files/<job_id>/<int:index>", methods=["GET"])
+@_refusals(403, 404, 416, 503)
+@dropin.alt_response(206, schema={"type": "string", "format": "binary"}, content_type="*/*", success=True)
+@dropin.alt_response(304, description="It is the file that the caller has.")
+@dropin.doc(
+    parameters=[
+        {"in": "query", "name": name, "required": True, "schema": {"type": "string"}}
+        for name in ("expires", "signature")
+    ],
+    security=[],
+)
+@dropin.response(200, {"type": "string", "format": "binary"}, content_type="*/*", description="The file.")
+def linked_file(job_id: str, index: int) -> Any:
+    """Fetch an output by its link."""
+    here, given = desk(), request.args
+    if not here.options.links.opens(job_id, index, given.get("expires", ""), given.get("signature", "")):
+        raise Trouble(403, "forbidden", "The link is not whole, or has expired: ask for the task again.")
+    with here.ctx.ledger.read() as tx:
+        job = resource_of(tx, None, job_id)
+    return output_file(here.ctx, job, index)
+
+
+def _own(here: Desk, job_id: str) -> JobResource:
+    with here.ctx.ledger.read() as tx:
+        job = resource_of(tx, caller().tenant, job_id)
+    if job is None:
+        raise Trouble(404, "not_found", "There is no such task.")
+    return job
+
+
+def _task(here: Desk, job: JobResource) -> Mapping[str, Any]:
+    view = job.view
+    task: dict[str, Any] = {
+        "id": job.id,
+        "created_at": int(job.accepted_at.timestamp()),
+        "status": "in_progress",
+        "model": view.model,
+    }
+    if view.state not in TERMINAL:
+        return task | {"progress": here.progress([job]).get(job.id, 0.0)}
+    ended = {"metadata": {"completed_at": int(job.changed_at.timestamp())}}
+    usage: dict[str, Any] = {} if view.charged_usd is None else {"usage": _usage(job)}
+    if view.state is State.COMPLETED:
+        content = [{"type": each.type, "url": _link(here, job.id, each.index)} for each in view.outputs]
+        return task | ended | usage | {"status": "completed", "progress": 1.0, "output": [{"content": content}]}
+    return task | ended | usage | {"status": "failed", "error": _error(job)}
+
+
+def _usage(job: JobResource) -> dict[str, Any]:
+    found: dict[str, Any] = {"cost": f"{job.view.charged_usd:f}"}
+    try:
+        return found if job.discount is None else found | {"discount": float(job.discount)}
+    except ValueError:
+        return found
+
+
+def _error(job: JobResource) -> dict[str, Any]:
+    view = job.view
+    if view.state is State.CANCELLED:
+        return {"code": _CREATING_FAILED, "error_message": "The job was cancelled."}
+    code = view.error_code or ""
+    number = _FETCHING_FAILED if view.error_stage == State.DOWNLOADING else _CREATING_FAILED
+    if code.isascii() and code.isdigit() and len(code) < 16:
+        number = int(code)
+    return {"code": number, "error_message": view.error_message or "The job failed."}
+
+
+def _link(here: Desk, job_id: str, index: int) -> str:
+    base = here.options.public_url or request.host_url.rstrip("/")
+    return f"{base}/files/{job_id}/{index}?{here.options.links.query(job_id, index)}"
