@@ -20,7 +20,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test fuzz fuzz-gateway chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -41,6 +41,9 @@ test: lint types imports ## what has to hold at every change: lint, types, impor
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \
 	  $${ANSWERS:+"--answers=$$ANSWERS"} $${REQUESTS:+"--requests=$$REQUESTS"} $${SEED:+"--seed=$$SEED"}
+
+fuzz-gateway: $(STAMP) ## calls of the gateway, by its OpenAPI document and against it: CASES (for each operation)
+	@REELWORKS_SCHEMA_CASES=$${CASES:-700} exec $(BIN)/python -m pytest -q tests/integration/test_gateway_schema.py
 
 chaos: $(STAMP) ## break everything on purpose, compare with the bill: SEED JOBS DATABASE MINUTES
 	@exec $(BIN)/python -m tests.chaos run \

@@ -22,7 +22,9 @@ from tasks.ledger.migrate import check
 from workers.credentials import Secret
 from workers.gateway.auth import SCHEME
 from workers.gateway.desk import Desk, GatewayOptions, put
+from workers.gateway.dropin import PATHS as DROPIN_PATHS
 from workers.gateway.dropin import dropin
+from workers.gateway.dropin import refused as dropin_refused
 from workers.gateway.links import Links
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
@@ -55,7 +57,7 @@ class _ProblemApi(Api):
     DEFAULT_ERROR_RESPONSE_NAME = None
 
     def handle_http_exception(self, error: HTTPException) -> Response:
-        return trouble_of(error).response()
+        return _refused(error)
 
     def _register_responses(self) -> None:
         self.DEFAULT_RESPONSE_CONTENT_TYPE = CONTENT_TYPE  # of this object; the class keeps its own
@@ -114,10 +116,15 @@ def create_app(options: GatewayOptions) -> Flask:
     _document(api)
     for blueprint in (native, usage, dropin, health):
         api.register_blueprint(blueprint)
-    app.register_error_handler(Exception, lambda error: trouble_of(error).response())
+    app.register_error_handler(Exception, _refused)
     app.before_request(_begin)
     app.after_request(_end)
     return app
+
+
+def _refused(error: Exception) -> Response:
+    """In the form of the door at which it happened."""
+    return dropin_refused(error) if request.path.startswith(DROPIN_PATHS) else trouble_of(error).response()
 
 
 def document() -> dict[str, Any]:

@@ -53,6 +53,8 @@ _BODY: Final[dict[str, Any]] = {
         }
     },
 }
+PATHS: Final = ("/model/", "/files/")
+"""Where this door is."""
 _OURS: Final = frozenset({"model", "tenant", "idempotency_key", "priority", "deadline_s", "max_cost_usd", "metadata"})
 """Fields of our own requests that are no parameters of the provider's."""
 # Numbers of the provider's list: what our own failures look most like to its clients.
@@ -112,9 +114,8 @@ def _refusals(*statuses: int) -> Any:
     return decorate
 
 
-@dropin.errorhandler(Exception)
-def _refused(error: Exception) -> Response:
-    """Errors of this door, in the form that the provider's clients look for."""
+def refused(error: Exception) -> Response:
+    """An error of this door, in the form that the provider's clients look for."""
     trouble = trouble_of(error)
     message = "; ".join(f"{each.field}: {each.message}" for each in trouble.errors) or trouble.detail
     if trouble.status == _UNPROCESSABLE:

@@ -83,6 +83,15 @@ _REQUESTS: Final[dict[str, Any]] = {
         }
     },
 }
+_SENT_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Its `seq`."},
+        "event": {"const": "state"},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "An `Event`."},
+    },
+}
 _STREAM_S: Final = 600.0
 _EVENT: Final = EventSchema()
 
@@ -249,9 +258,9 @@ def retry(job_id: str) -> Any:
 @refusals(native, 404, 422)
 @native.response(
     200,
-    {"type": "string"},
+    _SENT_EVENT,
     content_type="text/event-stream",
-    description="Server-sent events `state`, each an Event as JSON; the stream ends with the job.",
+    description="Server-sent events; the stream ends with the job.",
 )
 def stream(job_id: str) -> Any:
     """Follow a job as it changes."""
