@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
 from schemas import data_url
 from schemas.jobs import State
@@ -20,7 +21,9 @@ from tasks.pulse import Pulse
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import Door, client, new_key
 from tests.support.situations import FILM_BYTES, completed, picture
+from workers.cli import cli
 from workers.gateway import keytext
+from workers.gateway.app import document
 from workers.settings import GatewayLimits
 
 REQUEST = {"model": MODEL, "first_frame_image": URL}
@@ -497,6 +500,11 @@ class TestAtLarge:
     def test_every_answer_can_be_named(self, door: Door) -> None:
         ids = {door.get(path).headers["Request-Id"] for path in ("/livez", "/v1/jobs", "/v1/nothing")}
         assert len(ids) == 3
+
+    def test_the_document_is_served_and_is_the_one_that_is_printed(self, door: Door) -> None:
+        served = Door(door.client).get("/openapi.json").get_json()
+        assert served == document() == json.loads(CliRunner().invoke(cli, ["openapi"]).stdout)
+        assert served["openapi"].startswith("3.1")
 
     def test_it_says_that_it_is_ready(self, door: Door) -> None:
         assert door.get("/readyz").get_json() == {"database": "ok", "store": "ok"}
