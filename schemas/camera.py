@@ -2,8 +2,8 @@
 
 Owns the rule that tells an instruction from a bracket that is merely text. Refuses to change a prompt.
 
-Source: the provider's API reference for `minimax_hailuo_02_i2v`. Instructions within one bracket act together, brackets
-that follow one another act in sequence.
+Source: the provider's API reference; all its models know the same ones. Instructions within one bracket act together,
+brackets that follow one another act in sequence.
 
 The rule. A bracket is `[`, text without brackets, `]`; its parts are separated by commas; upper and lower case and the
 amount of white space do not matter, and nothing else is forgiven: the provider knows no full stop, hyphen or "and".

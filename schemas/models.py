@@ -1,9 +1,12 @@
 """The models that can be asked for: each is one declarative entry with its fields, limits and price list.
 
-Owns what a model accepts and costs; adding a model is adding an entry here, and touches no other file. Refuses to know
-how a request is parsed (`requests`) or sent.
+Owns what a model accepts and costs; adding a model whose fields others have already is adding an entry here, and
+touches no other file (but for the simulator, which restates what it serves by itself). Refuses to know how a request is
+parsed (`requests`) or sent.
 
-Source: the provider's API reference for `minimax_hailuo_02_i2v`; the prices are the published ones per film, in USD.
+Source: the provider's API reference. The prices are USD a film: of `minimax_hailuo_02_i2v` the published ones, of the
+other models those of third-party price lists. They are for estimates and budgets: what is charged is what the provider
+reports, and the list price only where that can't be read.
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ class Model:
 
     name: str
     fields: frozenset[str]
-    """The provider's parameters that this model knows; any other is refused."""
+    """The provider's parameters that this model knows; any other is refused. `duration` and `resolution` are known to
+    every model, since prices, films and statistics go by them."""
     required: frozenset[str]
-    """Those of them that must be given: a model without frames simply does not list `first_frame_image`."""
+    """Those of them that must be given, a prompt with words in it: a model without frames simply does not list
+    `first_frame_image`."""
     offer: Offer
     """Durations and resolutions without a last frame."""
     start_end_offer: Offer
@@ -58,6 +63,10 @@ class Model:
         return self.prices_usd[resolution, duration_s]
 
 
+TEXT_TO_VIDEO_SHAPE: Final = (16, 9)
+"""Width to height of a film that has no first frame to take its shape from."""
+
+
 def frame_size(resolution: str, first_width: int, first_height: int) -> tuple[int, int]:
     """The (width, height) in pixels to expect of the film.
 
@@ -76,6 +85,24 @@ def _even(pixels: float) -> int:
     return 2 * round(pixels / 2)
 
 
+_TEXT_FIELDS: Final = frozenset(
+    {
+        "prompt",
+        "prompt_optimizer",
+        "fast_pretreatment",
+        "duration",
+        "resolution",
+        "callback_url",
+        "aigc_watermark",
+    }
+)
+_HAILUO_23_OFFER: Final[Offer] = MappingProxyType({6: ("768P", "1080P"), 10: ("768P",)})
+_HAILUO_23_PRICES_USD: Final = MappingProxyType(
+    {("768P", 6): Decimal("0.28"), ("1080P", 6): Decimal("0.49"), ("768P", 10): Decimal("0.56")}
+)
+_NO_LAST_FRAME: Final[Offer] = MappingProxyType({})
+
+# The first one is what is asked for where no model is named: by `submit` and the demo.
 _ENTRIES: Final = (
     Model(
         name="minimax_hailuo_02_i2v",
@@ -107,6 +134,56 @@ _ENTRIES: Final = (
                 ("768P", 10): Decimal("0.56"),
             }
         ),
+    ),
+    Model(
+        name="minimax_hailuo_23_t2v",
+        fields=_TEXT_FIELDS,
+        required=frozenset({"prompt"}),
+        offer=_HAILUO_23_OFFER,
+        start_end_offer=_NO_LAST_FRAME,
+        default_duration=6,
+        default_resolution="768P",
+        prompt_max_chars=2000,
+        camera_instructions=camera.INSTRUCTIONS,
+        prices_usd=_HAILUO_23_PRICES_USD,
+    ),
+    Model(
+        name="minimax_hailuo_23_i2v",
+        fields=_TEXT_FIELDS | {"first_frame_image"},
+        required=frozenset({"first_frame_image"}),
+        offer=_HAILUO_23_OFFER,
+        start_end_offer=_NO_LAST_FRAME,
+        default_duration=6,
+        default_resolution="768P",
+        prompt_max_chars=2000,
+        camera_instructions=camera.INSTRUCTIONS,
+        prices_usd=_HAILUO_23_PRICES_USD,
+    ),
+    Model(
+        name="minimax_hailuo_23_fast_i2v",
+        fields=_TEXT_FIELDS | {"first_frame_image"},
+        required=frozenset({"first_frame_image"}),
+        offer=_HAILUO_23_OFFER,
+        start_end_offer=_NO_LAST_FRAME,
+        default_duration=6,
+        default_resolution="768P",
+        prompt_max_chars=2000,
+        camera_instructions=camera.INSTRUCTIONS,
+        prices_usd=MappingProxyType(
+            {("768P", 6): Decimal("0.19"), ("1080P", 6): Decimal("0.33"), ("768P", 10): Decimal("0.32")}
+        ),
+    ),
+    Model(
+        name="minimax_i2v_01_live",
+        fields=_TEXT_FIELDS | {"first_frame_image"},
+        required=frozenset({"first_frame_image"}),
+        offer=MappingProxyType({6: ("720P",)}),
+        start_end_offer=_NO_LAST_FRAME,
+        default_duration=6,
+        default_resolution="720P",
+        prompt_max_chars=2000,
+        camera_instructions=camera.INSTRUCTIONS,
+        prices_usd=MappingProxyType({("720P", 6): Decimal("0.43")}),
     ),
 )
 

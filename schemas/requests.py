@@ -3,8 +3,8 @@
 Owns the form of a request and its canonical JSON. Refuses what it does not understand, with all problems at once, by
 field; refuses to show a prompt, an image or the query of a URL in any message or repr.
 
-Source of the model's rules: the provider's API reference for `minimax_hailuo_02_i2v`. The envelope (`tenant`,
-`idempotency_key`, `metadata`, `priority`, `deadline_s`, `max_cost_usd`) is this system's own.
+Source of the fields that belong to a model: the provider's API reference; which model has which stands in `models`. The
+envelope (`tenant`, `idempotency_key`, `metadata`, `priority`, `deadline_s`, `max_cost_usd`) is this system's own.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class GenerationRequest:
     last_frame_image: Image | None = None
     prompt: str | None = field(default=None, repr=False)
     prompt_optimizer: bool = True
+    fast_pretreatment: bool | None = None
+    """A shorter run of the prompt optimizer. `None` leaves it to the provider, and has no place in the stored form."""
     duration: int = 6
     """Seconds."""
     resolution: str = "768P"
@@ -107,7 +109,9 @@ class GenerationRequest:
                 values[name] = values[name].text
         values["metadata"] = dict(self.metadata) or None
         values["max_cost_usd"] = None if self.max_cost_usd is None else str(self.max_cost_usd)
-        return {name: value for name, value in values.items() if value is not None}
+        # A field has its default here even where the model lacks it, and given as a value it would be refused.
+        lacking = set(rules.MODEL_FIELDS) - models.get(self.model).fields
+        return {name: value for name, value in values.items() if value is not None and name not in lacking}
 
     def to_json(self) -> str:
         """`to_dict` as canonical JSON: keys sorted, no spaces, ASCII. Equal requests give equal text."""
@@ -166,6 +170,7 @@ class _RequestSchema(Schema):
     last_frame_image = ImageText()
     prompt = StrictText()
     prompt_optimizer = StrictBool()
+    fast_pretreatment = StrictBool()
     duration = StrictInt()
     resolution = UpperText()
     callback_url = UrlText()

@@ -77,6 +77,9 @@ def _prompt_warnings(model: Model, prompt: str) -> Iterator[Problem]:
 
 
 def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
+    if "prompt" in model.required and not prompt.strip():
+        yield Problem("prompt", "required", f"a prompt with words in it is required by {model.name}")
+        return
     if len(prompt) > model.prompt_max_chars:
         sentence = f"a prompt has at most {model.prompt_max_chars} characters; this one has {len(prompt)}"
         yield Problem("prompt", "prompt_too_long", sentence)
@@ -93,7 +96,8 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
 
 
 def _offer_problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
-    start_end = "last_frame_image" in given
+    # Where the model knows no last frame, that one is given has been said already, and changes nothing here.
+    start_end = "last_frame_image" in given and "last_frame_image" in model.fields
     offer = model.offered(start_end=start_end)
     with_last = " with a last frame" if start_end else ""
     duration = data.get("duration", None if "duration" in given else model.default_duration)

@@ -23,6 +23,10 @@ Keys. Without `--keys` any that begins with `sk-` is taken. Keys appear everywhe
 Refusals: 401 no or unknown key, 403 no balance (`--broke-keys`), 429 with Retry-After above `--rate-per-minute` and
 without it above `--open-limit`, 404 unknown model, 400 for parameters against the rules.
 
+Models. Those in `validation.MODELS`, each with its parameters, rules, waiting times and prices. A parameter that only
+other models have is refused with 400, one that none of them has is passed over. A film that is made of a text alone is
+16:9 and shows one and the same scene; its prompt's camera instructions move the camera as in any other.
+
 Pictures. Data URLs are used as they are. `http` URLs on this machine's loopback are fetched; all others stand for a
 picture painted from the URL's hash, since nothing is ever fetched from outside. A loopback URL that gives no usable
 picture fails the task with code 10004097, a picture of which no film can be made with 10004095. The Exif orientation of

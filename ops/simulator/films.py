@@ -1,4 +1,4 @@
-"""Renders films: real MP4 files that show the first picture through a moving camera.
+"""Renders films: real MP4 files that show the first picture, or a painted scene, through a moving camera.
 
 Owns frame sizes, rendering and the cache on disk (one file for each distinct film). Refuses to block the event loop:
 one background thread renders, in the order asked for.
@@ -24,7 +24,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from .camera import Window, parse, path
 
 FPS: Final = 24
-SHORT_SIDE_PX: Final = {"512P": 512, "768P": 768, "1080P": 1080}
+SHORT_SIDE_PX: Final = {"512P": 512, "720P": 720, "768P": 768, "1080P": 1080}
+TEXT_SHAPE: Final = (16, 9)
+"""Of a film without a first picture."""
 _FORM: Final = 2
 """Part of every cache name: raise it when the same request is to look different, so that old files are not reused."""
 
@@ -46,9 +48,12 @@ class RenderStopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FilmSpec:
-    """All that makes one film differ from another. Pictures are encoded bytes (JPEG, PNG or WebP)."""
+    """All that makes one film differ from another. Pictures are encoded bytes (JPEG, PNG or WebP).
 
-    first: bytes = field(repr=False)
+    Without a first one the film shows one and the same scene, whatever the prose of its prompt.
+    """
+
+    first: bytes | None = field(repr=False)
     last: bytes | None = field(repr=False)
     prompt: str = field(repr=False)
     resolution: str
@@ -57,8 +62,7 @@ class FilmSpec:
 
     def digest(self) -> str:
         """The name of the film: the same for all specs that render alike, whatever the prose of their prompts."""
-        last = hashlib.sha256(self.last).hexdigest() if self.last is not None else None
-        first = hashlib.sha256(self.first).hexdigest()
+        first, last = (None if data is None else hashlib.sha256(data).hexdigest() for data in (self.first, self.last))
         parts = [_FORM, first, last, parse(self.prompt), self.resolution, self.duration_s, self.watermark]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -130,7 +134,7 @@ class Films:
 
 def render(spec: FilmSpec, film: Film, stop: threading.Event) -> Film:
     """Writes the files of `film`, each under a temporary name first. H.264, yuv420p, index at the front, `FPS`."""
-    picture, full_size = _decode(spec.first, spec.resolution)
+    picture, full_size = (_scene(), TEXT_SHAPE) if spec.first is None else _decode(spec.first, spec.resolution)
     width, height = frame_size(full_size, spec.resolution)
     picture = picture.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2.0)
     last = None
@@ -221,6 +225,17 @@ def _padded(pixels: Image.Image, line_bytes: int) -> bytes:
     wide = Image.new("L", (line_bytes, pixels.height))
     wide.paste(pixels)
     return wide.tobytes()
+
+
+def _scene() -> Image.Image:
+    """A sun over a plain: what every text comes to."""
+    size = width, height = (1280, 720)
+    shade = Image.linear_gradient("L").resize(size)
+    picture = Image.composite(Image.new("RGB", size, "moccasin"), Image.new("RGB", size, "steelblue"), shade)
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((0, height * 0.62, width, height), fill="darkslategray")
+    draw.ellipse((width * 0.46, height * 0.3, width * 0.54, height * 0.3 + width * 0.08), fill="lightyellow")
+    return picture
 
 
 def _decode(data: bytes, resolution: str) -> tuple[Image.Image, tuple[int, int]]:

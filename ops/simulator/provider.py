@@ -127,7 +127,7 @@ class Provider:
         self._accepted += 1
         latency = plan.poll.latency_s
         if latency is None:
-            latency = latency_s(order.resolution, order.duration_s, self.options.seed, self._accepted)
+            latency = latency_s(order.model, order.resolution, order.duration_s, self.options.seed, self._accepted)
         if plan.create.finished:
             latency = 0.0
         task = Task(self._ids.next(), key, order, plan, latency, host, time.time(), time.monotonic())
@@ -200,7 +200,7 @@ class Provider:
         if poll.outcome == "failed":
             return poll.code, poll.message
         resolution, duration_s = output.resolution or order.resolution, output.duration_s or order.duration_s
-        first = await self._outside.picture("first_frame_image", order.first)
+        first = None if order.first is None else await self._outside.picture("first_frame_image", order.first)
         last = None if order.last is None else await self._outside.picture("last_frame_image", order.last)
         return await self.films.get(FilmSpec(first, last, order.prompt, resolution, duration_s, order.watermark))
 
@@ -209,7 +209,7 @@ class Provider:
         if scripted is not None:
             task.cost_usd = Decimal(scripted)
         elif status == "completed":
-            task.cost_usd = PRICE_USD[task.order.resolution, task.order.duration_s]
+            task.cost_usd = PRICE_USD[task.order.model][task.order.resolution, task.order.duration_s]
         if task.cost_usd is not None and task.id not in self._priced:
             await self.bill.price(task.id, task.cost_usd)
         task.error, task.ended_s = error, time.time()

@@ -100,7 +100,7 @@ def to_record(task: Task, status: str) -> dict[str, Any]:
         "order": {
             "model": order.model,
             "first": _picture_record(order.first),
-            "last": None if order.last is None else _picture_record(order.last),
+            "last": _picture_record(order.last),
             "instructions": parse(order.prompt),
             "duration_s": order.duration_s,
             "resolution": order.resolution,
@@ -127,7 +127,7 @@ def from_record(task_id: str, record: dict[str, Any]) -> Task:
     order = Order(
         model=raw["model"],
         first=_read_picture(raw["first"]),
-        last=None if raw["last"] is None else _read_picture(raw["last"]),
+        last=_read_picture(raw["last"]),
         prompt="".join(f"[{','.join(names)}]" for names in raw["instructions"]),
         duration_s=raw["duration_s"],
         resolution=raw["resolution"],
@@ -155,11 +155,15 @@ def from_record(task_id: str, record: dict[str, Any]) -> Task:
     )
 
 
-def _picture_record(picture: Picture) -> dict[str, str | None]:
+def _picture_record(picture: Picture | None) -> dict[str, str | None] | None:
+    if picture is None:
+        return None
     data = None if picture.data is None else base64.b64encode(picture.data).decode()
     return {"data": data, "url": picture.url}
 
 
-def _read_picture(raw: dict[str, Any]) -> Picture:
+def _read_picture(raw: dict[str, Any] | None) -> Picture | None:
+    if raw is None:
+        return None
     data = raw["data"]
     return Picture(data=None if data is None else base64.b64decode(data, validate=True), url=raw["url"])

@@ -120,7 +120,7 @@ _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "form": ("upstream", "task"),
     "ranges": ("served", "ignored"),
     "forged": ("none", "unknown_id", "other_id", "status"),
-    "resolution": ("512P", "768P", "1080P"),
+    "resolution": ("512P", "720P", "768P", "1080P"),
 }
 _BOUNDS: Final = {"duration_s": (1, 60), "status": (400, 599)}
 _MONEY: Final = re.compile(r"\d{1,6}(\.\d{1,6})?")

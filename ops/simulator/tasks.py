@@ -19,21 +19,44 @@ from typing import Final
 from .scenario import Plan
 from .validation import Order, Picture
 
-MEDIAN_LATENCY_S: Final = {
-    ("512P", 6): 60.0,
-    ("512P", 10): 120.0,
-    ("768P", 6): 150.0,
-    ("768P", 10): 300.0,
-    ("1080P", 6): 270.0,
+Kind = tuple[str, int]
+"""Resolution and duration in seconds."""
+
+_HAILUO_23_LATENCY_S: Final[dict[Kind, float]] = {("768P", 6): 150.0, ("768P", 10): 300.0, ("1080P", 6): 270.0}
+MEDIAN_LATENCY_S: Final[dict[str, dict[Kind, float]]] = {
+    "minimax_hailuo_02_i2v": {
+        ("512P", 6): 60.0,
+        ("512P", 10): 120.0,
+        ("768P", 6): 150.0,
+        ("768P", 10): 300.0,
+        ("1080P", 6): 270.0,
+    },
+    "minimax_hailuo_23_t2v": _HAILUO_23_LATENCY_S,
+    "minimax_hailuo_23_i2v": _HAILUO_23_LATENCY_S,
+    "minimax_hailuo_23_fast_i2v": {("768P", 6): 75.0, ("768P", 10): 150.0, ("1080P", 6): 135.0},
+    "minimax_i2v_01_live": {("720P", 6): 150.0},
 }
+"""By model, in simulated seconds."""
 LATENCY_SIGMA: Final = 0.35
-PRICE_USD: Final = {
-    ("512P", 6): Decimal("0.10"),
-    ("512P", 10): Decimal("0.15"),
-    ("768P", 6): Decimal("0.28"),
-    ("768P", 10): Decimal("0.56"),
-    ("1080P", 6): Decimal("0.48"),
+_HAILUO_23_USD: Final = {("768P", 6): Decimal("0.28"), ("768P", 10): Decimal("0.56"), ("1080P", 6): Decimal("0.49")}
+PRICE_USD: Final[dict[str, dict[Kind, Decimal]]] = {
+    "minimax_hailuo_02_i2v": {
+        ("512P", 6): Decimal("0.10"),
+        ("512P", 10): Decimal("0.15"),
+        ("768P", 6): Decimal("0.28"),
+        ("768P", 10): Decimal("0.56"),
+        ("1080P", 6): Decimal("0.48"),
+    },
+    "minimax_hailuo_23_t2v": _HAILUO_23_USD,
+    "minimax_hailuo_23_i2v": _HAILUO_23_USD,
+    "minimax_hailuo_23_fast_i2v": {
+        ("768P", 6): Decimal("0.19"),
+        ("768P", 10): Decimal("0.32"),
+        ("1080P", 6): Decimal("0.33"),
+    },
+    "minimax_i2v_01_live": {("720P", 6): Decimal("0.43")},
 }
+"""By model. Only those of the first are published by the provider; the others are from third-party price lists."""
 PROGRESS_CAP: Final = 0.99
 """What a task shows that should have ended but has not: its film lags, or it never ends."""
 
@@ -53,10 +76,10 @@ class TaskIds:
         return "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))
 
 
-def latency_s(resolution: str, duration_s: int, seed: int, nth: int) -> float:
+def latency_s(model: str, resolution: str, duration_s: int, seed: int, nth: int) -> float:
     """Simulated seconds that the `nth` task takes: log-normal around the median of its kind, repeatable by seed."""
     die = random.Random(f"{seed}:{nth}")  # noqa: S311 - a repeatable die, not a secret
-    return MEDIAN_LATENCY_S[resolution, duration_s] * math.exp(die.gauss(0.0, LATENCY_SIGMA))
+    return MEDIAN_LATENCY_S[model][resolution, duration_s] * math.exp(die.gauss(0.0, LATENCY_SIGMA))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +122,7 @@ class Task:
 
     def forget_pictures(self) -> None:
         """Lets go of the input pictures, megabytes each: tasks are kept, pictures need not be."""
-        self.order = replace(self.order, first=Picture(), last=None)
+        self.order = replace(self.order, first=None if self.order.first is None else Picture(), last=None)
 
     def next_poll_fault(self) -> str | None:
         """The fault that the poll at hand meets. Counts it."""

@@ -1,7 +1,7 @@
 """Checks a create body as the provider does: one refusal, for the first broken rule.
 
-Owns the provider's rules, restated from its API reference for minimax_hailuo_02_i2v and independent of the rest of the
-project, so that it can witness against it. Refuses to fetch: a public URL is checked for its form alone.
+Owns the provider's rules, restated from its API reference and independent of the rest of the project, so that it can
+witness against it. Refuses to fetch: a public URL is checked for its form alone.
 """
 
 from __future__ import annotations
@@ -15,14 +15,50 @@ from urllib.parse import urlsplit
 
 from PIL import Image, UnidentifiedImageError
 
-MODEL: Final = "minimax_hailuo_02_i2v"
 PROMPT_MAX_CHARS: Final = 2000
 IMAGE_LIMIT_BYTES: Final = 20 * 1024 * 1024
 SHORT_SIDE_OVER_PX: Final = 300
-RESOLUTIONS: Final = ("512P", "768P", "1080P")
-DURATIONS_S: Final = (6, 10)
-IMAGE_TO_VIDEO: Final = {6: ("512P", "768P", "1080P"), 10: ("512P", "768P")}
-START_TO_END: Final = {6: ("768P", "1080P"), 10: ("768P",)}
+DEFAULT_DURATION_S: Final = 6
+
+Table = dict[int, tuple[str, ...]]
+"""Resolutions by duration in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What one model takes. `params` are its own: those of other models are refused, and any others passed over."""
+
+    params: frozenset[str]
+    required: str
+    table: Table
+    default_resolution: str = "768P"
+    start_to_end: Table = field(default_factory=dict)
+    """The table that holds with a last frame."""
+
+    @property
+    def resolutions(self) -> tuple[str, ...]:
+        """All that the model knows, smallest first, as its first row has them."""
+        return tuple(dict.fromkeys(word for row in self.table.values() for word in row))
+
+
+_ALWAYS: Final = frozenset({"prompt", "prompt_optimizer", "duration", "resolution", "callback_url", "aigc_watermark"})
+_PRETREATED: Final = _ALWAYS | {"fast_pretreatment"}
+_HAILUO_23: Final = {6: ("768P", "1080P"), 10: ("768P",)}
+MODELS: Final = {
+    "minimax_hailuo_02_i2v": Rules(
+        params=_ALWAYS | {"first_frame_image", "last_frame_image"},
+        required="first_frame_image",
+        table={6: ("512P", "768P", "1080P"), 10: ("512P", "768P")},
+        start_to_end={6: ("768P", "1080P"), 10: ("768P",)},
+    ),
+    "minimax_hailuo_23_t2v": Rules(_PRETREATED, "prompt", _HAILUO_23),
+    "minimax_hailuo_23_i2v": Rules(_PRETREATED | {"first_frame_image"}, "first_frame_image", _HAILUO_23),
+    "minimax_hailuo_23_fast_i2v": Rules(_PRETREATED | {"first_frame_image"}, "first_frame_image", _HAILUO_23),
+    "minimax_i2v_01_live": Rules(
+        _PRETREATED | {"first_frame_image"}, "first_frame_image", {6: ("720P",)}, default_resolution="720P"
+    ),
+}
+_PARAMS: Final = frozenset[str]().union(*(rules.params for rules in MODELS.values()))
 
 
 class Refused(Exception):
@@ -43,10 +79,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A create body that holds all rules, with the provider's defaults filled in."""
+    """A create body that holds all rules, with the provider's defaults filled in. Text-to-video has no `first`."""
 
     model: str
-    first: Picture
+    first: Picture | None
     last: Picture | None
     prompt: str = field(repr=False)
     duration_s: int
@@ -57,29 +93,21 @@ class Order:
 
 def read_order(body: Any) -> Order:
     """The order in a decoded JSON body. Unknown parameters are passed over. Raises `Refused`."""
-    if not isinstance(body, dict):
-        raise Refused("invalid params: the body must be a JSON object")
-    model = body.get("model")
-    if not isinstance(model, str) or not model:
-        raise Refused("invalid params: model is required")
-    if model != MODEL:
-        raise Refused("model not found", status=404)
-    inputs = body.get("input")
-    first_input = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else None
-    params = first_input.get("params") if isinstance(first_input, dict) else None
-    if not isinstance(params, dict):
-        raise Refused("invalid params: input must be a list with one object that holds params")
-
-    if params.get("first_frame_image") is None:
-        raise Refused("invalid params: first_frame_image is required")
-    first = read_picture("first_frame_image", params["first_frame_image"])
-    last_value = params.get("last_frame_image")
-    last = None if last_value is None else read_picture("last_frame_image", last_value)
+    model, rules, params = _params_of(body)
+    for name in sorted(_PARAMS - rules.params):
+        if params.get(name) is not None:
+            raise Refused(f"invalid params: {name} is not supported by {model}")
+    if params.get(rules.required) is None:
+        raise Refused(f"invalid params: {rules.required} is required")
+    first, last = _picture_of(params, "first_frame_image"), _picture_of(params, "last_frame_image")
     prompt = _typed(params, "prompt", str, "")
+    if rules.required == "prompt" and not prompt.strip():
+        raise Refused("invalid params: prompt must not be empty")
     if len(prompt) > PROMPT_MAX_CHARS:
         raise Refused(f"invalid params: prompt is longer than {PROMPT_MAX_CHARS} characters")
-    _typed(params, "prompt_optimizer", bool, True)
-    duration_s, resolution = _format_of(params, START_TO_END if last else IMAGE_TO_VIDEO)
+    for switch in ("prompt_optimizer", "fast_pretreatment"):
+        _typed(params, switch, bool, None)
+    duration_s, resolution = _format_of(params, rules)
     callback_url = _typed(params, "callback_url", str, None)
     if callback_url is not None and not _is_http_url(callback_url):
         raise Refused("invalid params: callback_url must be an http or https URL")
@@ -87,17 +115,43 @@ def read_order(body: Any) -> Order:
     return Order(model, first, last, prompt, duration_s, resolution, callback_url, watermark)
 
 
-def _format_of(params: dict[str, Any], table: dict[int, tuple[str, ...]]) -> tuple[int, str]:
-    duration_s = _typed(params, "duration", int, 6)
-    if duration_s not in DURATIONS_S:
-        raise Refused("invalid params: duration must be 6 or 10")
-    resolution = _typed(params, "resolution", str, "768P")
-    if resolution not in RESOLUTIONS:
-        raise Refused("invalid params: resolution must be one of 512P, 768P, 1080P")
+def _params_of(body: Any) -> tuple[str, Rules, dict[str, Any]]:
+    if not isinstance(body, dict):
+        raise Refused("invalid params: the body must be a JSON object")
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise Refused("invalid params: model is required")
+    rules = MODELS.get(model)
+    if rules is None:
+        raise Refused("model not found", status=404)
+    inputs = body.get("input")
+    first_input = inputs[0] if isinstance(inputs, list) and len(inputs) == 1 else None
+    params = first_input.get("params") if isinstance(first_input, dict) else None
+    if not isinstance(params, dict):
+        raise Refused("invalid params: input must be a list with one object that holds params")
+    return model, rules, params
+
+
+def _format_of(params: dict[str, Any], rules: Rules) -> tuple[int, str]:
+    duration_s = _typed(params, "duration", int, DEFAULT_DURATION_S)
+    if duration_s not in rules.table:
+        raise Refused(f"invalid params: duration must be {' or '.join(map(str, rules.table))}")
+    resolution = _typed(params, "resolution", str, rules.default_resolution)
+    if resolution not in rules.resolutions:
+        raise Refused(f"invalid params: resolution must be one of {', '.join(rules.resolutions)}")
+    kind, table = "image-to-video", rules.table
+    if params.get("last_frame_image") is not None:
+        kind, table = "start-end frame generation", rules.start_to_end
+    elif params.get("first_frame_image") is None:
+        kind = "text-to-video"
     if resolution not in table[duration_s]:
-        kind = "start-end frame generation" if table is START_TO_END else "image-to-video"
         raise Refused(f"invalid params: {kind} of {duration_s} s does not support {resolution}")
     return duration_s, resolution
+
+
+def _picture_of(params: dict[str, Any], name: str) -> Picture | None:
+    value = params.get(name)
+    return None if value is None else read_picture(name, value)
 
 
 def _typed(params: dict[str, Any], name: str, kind: type, default: Any) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.images import ImageRef
-from schemas.models import frame_size
+from schemas.models import TEXT_TO_VIDEO_SHAPE, frame_size
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,15 @@ class ExpectedFilm:
 
 
 def expected_film(request: Mapping[str, Any]) -> ExpectedFilm:
-    """What the film of a stored request should be: the first frame's shape at the resolution asked for."""
+    """What the film of a stored request should be: the first frame's shape at the resolution asked for.
+
+    A film that is made of a text alone has a shape of its own.
+    """
     duration_s = float(request["duration"])
+    if "first_frame_image" not in request:
+        return ExpectedFilm(*frame_size(request["resolution"], *TEXT_TO_VIDEO_SHAPE), duration_s)
     try:
-        first = ImageRef.parse(request.get("first_frame_image", ""))
+        first = ImageRef.parse(request["first_frame_image"])
     except ValueError:
         return ExpectedFilm(None, min(frame_size(request["resolution"], 1, 1)), duration_s)
     width, height = frame_size(request["resolution"], first.width, first.height)

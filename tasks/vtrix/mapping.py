@@ -17,15 +17,16 @@ def create_body(
 ) -> dict[str, Any]:
     """The JSON body of a create: `{"model": ..., "input": [{"params": {...}}]}`.
 
-    `first_frame` and `last_frame` are public URLs or data URLs. `callback_url` is ours, not the request's. Defaults are
-    sent explicitly, so that a changed default at the provider changes nothing; what is not set, and what the model does
-    not know, is left out.
+    `first_frame` and `last_frame` are public URLs or data URLs, `None` where there is none. `callback_url` is ours, not
+    the request's. Defaults are sent explicitly, so that a changed default at the provider changes nothing; what is not
+    set, and what the model does not know, is left out.
     """
     params = {
         "first_frame_image": first_frame,
         "last_frame_image": last_frame,
         "prompt": request.prompt,
         "prompt_optimizer": request.prompt_optimizer,
+        "fast_pretreatment": request.fast_pretreatment,
         "duration": request.duration,
         "resolution": request.resolution,
         "callback_url": callback_url,

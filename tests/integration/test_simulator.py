@@ -138,6 +138,44 @@ def test_each_kind_of_film_has_its_price_in_the_poll_and_on_the_bill(
     assert ordered == [(resolution, duration_s)]
 
 
+@pytest.mark.parametrize(
+    ("model", "params", "cost_usd"),
+    [
+        ("minimax_hailuo_23_t2v", {"prompt": "a cat"}, "0.28"),
+        ("minimax_hailuo_23_t2v", {"prompt": "a cat", "resolution": "1080P"}, "0.49"),
+        ("minimax_hailuo_23_i2v", {"first_frame_image": data_url(), "duration": 10}, "0.56"),
+        ("minimax_hailuo_23_fast_i2v", {"first_frame_image": data_url(), "fast_pretreatment": True}, "0.19"),
+        ("minimax_i2v_01_live", {"first_frame_image": data_url()}, "0.43"),
+    ],
+)
+def test_each_model_is_served_at_its_own_price(
+    simulator: Simulator, model: str, params: dict[str, object], cost_usd: str
+) -> None:
+    simulator.script({"output": {"duration_s": 1, "resolution": "512P"}})
+    done = simulator.ended(simulator.order(model, **params).json()["id"])
+    assert (done["status"], done["model"], done["usage"]["cost"]) == ("completed", model, cost_usd)
+    bill = simulator.bill()
+    assert bill.usd_by_task[done["id"]] == Decimal(cost_usd)
+    assert [line.model for line in bill.creates if line.task == done["id"]] == [model]
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "size"),
+    [
+        ("minimax_hailuo_23_t2v", {"prompt": "a cat [pan left]"}, (1366, 768)),
+        ("minimax_hailuo_23_t2v", {"prompt": "a cat", "resolution": "1080P"}, (1920, 1080)),
+        ("minimax_i2v_01_live", {"first_frame_image": data_url(360, 640)}, (720, 1280)),
+    ],
+)
+def test_a_film_has_the_shape_of_its_picture_or_is_wide(
+    simulator: Simulator, model: str, params: dict[str, object], size: tuple[int, int]
+) -> None:
+    simulator.script({"output": {"duration_s": 1}})
+    done = simulator.ended(simulator.order(model, **params).json()["id"])
+    with av.open(io.BytesIO(simulator.get(first_url(done)).content)) as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == size
+
+
 def test_a_task_does_not_end_before_its_time_though_its_film_is_ready(simulator: Simulator) -> None:
     simulator.finished(prompt="patience")
     simulator.script({"poll": {"latency_s": 360000}})

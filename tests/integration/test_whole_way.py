@@ -154,6 +154,24 @@ def test_requests_become_films_and_charges(running: Stack) -> None:
     assert list((running.store / ".parts").iterdir()) == []
 
 
+def test_a_text_alone_becomes_a_film_and_a_charge(running: Stack) -> None:
+    text = {"model": "minimax_hailuo_23_t2v", "prompt": "a lake at dawn [pan left]", "fast_pretreatment": True}
+    handle = running.producer.submit(**text)
+    view = handle.get(timeout=60)
+
+    assert events_of(view) == WAY
+    assert view.charged_usd == Decimal("0.28")
+    (output,) = view.outputs
+    assert output.mismatch is None
+    with av.open(str(running.store / output.path)) as film:
+        stream = film.streams.video[0]
+        assert (stream.width, stream.height, round(float(film.duration or 0) / 1e6)) == (1366, 768, 6)
+    task, bill = _task_of(running, handle.id), read_bill(running.bill)
+    assert bill.usd_by_task[task] == Decimal("0.28")
+    (create,) = [create for create in bill.creates if create.task == task]
+    assert (create.model, create.resolution, create.duration_s) == ("minimax_hailuo_23_t2v", "768P", 6)
+
+
 def test_the_ledger_and_the_providers_bill_agree_to_the_cent(running: Stack) -> None:
     handles = running.producer.submit_many([request(idempotency_key=f"bill-{n}") for n in range(12)])
     for handle in handles:

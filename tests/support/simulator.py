@@ -42,10 +42,10 @@ class Simulator:
         self.url, self._bill, self.process, self._session = url, bill, process, session
 
     def create(self, key: str | None = "sk-test", **params: object) -> requests.Response:
-        body = {
-            "model": MODEL,
-            "input": [{"params": {"first_frame_image": data_url(), "resolution": "512P", **params}}],
-        }
+        return self.order(MODEL, key, **{"first_frame_image": data_url(), "resolution": "512P", **params})
+
+    def order(self, model: str, key: str | None = "sk-test", **params: object) -> requests.Response:
+        body = {"model": model, "input": [{"params": params}]}
         return self._session.post(f"{self.url}/model/v1/generation", json=body, headers=bearer(key), timeout=5)
 
     def poll(self, task: str, key: str | None = "sk-test") -> requests.Response:

@@ -21,14 +21,22 @@ _DEFAULT_MODEL = next(iter(MODELS))
 
 
 @click.command()
-@click.option("--model", default=_DEFAULT_MODEL, show_default=True)
-@click.option("--image", "first_frame_image", metavar="PATH|URL", help="The first frame.")
+@click.option("--model", default=_DEFAULT_MODEL, show_default=True, help=f"One of {', '.join(MODELS)}.")
+@click.option(
+    "--image",
+    "first_frame_image",
+    metavar="PATH|URL",
+    help="The first frame; none where a film is made of a text alone.",
+)
 @click.option("--last-image", "last_frame_image", metavar="PATH|URL", help="The last frame: start-end generation.")
 @click.option("--prompt", help="What happens, with camera instructions such as [pan left].")
 @click.option(
     "--prompt-file", type=click.File(encoding="utf-8"), help="Read the prompt from a file; - is standard input."
 )
 @click.option("--prompt-optimizer/--no-prompt-optimizer", default=None, help="Let the provider improve the prompt.")
+@click.option(
+    "--fast-pretreatment/--no-fast-pretreatment", default=None, help="Have that done in less time, by models that can."
+)
 @click.option("--duration", type=int, help="Seconds. Default: the model's.")
 @click.option("--resolution", help="Such as 768P. Default: the model's.")
 @click.option("--callback-url", help="Public URL for the job's end: checked and kept, not called yet.")

@@ -145,6 +145,11 @@ class TestFinishing:
         request = {"duration": 6, "resolution": "768P", "first_frame_image": f"input:{'0' * 64}.jpg:1000x2000"}
         assert expected_film(request) == ExpectedFilm(768, 1536, 6.0)
 
+    @pytest.mark.parametrize(("resolution", "size"), [("768P", (1366, 768)), ("1080P", (1920, 1080))])
+    def test_a_film_without_a_first_frame_is_wide(self, resolution: str, size: tuple[int, int]) -> None:
+        request = {"duration": 6, "resolution": resolution, "prompt": "a cat"}
+        assert expected_film(request) == ExpectedFilm(*size, 6.0)
+
     def test_of_the_shape_behind_a_url_the_short_side_is_known(self) -> None:
         request = {"duration": 10, "resolution": "768P", "first_frame_image": "https://x.example/a.jpg"}
         assert expected_film(request) == ExpectedFilm(None, 768, 10.0)

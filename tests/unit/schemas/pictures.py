@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image as Pillow
 
 MODEL = "minimax_hailuo_02_i2v"
+TEXT_MODEL = "minimax_hailuo_23_t2v"
 URL = "https://pictures.example/cat.jpg"
 
 
@@ -32,5 +33,6 @@ def as_data_url(data: bytes, media_type: str = "image/jpeg") -> str:
 
 def raw(**fields: Any) -> dict[str, Any]:
     """A valid request with `fields` on top; a field given as `...` is left out."""
-    request = {"model": MODEL, "first_frame_image": URL, **fields}
+    needed = {"prompt": "a cat"} if fields.get("model") == TEXT_MODEL else {"first_frame_image": URL}
+    request = {"model": MODEL, **needed, **fields}
     return {name: value for name, value in request.items() if value is not ...}

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
+from schemas import models
 from schemas.errors import Problem, RequestInvalid
 from schemas.images import ImageBytes, ImageRef, ImageUrl
 from schemas.requests import _DIRECT, DEADLINE_MAX_S, MAX_PROBLEMS, GenerationRequest, parse_request
 
-from .pictures import MODEL, URL, as_data_url, picture, raw
+from .pictures import MODEL, TEXT_MODEL, URL, as_data_url, picture, raw
 
 
 def problems(request: Mapping[str, Any], *, stored_inputs: bool = False) -> list[Problem]:
@@ -51,6 +52,7 @@ def test_the_least_request_has_the_documented_defaults() -> None:
         last_frame_image=None,
         prompt=None,
         prompt_optimizer=True,
+        fast_pretreatment=None,
         duration=6,
         resolution="768P",
         callback_url=None,
@@ -159,14 +161,127 @@ def test_the_estimate_is_the_list_price() -> None:
     assert parse_request(raw(duration=10, resolution="512P")).estimate_usd() == Decimal("0.15")
 
 
+# --- each model -----------------------------------------------------------------------------------------------------
+
+FROM_A_PICTURE = ["minimax_hailuo_23_i2v", "minimax_hailuo_23_fast_i2v", "minimax_i2v_01_live"]
+HAILUO_23 = [TEXT_MODEL, "minimax_hailuo_23_i2v", "minimax_hailuo_23_fast_i2v"]
+LIVE = "minimax_i2v_01_live"
+LATER = [*HAILUO_23, LIVE]
+
+
+def test_every_model_is_tried_here() -> None:
+    assert list(models.MODELS) == [MODEL, *LATER]
+
+
+@pytest.mark.parametrize(
+    ("model", "resolution", "usd"),
+    [
+        (MODEL, "768P", "0.28"),
+        (TEXT_MODEL, "768P", "0.28"),
+        ("minimax_hailuo_23_i2v", "768P", "0.28"),
+        ("minimax_hailuo_23_fast_i2v", "768P", "0.19"),
+        (LIVE, "720P", "0.43"),
+    ],
+)
+def test_what_a_model_requires_is_enough(model: str, resolution: str, usd: str) -> None:
+    request = parse_request(raw(model=model))
+    assert (request.model, request.duration, request.resolution) == (model, 6, resolution)
+    assert (request.first_frame_image is None) == (model == TEXT_MODEL)
+    assert (request.prompt_optimizer, request.fast_pretreatment, request.aigc_watermark) == (True, None, False)
+    assert request.estimate_usd() == Decimal(usd)
+
+
+@pytest.mark.parametrize("model", LATER)
+def test_every_field_of_a_later_model_is_kept(model: str) -> None:
+    fields = {
+        "prompt": "a cat [pan left]",
+        "prompt_optimizer": False,
+        "fast_pretreatment": True,
+        "callback_url": "https://hooks.example/reelworks",
+        "aigc_watermark": True,
+    }
+    request = parse_request(raw(model=model, **fields))
+    assert {name: getattr(request, name) for name in fields} == fields
+    assert parse_request(json.loads(request.to_json()), stored_inputs=True) == request
+
+
+@pytest.mark.parametrize("model", HAILUO_23)
+@pytest.mark.parametrize("duration", [6, 10])
+@pytest.mark.parametrize("resolution", ["768P", "1080P"])
+def test_each_row_of_the_table_of_the_newer_generation(model: str, duration: int, resolution: str) -> None:
+    request = raw(model=model, duration=duration, resolution=resolution)
+    if (duration, resolution) == (10, "1080P"):
+        [problem] = problems(request)
+        assert (problem.field, problem.code) == ("resolution", "resolution_not_offered")
+        assert problem.message == "1080P is not offered for 10 s; allowed: 768P"
+    else:
+        parsed = parse_request(request)
+        assert (parsed.duration, parsed.resolution) == (duration, resolution)
+
+
+NOT_OF_ALL = [
+    *((model, {"first_frame_image": ...}, ("first_frame_image", "required")) for model in FROM_A_PICTURE),
+    *((TEXT_MODEL, {"prompt": prompt}, ("prompt", "required")) for prompt in (..., None, "", " \n")),
+    (TEXT_MODEL, {"first_frame_image": URL}, ("first_frame_image", "field_not_of_model")),
+    *((model, {"last_frame_image": URL}, ("last_frame_image", "field_not_of_model")) for model in LATER),
+    (MODEL, {"fast_pretreatment": False}, ("fast_pretreatment", "field_not_of_model")),
+    *((model, {"fast_pretreatment": 1}, ("fast_pretreatment", "not_a_boolean")) for model in LATER),
+    *((model, {"prompt": "x" * 2001}, ("prompt", "prompt_too_long")) for model in LATER),
+    *((model, {"prompt": "[wobble, pan left]"}, ("prompt", "camera_unknown")) for model in LATER),
+    *((model, {"duration": 7}, ("duration", "duration_not_offered")) for model in LATER),
+    (LIVE, {"duration": 10}, ("duration", "duration_not_offered")),
+    *((model, {"resolution": "512P"}, ("resolution", "resolution_unknown")) for model in LATER),
+    *((model, {"resolution": "720P"}, ("resolution", "resolution_unknown")) for model in HAILUO_23),
+    *((LIVE, {"resolution": word}, ("resolution", "resolution_unknown")) for word in ("768P", "1080P")),
+]
+
+
+@pytest.mark.parametrize(("model", "change", "refusal"), NOT_OF_ALL)
+def test_what_one_model_does_not_take_is_refused_alone(
+    model: str, change: dict[str, Any], refusal: tuple[str, str]
+) -> None:
+    assert codes(raw(model=model, **change)) == [refusal]
+
+
+def test_a_refusal_names_the_model_whose_rule_it_is() -> None:
+    assert [problem.message for problem in problems(raw(model=TEXT_MODEL, first_frame_image=URL, prompt=""))] == [
+        f"this field is not taken by {TEXT_MODEL}",
+        f"a prompt with words in it is required by {TEXT_MODEL}",
+    ]
+    [problem] = problems(raw(model=LIVE, last_frame_image=URL))
+    assert problem.message == f"this field is not taken by {LIVE}"
+
+
+@pytest.mark.parametrize("model", LATER)
+def test_pretreatment_is_written_out_only_where_it_was_given(model: str) -> None:
+    plain, given = parse_request(raw(model=model)), parse_request(raw(model=model, fast_pretreatment=False))
+    assert "fast_pretreatment" not in plain.to_dict()
+    assert given.to_dict()["fast_pretreatment"] is False
+    assert plain.fingerprint() != given.fingerprint()
+
+
+def test_the_stored_form_holds_no_field_that_the_model_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a field's default: as a value it would be refused when the stored form is read."""
+    known = models.get(MODEL)
+    bare = replace(known, name="bare", fields=known.fields - {"prompt_optimizer", "aigc_watermark"})
+    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "bare": bare})
+    request = parse_request(raw(model="bare"))
+    assert request.to_dict().keys().isdisjoint({"prompt_optimizer", "aigc_watermark"})
+    assert parse_request(request.to_dict(), stored_inputs=True) == request
+
+
 # --- required, unknown, types ---------------------------------------------------------------------------------------
 
 
 def test_model_and_first_frame_are_required() -> None:
-    assert codes({}) == [("model", "required"), ("first_frame_image", "required")]
     assert codes(raw(first_frame_image=...)) == [("first_frame_image", "required")]
+    assert codes(raw(first_frame_image=None)) == [("first_frame_image", "required")]
     assert codes(raw(model=...)) == [("model", "required")]
-    assert codes(raw(first_frame_image=None, model=None)) == [("model", "required"), ("first_frame_image", "required")]
+
+
+def test_without_a_model_nothing_is_required_that_one_of_them_does_without() -> None:
+    assert codes({}) == [("model", "required")]
+    assert codes(raw(first_frame_image=None, model=None)) == [("model", "required")]
 
 
 def test_an_unknown_model_is_refused_with_the_nearest() -> None:
@@ -180,7 +295,6 @@ def test_the_other_mistakes_of_a_request_for_an_unknown_model_are_named_too() ->
     request = raw(model="x", first_frame_image=..., duration=7, resolution="4K", prompt="[dolly in]")
     assert codes(request) == [
         ("model", "model_unknown"),
-        ("first_frame_image", "required"),
         ("prompt", "camera_unknown"),
         ("duration", "duration_not_offered"),
         ("resolution", "resolution_unknown"),
@@ -247,6 +361,7 @@ def test_integers_are_strict(name: str, value: Any) -> None:
 @pytest.mark.parametrize("name", ["prompt_optimizer", "aigc_watermark"])
 def test_booleans_are_strict(name: str, value: Any) -> None:
     assert codes(raw(**{name: value})) == [(name, "not_a_boolean")]
+    assert codes(raw(model=LIVE, **{name: value})) == [(name, "not_a_boolean")]
 
 
 @pytest.mark.parametrize("value", [1, True, 1.5, [], {}, b"x"])
@@ -612,23 +727,35 @@ finite = (
 pictures = st.sampled_from(
     [URL, as_data_url(picture(640, 480)), as_data_url(picture(400, 500, "PNG")), as_data_url(picture(640, 480, "WEBP"))]
 )  # fmt: skip
-valid = st.fixed_dictionaries(
-    {"model": st.just(MODEL), "first_frame_image": pictures},
-    optional={
-        "last_frame_image": pictures,
-        "prompt": texts,
-        "prompt_optimizer": st.booleans(),
-        "duration": st.sampled_from([6, 10]),
-        "resolution": st.sampled_from(["768P", "768p"]),
-        "callback_url": st.just("https://hooks.example/x?y=1"),
-        "aigc_watermark": st.booleans(),
-        "tenant": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"),
-        "idempotency_key": st.from_regex(r"\A[!-~]{1,200}\Z"),
-        "metadata": st.dictionaries(texts, finite | texts | st.lists(finite, max_size=3), max_size=5),
-        "priority": st.integers(-100, 100),
-        "deadline_s": st.integers(1, DEADLINE_MAX_S),
-        "max_cost_usd": st.decimals("0.000001", 1_000_000, places=6).map(str) | st.integers(1, 1_000_000),
-    },
+fields_of_all: dict[str, st.SearchStrategy[Any]] = {
+    "prompt_optimizer": st.booleans(),
+    "callback_url": st.just("https://hooks.example/x?y=1"),
+    "aigc_watermark": st.booleans(),
+    "tenant": st.from_regex(r"\A[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z"),
+    "idempotency_key": st.from_regex(r"\A[!-~]{1,200}\Z"),
+    "metadata": st.dictionaries(texts, finite | texts | st.lists(finite, max_size=3), max_size=5),
+    "priority": st.integers(-100, 100),
+    "deadline_s": st.integers(1, DEADLINE_MAX_S),
+    "max_cost_usd": st.decimals("0.000001", 1_000_000, places=6).map(str) | st.integers(1, 1_000_000),
+}
+sizes = {"duration": st.sampled_from([6, 10]), "resolution": st.sampled_from(["768P", "768p"])}
+valid = (
+    st.fixed_dictionaries(
+        {"model": st.just(MODEL), "first_frame_image": pictures},
+        optional={**fields_of_all, **sizes, "prompt": texts, "last_frame_image": pictures},
+    )
+    | st.fixed_dictionaries(
+        {"model": st.just(TEXT_MODEL), "prompt": texts.map("a cat".__add__)},
+        optional={**fields_of_all, **sizes, "fast_pretreatment": st.booleans()},
+    )
+    | st.fixed_dictionaries(
+        {"model": st.sampled_from(HAILUO_23[1:]), "first_frame_image": pictures},
+        optional={**fields_of_all, **sizes, "prompt": texts, "fast_pretreatment": st.booleans()},
+    )
+    | st.fixed_dictionaries(
+        {"model": st.just(LIVE), "first_frame_image": pictures},
+        optional={**fields_of_all, "resolution": st.just("720p"), "prompt": texts},
+    )
 )
 
 

@@ -13,7 +13,7 @@ import av
 import pytest
 from PIL import Image, ImageChops, ImageDraw, ImageStat
 
-from ops.simulator.films import FPS, Film, FilmSpec, RenderStopped, frame_size, render
+from ops.simulator.films import FPS, TEXT_SHAPE, Film, FilmSpec, RenderStopped, frame_size, render
 from ops.simulator.outside import is_loopback, placeholder
 
 
@@ -89,6 +89,12 @@ def test_a_last_frame_is_cross_faded_to_cropped_to_the_first(tmp_path: Path) -> 
     assert first_frame.size == last_frame.size == (910, 512)
     assert difference(bar(960, 540), first_frame) < 12
     assert difference(Image.new("RGB", last_frame.size, "orange"), last_frame) < 12
+
+
+def test_a_text_alone_gives_a_wide_scene_through_the_same_camera(tmp_path: Path) -> None:
+    _, first, last = made(tmp_path, FilmSpec(None, None, "a cat [pan left]", "768P", 1))
+    assert first.size == (1366, 768)
+    assert brightest(last, 0) - brightest(first, 0) > 0.06
 
 
 def test_a_watermark_shows_in_its_corner_alone(tmp_path: Path) -> None:
@@ -174,6 +180,9 @@ def test_other_pictures_and_senseless_orientations_are_filmed_as_stored(tmp_path
         ((1000, 1000), "1080P", (1080, 1080)),
         ((1000, 400), "512P", (1280, 512)),
         ((400, 1000), "1080P", (1080, 2700)),
+        ((1600, 900), "720P", (1280, 720)),
+        (TEXT_SHAPE, "768P", (1366, 768)),
+        (TEXT_SHAPE, "1080P", (1920, 1080)),
     ],
 )
 def test_the_short_side_follows_the_resolution(
@@ -199,6 +208,7 @@ def test_films_that_look_alike_share_a_name_and_others_do_not() -> None:
         replace(SPEC, resolution="768P"),
         replace(SPEC, watermark=True),
         replace(SPEC, last=SPEC.first),
+        replace(SPEC, first=None),
     ]
     assert len({spec.digest() for spec in variants}) == len(variants)
     assert replace(SPEC, prompt="dawn [rise]").digest() == replace(SPEC, prompt="dusk [Rise]").digest()

@@ -26,12 +26,13 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from ops.simulator import outputs
 from ops.simulator.bill import key_alias, read_bill
 from ops.simulator.exchange import Reply
-from ops.simulator.films import Film, RenderStopped
+from ops.simulator.films import Film, FilmSpec, RenderStopped
 from ops.simulator.provider import Options, Provider
 from ops.simulator.scenario import Scenario
 from ops.simulator.tasks import Task, latency_s
-from ops.simulator.validation import MODEL, Picture
+from ops.simulator.validation import Picture
 
+MODEL = "minimax_hailuo_02_i2v"
 KEY = key_alias("sk-test")
 SPEED = 10.0
 SEED = 5
@@ -104,13 +105,15 @@ class House:
         self.disk = Disk(self.bill)
         self.breaks_with: BaseException | None = None
         self.orders = 0
+        self.specs: list[FilmSpec] = []
         self._film = Film(folder / "film.mp4", folder / "film.jpg")
         self._film.video.write_bytes(os.urandom(outputs.PIECE_BYTES + 10))
         monkeypatch.setattr(os, "fsync", self.disk.fsync)
         monkeypatch.setattr(self.provider.films, "get", self._get)
 
-    async def _get(self, _spec: object) -> Film:
+    async def _get(self, spec: FilmSpec) -> Film:
         self.orders += 1
+        self.specs.append(spec)
         if self.breaks_with is not None:
             raise self.breaks_with
         return self._film
@@ -119,7 +122,10 @@ class House:
         picture = io.BytesIO()
         Image.new("RGB", (320, 320)).save(picture, "PNG")
         params = {"first_frame_image": "data:image/png;base64," + base64.b64encode(picture.getvalue()).decode()}
-        body = {"model": MODEL, "input": [{"params": {**params, "resolution": "512P"}}]}
+        return await self.order(MODEL, **params, resolution="512P")
+
+    async def order(self, model: str, **params: object) -> Task:
+        body = {"model": model, "input": [{"params": params}]}
         answer = await self.provider.create(KEY, json.dumps(body).encode(), "here:1")
         assert isinstance(answer, Reply)
         return self.provider.tasks[json.loads(answer.body)["id"]]
@@ -297,7 +303,7 @@ def test_lines_that_come_while_the_disk_is_busy_are_kept_by_the_next_fsync(
 def test_a_task_ends_when_its_simulated_time_is_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run, scripted_s: float | None
 ) -> None:
-    takes_s = (scripted_s or latency_s("512P", 6, SEED, 1)) / SPEED
+    takes_s = (scripted_s or latency_s(MODEL, "512P", 6, SEED, 1)) / SPEED
 
     async def story() -> None:
         clock = [1000.0]
@@ -372,5 +378,24 @@ def test_pictures_are_let_go_of_once_no_film_needs_them(
             await until(lambda: task.order.first == Picture())
             assert task.order.last is None
             assert task.order.model == MODEL
+
+    run(story())
+
+
+def test_a_text_becomes_a_film_without_a_picture_over_a_restart_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    async def story() -> None:
+        async with house(tmp_path, monkeypatch, latency_s=36000) as built:
+            left = await built.order("minimax_hailuo_23_t2v", prompt="a cat [zoom in]")
+        async with house(tmp_path, monkeypatch) as again:
+            monkeypatch.setattr(time, "time", lambda: left.created_s + 36000 / SPEED)
+            again.provider.resume(read_bill(again.bill))
+            task = again.provider.tasks[left.id]
+            await until(task.ended.is_set)
+            assert again.shown(task)["status"] == "completed"
+            assert again.specs == [FilmSpec(None, None, "[zoom in]", "768P", 6)]
+            assert task.order.first is None
+            assert read_bill(again.bill).usd_by_task == {task.id: Decimal("0.28")}
 
     run(story())

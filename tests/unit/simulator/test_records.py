@@ -45,6 +45,14 @@ def test_a_running_task_comes_back_as_it_was() -> None:
         assert getattr(back, name) == getattr(kept, name), name
 
 
+def test_a_task_without_a_picture_comes_back_without_one() -> None:
+    kept = task()
+    kept.order = replace(kept.order, first=None, last=None)
+    assert through_json(kept, "in_progress").order == kept.order
+    kept.forget_pictures()
+    assert kept.order.first is None
+
+
 def test_a_record_written_before_rules_and_newer_words_is_read() -> None:
     record = json.loads(json.dumps(to_record(task(), "in_progress")))
     del record["plan"]["rules"], record["plan"]["poll"]["goes_back"]

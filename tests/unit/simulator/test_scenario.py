@@ -127,7 +127,7 @@ def test_rules_are_shown_without_keys_and_can_be_set_again() -> None:
         [{"poll": {"cost_usd": "lots"}}],
         [{"poll": {"latency_s": -1}}],
         [{"poll": {"never": "yes"}}],
-        [{"output": {"resolution": "720P"}}],
+        [{"output": {"resolution": "540P"}}],
         [{"output": {"duration_s": 0}}],
         [{"name": 7}],
         [{"create": {"fault": "endless"}}],

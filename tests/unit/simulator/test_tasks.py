@@ -10,12 +10,17 @@ import pytest
 
 from ops.simulator.scenario import OutputPlan, Plan, PollPlan
 from ops.simulator.tasks import MEDIAN_LATENCY_S, PRICE_USD, Task, TaskIds, latency_s
-from ops.simulator.validation import Order, Picture
+from ops.simulator.validation import MODELS, Order, Picture
+
+MODEL = "minimax_hailuo_02_i2v"
 
 
-@pytest.mark.parametrize(("kind", "median_s"), MEDIAN_LATENCY_S.items())
-def test_latency_is_log_normal_around_its_median(kind: tuple[str, int], median_s: float) -> None:
-    drawn = [latency_s(*kind, seed=7, nth=nth) for nth in range(2000)]
+@pytest.mark.parametrize(
+    ("model", "kind", "median_s"),
+    [(model, kind, median_s) for model, kinds in MEDIAN_LATENCY_S.items() for kind, median_s in kinds.items()],
+)
+def test_latency_is_log_normal_around_its_median(model: str, kind: tuple[str, int], median_s: float) -> None:
+    drawn = [latency_s(model, *kind, seed=7, nth=nth) for nth in range(2000)]
     assert statistics.median(drawn) == pytest.approx(median_s, rel=0.05)
     ordered = sorted(drawn)
     # One sigma either side of the median of a log-normal holds the 16th and the 84th percentile.
@@ -23,12 +28,22 @@ def test_latency_is_log_normal_around_its_median(kind: tuple[str, int], median_s
 
 
 def test_latency_is_repeatable_by_seed_and_differs_between_tasks() -> None:
-    assert latency_s("768P", 6, 7, 1) == latency_s("768P", 6, 7, 1)
-    assert len({latency_s("768P", 6, seed, nth) for seed in (7, 8) for nth in (1, 2)}) == 4
+    assert latency_s(MODEL, "768P", 6, 7, 1) == latency_s(MODEL, "768P", 6, 7, 1)
+    assert len({latency_s(MODEL, "768P", 6, seed, nth) for seed in (7, 8) for nth in (1, 2)}) == 4
 
 
-def test_every_kind_that_has_a_latency_has_a_price() -> None:
-    assert PRICE_USD.keys() == MEDIAN_LATENCY_S.keys()
+def test_every_kind_that_is_served_has_a_latency_and_a_price() -> None:
+    served = {
+        model: {(word, duration) for duration, row in rules.table.items() for word in row}
+        for model, rules in MODELS.items()
+    }
+    assert {model: set(kinds) for model, kinds in PRICE_USD.items()} == served
+    assert {model: set(kinds) for model, kinds in MEDIAN_LATENCY_S.items()} == served
+
+
+def test_the_fast_model_takes_half_the_time() -> None:
+    plain, fast = MEDIAN_LATENCY_S["minimax_hailuo_23_i2v"], MEDIAN_LATENCY_S["minimax_hailuo_23_fast_i2v"]
+    assert {kind: median_s / 2 for kind, median_s in plain.items()} == fast
 
 
 def test_ids_look_like_the_providers_and_never_repeat() -> None:

@@ -9,7 +9,7 @@ import itertools
 import pytest
 from PIL import Image
 
-from ops.simulator.validation import IMAGE_LIMIT_BYTES, Refused, check_picture, read_order
+from ops.simulator.validation import IMAGE_LIMIT_BYTES, MODELS, Refused, check_picture, read_order
 
 
 def picture(width: int = 400, height: int = 400, kind: str = "PNG") -> bytes:
@@ -80,6 +80,53 @@ def test_a_parameter_against_the_rules_is_refused_by_name(params: dict[str, obje
     with pytest.raises(Refused, match=word) as refused:
         read_order(body(**params))
     assert refused.value.status == 400
+
+
+TEXT = "minimax_hailuo_23_t2v"
+LIVE = "minimax_i2v_01_live"
+HAILUO_23 = (TEXT, "minimax_hailuo_23_i2v", "minimax_hailuo_23_fast_i2v")
+
+
+def of(model: str, **params: object) -> dict[str, object]:
+    """A body with all that the model requires, unless it is given as `None`."""
+    needed = {"prompt": "a cat"} if model == TEXT else {"first_frame_image": FIRST}
+    return {"model": model, "input": [{"params": {**needed, **params}}]}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_what_a_model_requires_is_enough(model: str) -> None:
+    order = read_order(of(model))
+    assert (order.model, order.duration_s, order.resolution) == (model, 6, "720P" if model == LIVE else "768P")
+    assert (order.first is None, order.last) == (model == TEXT, None)
+
+
+@pytest.mark.parametrize("model", HAILUO_23)
+def test_a_later_model_makes_ten_seconds_in_its_lower_resolution_alone(model: str) -> None:
+    assert read_order(of(model, duration=10)).duration_s == 10
+    assert read_order(of(model, resolution="1080P")).resolution == "1080P"
+    with pytest.raises(Refused, match=f"{'text' if model == TEXT else 'image'}-to-video of 10 s does not support"):
+        read_order(of(model, duration=10, resolution="1080P"))
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "word"),
+    [
+        (TEXT, {"prompt": None}, "prompt is required"),
+        (TEXT, {"prompt": " "}, "prompt must not be empty"),
+        (TEXT, {"first_frame_image": FIRST}, "first_frame_image is not supported"),
+        *((model, {"last_frame_image": FIRST}, "last_frame_image is not supported") for model in (*HAILUO_23, LIVE)),
+        *((model, {"first_frame_image": None}, "first_frame_image is required") for model in (*HAILUO_23[1:], LIVE)),
+        *((model, {"fast_pretreatment": 1}, "fast_pretreatment must be a boolean") for model in (*HAILUO_23, LIVE)),
+        *((model, {"prompt": "x" * 2001}, "longer than 2000") for model in (*HAILUO_23, LIVE)),
+        *((model, {"resolution": "512P"}, "must be one of 768P, 1080P") for model in HAILUO_23),
+        (LIVE, {"resolution": "768P"}, "must be one of 720P"),
+        (LIVE, {"duration": 10}, "duration must be 6"),
+        ("minimax_hailuo_02_i2v", {"fast_pretreatment": True}, "fast_pretreatment is not supported"),
+    ],
+)
+def test_a_parameter_against_a_models_own_rules_is_refused(model: str, params: dict[str, object], word: str) -> None:
+    with pytest.raises(Refused, match=word):
+        read_order(of(model, **params))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """The body of a create."""
 
-from schemas.requests import GenerationRequest
+import pytest
+
+from schemas.requests import GenerationRequest, parse_request
 from tasks.vtrix.mapping import create_body
 
 
@@ -44,3 +46,55 @@ def test_defaults_are_sent_and_what_is_not_set_is_left_out():
         "resolution": "768P",
         "aigc_watermark": False,
     }
+
+
+FROM_A_PICTURE = ["minimax_hailuo_23_i2v", "minimax_hailuo_23_fast_i2v", "minimax_i2v_01_live"]
+
+
+def sent(model, **fields):
+    """The parameters of a create, of a request as a producer gives it."""
+    request = parse_request({"model": model, **fields})
+    picture = None if request.first_frame_image is None else "data:a"
+    body = create_body(request, first_frame=picture, callback_url="https://ours.example/c")
+    assert body["model"] == model
+    return body["input"][0]["params"]
+
+
+def test_a_text_is_sent_without_a_frame():
+    assert sent("minimax_hailuo_23_t2v", prompt="a cat") == {
+        "prompt": "a cat",
+        "prompt_optimizer": True,
+        "duration": 6,
+        "resolution": "768P",
+        "callback_url": "https://ours.example/c",
+        "aigc_watermark": False,
+    }
+
+
+@pytest.mark.parametrize("model", FROM_A_PICTURE)
+def test_a_picture_alone_is_sent_with_the_models_own_defaults(model):
+    assert sent(model, first_frame_image="https://pictures.example/a.jpg") == {
+        "first_frame_image": "data:a",
+        "prompt_optimizer": True,
+        "duration": 6,
+        "resolution": "720P" if model == "minimax_i2v_01_live" else "768P",
+        "callback_url": "https://ours.example/c",
+        "aigc_watermark": False,
+    }
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("model", FROM_A_PICTURE)
+def test_pretreatment_is_sent_as_it_was_given(model, given):
+    params = sent(model, first_frame_image="https://pictures.example/a.jpg", fast_pretreatment=given)
+    assert params["fast_pretreatment"] is given
+
+
+def test_what_a_model_does_not_know_is_never_sent():
+    text = GenerationRequest(model="minimax_hailuo_23_t2v", prompt="a cat")
+    params = create_body(text, first_frame="data:a", last_frame="data:b")["input"][0]["params"]
+    assert params.keys().isdisjoint({"first_frame_image", "last_frame_image"})
+    live = GenerationRequest(model="minimax_i2v_01_live", resolution="720P")
+    assert "last_frame_image" not in create_body(live, first_frame="data:a", last_frame="data:b")["input"][0]["params"]
+    older = GenerationRequest(model="minimax_hailuo_02_i2v", fast_pretreatment=True)
+    assert "fast_pretreatment" not in create_body(older, first_frame="data:a")["input"][0]["params"]

@@ -18,6 +18,7 @@ from workers.cli.exits import INVALID
 from workers.cli.request import checked, metadata_of
 
 MODEL = "minimax_hailuo_02_i2v"
+TEXT_MODEL = "minimax_hailuo_23_t2v"
 
 
 @pytest.fixture
@@ -44,6 +45,12 @@ def test_a_url_stays_as_it_is() -> None:
     url = "https://pictures.example/first.png"
     _, request = checked({"model": MODEL, "first_frame_image": url})
     assert request.first_frame_image == ImageUrl(url)
+
+
+def test_a_film_of_a_text_alone_needs_no_picture() -> None:
+    fields, request = checked({"model": TEXT_MODEL, "prompt": "a cat", "first_frame_image": None})
+    assert sorted(fields) == ["model", "prompt"]
+    assert request.first_frame_image is None
 
 
 def test_every_problem_is_named_those_of_files_included(tmp_path: Path) -> None:
@@ -88,6 +95,10 @@ def test_metadata_is_json_or_wrong_usage() -> None:
     [
         (["--image", "/no/such/file", "--duration", "7"], ["first_frame_image: ", "duration: ", "2 problems"]),
         ([], ["first_frame_image: ", "a problem"]),
+        (["--model", TEXT_MODEL], ["prompt: this field is required", "a problem"]),
+        (["--model", TEXT_MODEL, "--prompt", "a cat", "--duration", "7"], ["duration: ", "a problem"]),
+        (["--fast-pretreatment", "--image", "https://a.example/b.jpg"], ["fast_pretreatment: ", "a problem"]),
+        (["--model", "minimax"], ["model: there is no model", "a problem"]),
         (["--prompt", "a", "--prompt-file", "-"], ["not both"]),
     ],
 )
