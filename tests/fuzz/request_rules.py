@@ -22,22 +22,16 @@ from schemas import requests
 from schemas.errors import Problem, RequestInvalid
 from tests.fuzz.broken import Broken, require
 from tests.fuzz.images import CANARY
-from tests.fuzz.requests import INSTRUCTIONS, MODEL, RequestCase
+from tests.fuzz.requests import INSTRUCTIONS, MODEL, OFFERS, START_END, TEXT_MODEL, RequestCase
 
-OFFER = {
-    (False, 6): {"512P", "768P", "1080P"},
-    (False, 10): {"512P", "768P"},
-    (True, 6): {"768P", "1080P"},
-    (True, 10): {"768P"},
-}
 FIELDS = {"model", "first_frame_image", "last_frame_image", "prompt", "prompt_optimizer", "duration", "resolution"}
 FIELDS |= {"callback_url", "aigc_watermark", "tenant", "idempotency_key", "metadata", "priority", "deadline_s"}
-FIELDS |= {"max_cost_usd"}
+FIELDS |= {"max_cost_usd", "fast_pretreatment"}
 
 CODES = {
     *("required", "model_unknown", "unknown_field", "not_an_object", "not_a_string", "not_a_boolean", "not_an_integer"),
     *("out_of_range", "not_an_amount", "bad_format", "text_nul", "text_surrogate", "duration_not_offered"),
-    "resolution_unknown",
+    *("resolution_unknown", "field_not_of_model"),
     *("resolution_not_offered", "prompt_too_long", "camera_unknown", "camera_ignored", "camera_too_many_combined"),
     *("url_too_long", "url_malformed", "url_scheme", "url_no_host", "url_userinfo", "url_host", "url_not_public"),
     *("image_form", "image_ref", "image_data_url", "image_base64", "image_too_large", "image_too_many_pixels"),
@@ -113,17 +107,20 @@ def _payload(raw: Any) -> list[str]:
 def _check_rules(raw: Any, request: requests.GenerationRequest) -> None:
     require(isinstance(raw, dict), "wrong_outcome", "a request is an object")
     given = {name: value for name, value in raw.items() if value is not None}
+    model = given.get("model")
+    require(model in OFFERS and model == request.model, "wrong_outcome", "an accepted request names its model")
     rules = {
         "no other fields": {name for name in raw if name not in FIELDS} == set(),
-        "the model is named": given.get("model") == MODEL == request.model,
-        "a first frame is given": _is_image(given.get("first_frame_image")),
+        "no other model's fields": given.keys().isdisjoint(_not_of(model)),
+        "a first frame is given": model == TEXT_MODEL or _is_image(given.get("first_frame_image")),
+        "a text is given": model != TEXT_MODEL or bool(str(given.get("prompt", "")).strip()),
         "a last frame is a picture": "last_frame_image" not in given or _is_image(given["last_frame_image"]),
         "the prompt is text of 2000 characters at most": _is_prompt(given.get("prompt", "")),
         "switches are booleans": all(
-            type(given.get(name, False)) is bool for name in ("prompt_optimizer", "aigc_watermark")
+            type(given.get(name, False)) is bool for name in ("prompt_optimizer", "fast_pretreatment", "aigc_watermark")
         ),
         "duration and resolution are offered": _is_offered(given) and request.duration == given.get("duration", 6),
-        "the resolution is kept": request.resolution == given.get("resolution", "768P").upper(),
+        "the resolution is kept": request.resolution == given.get("resolution", _default_resolution(model)).upper(),
         "the callback is public": "callback_url" not in given or _is_public(given["callback_url"]),
         "the tenant is a name": re.fullmatch(r"[A-Za-z0-9][\w-]{0,63}", given.get("tenant", "x"), re.ASCII) is not None,
         "the key is visible": re.fullmatch(r"[\x21-\x7e]{1,200}", given.get("idempotency_key", "x")) is not None,
@@ -149,11 +146,22 @@ def _is_int(value: Any, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
+def _not_of(model: str) -> set[str]:
+    if model == MODEL:
+        return {"fast_pretreatment"}
+    return {"last_frame_image", "first_frame_image"} if model == TEXT_MODEL else {"last_frame_image"}
+
+
+def _default_resolution(model: str) -> str:
+    return "720P" if model == "minimax_i2v_01_live" else "768P"
+
+
 def _is_offered(given: dict[str, Any]) -> bool:
-    duration, resolution = given.get("duration", 6), given.get("resolution", "768P")
+    duration, resolution = given.get("duration", 6), given.get("resolution", _default_resolution(given["model"]))
     if type(duration) is not int or not isinstance(resolution, str):
         return False
-    return resolution.upper() in OFFER.get(("last_frame_image" in given, duration), set())
+    table = START_END if "last_frame_image" in given else OFFERS[given["model"]]
+    return resolution.upper() in table.get(duration, ())
 
 
 def _is_text(value: Any) -> bool:

@@ -11,6 +11,18 @@ from tests.fuzz.images import CANARY, HOSTS, PRIVATE, image, url
 from tests.fuzz.values import NUMBERS, TEXTS, Raw, anything, bend, doubled, spoilt, written
 
 MODEL = "minimax_hailuo_02_i2v"
+TEXT_MODEL = "minimax_hailuo_23_t2v"
+
+OFFERS = {
+    MODEL: {6: ("512P", "768P", "1080P"), 10: ("512P", "768P")},
+    TEXT_MODEL: {6: ("768P", "1080P"), 10: ("768P",)},
+    "minimax_hailuo_23_i2v": {6: ("768P", "1080P"), 10: ("768P",)},
+    "minimax_hailuo_23_fast_i2v": {6: ("768P", "1080P"), 10: ("768P",)},
+    "minimax_i2v_01_live": {6: ("720P",)},
+}
+"""The provider's tables, stated a second time: resolutions by model and seconds."""
+START_END = {6: ("768P", "1080P"), 10: ("768P",)}
+"""The table of `MODEL`, the only one to take a last frame, with such a one."""
 
 INSTRUCTIONS = ("pan left", "pan right", "tilt left", "tilt right", "push in", "pull back", "rise", "lower", "tilt up")
 INSTRUCTIONS += ("tilt down", "zoom in", "zoom out", "shake", "follow", "static")
@@ -61,13 +73,18 @@ def request_case(rng: Random) -> RequestCase:
 
 
 def _valid(rng: Random) -> dict[str, Any]:
-    tree: dict[str, Any] = {"model": MODEL, "first_frame_image": image(rng, good=True)}
-    start_end = rng.random() < 0.3
-    if start_end:
+    model = rng.choice((*(MODEL for _ in OFFERS), *OFFERS))
+    tree: dict[str, Any] = {"model": model}
+    if model == TEXT_MODEL:
+        tree["prompt"] = _prompt(rng, good=True)
+    else:
+        tree["first_frame_image"] = image(rng, good=True)
+    table = OFFERS[model]
+    if model == MODEL and rng.random() < 0.3:
         tree["last_frame_image"] = image(rng, good=True)
-    duration = rng.choice((6, 10))
-    rows = {(6, False): ("512P", "768P", "1080p"), (10, False): ("512p", "768P")}
-    rows |= {(6, True): ("768P", "1080P"), (10, True): ("768P",)}
+        table = START_END
+    if model != MODEL and rng.random() < 0.35:
+        tree["fast_pretreatment"] = rng.random() < 0.5
     optional = {
         "prompt": _prompt(rng, good=True),
         "prompt_optimizer": rng.random() < 0.5,
@@ -82,7 +99,10 @@ def _valid(rng: Random) -> dict[str, Any]:
     }
     tree |= {name: value for name, value in optional.items() if rng.random() < 0.35}
     if rng.random() < 0.6:
-        tree["duration"], tree["resolution"] = duration, rng.choice(rows[duration, start_end])
+        tree["duration"] = rng.choice(tuple(table))
+        tree["resolution"] = rng.choice(table[tree["duration"]])
+        if rng.random() < 0.3:
+            tree["resolution"] = tree["resolution"].lower()
     return tree
 
 
@@ -105,9 +125,11 @@ def _aim(rng: Random, tree: dict[str, Any]) -> None:
             tree["metadata"] = _metadata(rng)
         case 7:
             name = rng.choice(("tenant", "idempotency_key", "model", "prompt"))
-            tree[name] = rng.choice((*TEXTS, "_x", "x" * 65, "x" * 201, "é", "a b", MODEL.upper(), f"{MODEL} "))
+            tree[name] = rng.choice(
+                (*TEXTS, *OFFERS, "_x", "x" * 65, "x" * 201, "é", "a b", MODEL.upper(), f"{MODEL} ")
+            )
         case 8:
-            name = rng.choice(("priority", "deadline_s", "max_cost_usd"))
+            name = rng.choice(("priority", "deadline_s", "max_cost_usd", "fast_pretreatment"))
             tree[name] = rng.choice((*NUMBERS, -101, 101, 0, 604_801, True, "1", [1]))
         case 9:
             tree[rng.choice(("n", "seed", "Prompt", "first_frame", "webhook", "x" * 500, *TEXTS))] = anything(rng)

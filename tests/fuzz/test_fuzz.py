@@ -17,7 +17,7 @@ from tests.fuzz.answer_rules import check_answer
 from tests.fuzz.answers import COSTS, IDS, RETRY_AFTER, STATUSES, WORDS, AnswerCase
 from tests.fuzz.images import PRIVATE
 from tests.fuzz.request_rules import check_request
-from tests.fuzz.requests import MODEL, RequestCase
+from tests.fuzz.requests import OFFERS, RequestCase
 from tests.fuzz.run import OUTCOMES, replay, run, shrunk
 from tests.fuzz.values import Raw, written
 
@@ -70,13 +70,15 @@ def test_no_bytes_as_an_answer_break_a_rule(body, status):
 @_SETTINGS
 @given(
     members=st.fixed_dictionaries(
-        {"model": st.just(MODEL), "first_frame_image": st.just("https://pictures.example/a.jpg")},
+        {"model": st.sampled_from([*OFFERS])},
         optional={
+            "first_frame_image": st.just("https://pictures.example/a.jpg"),
+            "fast_pretreatment": _SCALARS,
             "prompt": st.text(alphabet="[],pan leftzoomi\x00\ud800猫", max_size=80) | _SCALARS,
             "callback_url": st.sampled_from(PRIVATE).map("https://{}/".format)
             | st.text(max_size=60).map("http://".__add__),
             "duration": st.sampled_from((6, 10)) | _SCALARS,
-            "resolution": st.sampled_from(("512p", "768P", "1080P")) | _SCALARS,
+            "resolution": st.sampled_from(("512p", "720P", "768P", "1080P")) | _SCALARS,
             "metadata": st.dictionaries(st.text(max_size=9), _trees(("a", "b")), max_size=5) | _SCALARS,
             "tenant": _SCALARS,
             "idempotency_key": _SCALARS,
@@ -165,6 +167,10 @@ def _any_prompt(monkeypatch):
     monkeypatch.setattr(rules, "_prompt_problems", lambda *_args: iter(()))
 
 
+def _any_field(monkeypatch):
+    monkeypatch.setattr(rules, "MODEL_FIELDS", ())
+
+
 def _any_text(monkeypatch):
     monkeypatch.setattr(fields, "text_problem", lambda _text: None)
 
@@ -205,6 +211,7 @@ MUTANTS = [
     (_raising_codes, "answer", "crash"),
     (_anything_offered, "request", "wrong_outcome"),
     (_any_prompt, "request", "wrong_outcome"),
+    (_any_field, "request", "wrong_outcome"),
     (_any_text, "request", "wrong_outcome"),
     (_any_address, "request", "wrong_outcome"),
     (_whole_values_in_messages, "request", "unstorable"),
