@@ -159,21 +159,31 @@ def request_schema() -> Schema:
     return _RequestSchema()
 
 
+_PICTURE: Final = {
+    "description": "A public http(s) URL, or a base64 data URL of JPG, PNG or WebP.",
+    "examples": ["https://pictures.example/first.jpg"],
+}
+
+
 class _RequestSchema(Schema):
     """What is not given stays out of what is read; its default stands in `GenerationRequest`, or in the model."""
 
     class Meta:
         unknown = RAISE
 
-    model = StrictText()
-    first_frame_image = ImageText()
-    last_frame_image = ImageText()
-    prompt = StrictText()
+    model = StrictText(required=True, metadata={"enum": list(models.MODELS)})
+    first_frame_image = ImageText(metadata=_PICTURE)
+    last_frame_image = ImageText(metadata=_PICTURE)
+    prompt = StrictText(
+        metadata={"description": "Camera instructions stand in brackets: [pan left], [tilt up, zoom in]."}
+    )
     prompt_optimizer = StrictBool()
     fast_pretreatment = StrictBool()
-    duration = StrictInt()
-    resolution = UpperText()
-    callback_url = UrlText()
+    duration = StrictInt(metadata={"description": "Seconds."})
+    resolution = UpperText(
+        metadata={"enum": sorted({word for each in models.MODELS.values() for word in each.resolutions})}
+    )
+    callback_url = UrlText(metadata={"format": "uri"})
     aigc_watermark = StrictBool()
     tenant = StrictText(
         pattern=r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}",
@@ -183,7 +193,7 @@ class _RequestSchema(Schema):
     metadata = Metadata()
     priority = StrictInt(low=-PRIORITY_LIMIT, high=PRIORITY_LIMIT)
     deadline_s = StrictInt(low=1, high=DEADLINE_MAX_S)
-    max_cost_usd = Usd()
+    max_cost_usd = Usd(metadata={"examples": ["0.30"], "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$"})
 
     def load_faultless(self, given: Mapping[str, Any]) -> GenerationRequest | None:
         """What `load` gives; `None` when it has something to complain about.
