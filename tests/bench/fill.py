@@ -90,7 +90,7 @@ def multiply(database: Path, times: int) -> None:
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = OFF")
-        connection.execute("CREATE TEMP TABLE copies (n INTEGER PRIMARY KEY, name TEXT)")
+        connection.execute("CREATE TEMP TABLE copies (copy INTEGER PRIMARY KEY, suffix TEXT)")
         # Named by how many there are as well, so that what was multiplied can be multiplied again.
         connection.executemany("INSERT INTO copies VALUES (?, ?)", ((n, f"-{times}-{n}") for n in range(1, times)))
         for table in tables.metadata.sorted_tables:
@@ -112,9 +112,9 @@ def _is_id(column: sa.Column[Any]) -> bool:
 def _copied(column: sa.Column[Any]) -> str:
     name = f'"{column.name}"'
     if _is_id(column):
-        return f"{name} || copies.name"
+        return f"{name} || copies.suffix"
     if column.name == "idempotency_key":
         return "NULL"
     if column.name.endswith("_at") and column.name != "not_before":
-        return f"strftime('%Y-%m-%d %H:%M:%f000', {name}, '-' || n || ' days')"
+        return f"strftime('%Y-%m-%d %H:%M:%f000', {name}, '-' || copies.copy || ' days')"
     return name
