@@ -1,9 +1,12 @@
-"""What producers ask of their jobs through Redis: cancel and retry. Done as an operator would."""
+"""What producers ask of their jobs through Redis: cancel and retry, done as an operator would. And what the provider
+has called about, which the gateway passes on.
+"""
 
 from __future__ import annotations
 
 import structlog
 
+from tasks.callbacks import heed
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.failpoints import failpoint
@@ -61,6 +64,9 @@ def _problem(ctx: Context, entry: StreamEntry) -> str | None:
 
 def _do(ctx: Context, entry: StreamEntry) -> str | None:
     job_id, word = _text(entry, "job"), _text(entry, "command")
+    if word == "called":  # never put aside: it holds a token
+        heed(ctx, _text(entry, "token"), _text(entry, "task"))
+        return None
     if word not in {"cancel", "retry"} or _text(entry, "v") != "1":
         return "command: form 1 with the command cancel or retry is needed"
     if not JOB_ID.match(job_id):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import structlog
 
 from schemas.jobs import JobView
+from tasks.domain.callbacks import Callbacks
 from tasks.failpoints import failpoint
 from tasks.ledger import Ledger
 from tasks.ledger.views import views_of
@@ -45,6 +46,8 @@ class Context:
     """Asks about many provider tasks at once, for the poll lane."""
     threads: ThreadPoolExecutor
     """For whoever waits for several servers at the same time: the poll lane has the asker."""
+    callbacks: Callbacks | None = None
+    """Where the provider calls back; `None`: it is asked alone."""
 
     def show(self, job_ids: Sequence[str], turn_gaps_s: Mapping[str, float] | None = None) -> None:
         """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on.

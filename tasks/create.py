@@ -36,7 +36,7 @@ from tasks.media.errors import InputUnavailable
 from tasks.pulse import PulseError
 from tasks.schedule import slow_down, timetable_entry
 from tasks.vtrix.client import VtrixClient
-from tasks.vtrix.mapping import create_body
+from tasks.vtrix.mapping import create_body, with_callback
 
 log = structlog.get_logger("reelworks.create")
 
@@ -62,6 +62,8 @@ def create(job: str) -> None:
     if begun is None:
         return  # another worker has the job by now, or it is past this step
     job_begun, attempt_id = begun
+    if ctx.callbacks is not None:
+        body = with_callback(body, ctx.callbacks.url(attempt_id))
     outcome = _ask(provider, body, send_by=begins_at + ctx.policy.create_start_s)
     answer = _answer(ctx, job_begun, attempt_id, outcome)
     after = _commit(ctx, job_begun, answer, try_until=begins_at + ctx.policy.create_lease_s)

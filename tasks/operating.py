@@ -94,7 +94,7 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None 
     return after
 
 
-def bind(ctx: Context, job_id: str, provider_task_id: str) -> Job:
+def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operator") -> Job:
     """Say which provider task an uncertain job has. The provider is asked first, with the key of the job.
 
     Raises `NotPossible` when the provider does not know the task, or it is another job's.
@@ -122,7 +122,7 @@ def bind(ctx: Context, job_id: str, provider_task_id: str) -> Job:
         if attempt_id is not None:
             name_task(tx, attempt_id, provider_task_id)
         values = {"provider_task_id": provider_task_id, "generating_at": tx.now}
-        moved = move(tx, job_id, Event.ACCEPTED, lease_s=_AT_ONCE_S, detail={"by": "operator"}, **values)
+        moved = move(tx, job_id, Event.ACCEPTED, lease_s=_AT_ONCE_S, detail={"by": by}, **values)
         after = _moved(moved, job)
     log.info("job_bound", job_id=job_id, provider_task_id=provider_task_id)
     ctx.show([job_id])

@@ -25,6 +25,8 @@ class Policy:
     are as many at least as jobs go together."""
     poll_lease_s: float = 15.0
     """Above the total deadline of a poll: what is not put back by then falls due again."""
+    callback_patience: float = 4.0
+    """How many times as long a task is left alone while the provider calls back: it says itself when it has ended."""
     sweep_batch: int = 200
     poll: PollPolicy = field(default_factory=PollPolicy)
     uncertain: DoubtPolicy = field(default_factory=DoubtPolicy)

@@ -26,7 +26,7 @@ from tasks.ledger import LedgerError
 from tasks.ledger.jobs import get_many
 from tasks.pulse import PulseError
 from tasks.pulse.timetable import Due, NextLook
-from tasks.schedule import known_of, pressure_on, slow_down, timetable_entry
+from tasks.schedule import known_of, patience, pressure_on, slow_down, timetable_entry
 from tasks.vtrix.asking import Look
 
 log = structlog.get_logger("reelworks.poll")
@@ -159,7 +159,8 @@ def _decide_all(ctx: Context, answered: Sequence[tuple[Due, PollAnswer]]) -> Non
         return
     _heed(ctx, answered)
     known = {kind: known_of(ctx, kind) for kind in {each.kind for each, _ in answered}}
-    slowed = {alias: pressure_on(ctx, alias).slowed for alias in {each.noted.key_alias for each, _ in answered}}
+    aliases, left_alone = {each.noted.key_alias for each, _ in answered}, patience(ctx)
+    slowed = {alias: pressure_on(ctx, alias).slowed * left_alone for alias in aliases}
     decisions = [
         (each, _decide(ctx.policy.poll, each, answer, known[each.kind], slowed[each.noted.key_alias]))
         for each, answer in answered

@@ -42,8 +42,17 @@ def timetable_entry(ctx: Context, job: Job, now: datetime | None = None) -> Entr
         retry_after_s=None,
         spread=random.random(),  # noqa: S311 (spreads load, hides nothing)
         known=known_of(ctx, kind),
+        slowed=patience(ctx),
     )
     return Entry(job.id, delay_s, job.provider_task_id, job.key_alias, job.generating_at, kind)
+
+
+def patience(ctx: Context) -> float:
+    """How many times as long as else looks may wait: more than once while the provider calls back by itself.
+
+    Raises `PulseError`.
+    """
+    return ctx.policy.callback_patience if ctx.callbacks is not None and ctx.pulse.calls.are_heard() else 1.0
 
 
 def known_of(ctx: Context, kind: Kind | None) -> Known | None:

@@ -8,6 +8,7 @@ from typing import Final
 
 from tasks import context
 from tasks.context import Context
+from tasks.domain.callbacks import Callbacks, CallbackTokens
 from tasks.hints import TOGETHER_MOST
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
@@ -59,6 +60,7 @@ def build(read: Settings) -> Context:
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         asker=CurlAsker(_poll_deadlines(read)),
+        callbacks=_callbacks(read),
         threads=ThreadPoolExecutor(max(read.policy.poll_concurrency, TOGETHER_MOST), thread_name_prefix="waits"),
     )
 
@@ -100,6 +102,12 @@ def open_pulse(read: Settings) -> Pulse:
 
 def _poll_deadlines(read: Settings) -> Deadlines:
     return Deadlines(read.http.connect_s, read.http.poll_read_s, read.http.poll_total_s)
+
+
+def _callbacks(read: Settings) -> Callbacks | None:
+    if read.callback_url is None or read.gateway_secret is None:
+        return None
+    return Callbacks(read.callback_url, CallbackTokens(read.gateway_secret.reveal().encode()))
 
 
 def _client(read: Settings, alias: str) -> VtrixClient:

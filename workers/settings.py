@@ -71,7 +71,9 @@ class Settings:
     gateway_url: str | None
     """Where callers reach the gateway, if not where they say they do: in front of it stands a proxy."""
     gateway_secret: Secret | None
-    """Signs links to outputs."""
+    """Signs links to outputs, and what the provider is given to call back."""
+    callback_url: str | None
+    """Where the provider reaches the gateway; `None`: it is not asked to call back."""
     lanes_concurrency: int
     create_concurrency: int
     finish_concurrency: int
@@ -146,6 +148,7 @@ def read_settings() -> Settings:
         gateway=_numbers(env, GatewayLimits, prefix="GATEWAY_"),
         gateway_url=env.str("GATEWAY_URL", "", validate=_base_url) or None,
         gateway_secret=None,
+        callback_url=env.str("CALLBACK_URL", "", validate=_base_url) or None,
         lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
         create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
         finish_concurrency=env.int("FINISH_CONCURRENCY", 2, validate=_at_least_one),
@@ -160,7 +163,7 @@ def read_settings() -> Settings:
     signs = Secret(env.str("GATEWAY_SECRET", "", validate=credentials.check_signing))
     signs_in = env.str("GATEWAY_SECRET_FILE", "", validate=credentials.check_signing_file)
     _check_each(env)
-    _check_together(read)
+    _check_together(read, can_sign=bool(signs.reveal() or signs_in))
     return replace(
         read,
         redis_url=verified(read.redis_url),
@@ -267,9 +270,13 @@ def _database_url(url: str) -> None:
         raise ValidationError(problem)
 
 
-def _check_together(read: Settings) -> None:
+def _check_together(read: Settings, *, can_sign: bool) -> None:
     """Rules that hold between settings: each is a promise that would quietly break otherwise."""
     problems: dict[str, str] = {}
+    if read.callback_url is not None and not can_sign:
+        problems["REELWORKS_CALLBACK_URL"] = (
+            "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
+        )
     if read.policy.create_lease_s <= read.policy.create_start_s + read.http.create_total_s + read.http.connect_s:
         problems["REELWORKS_CREATE_LEASE_S"] = (
             "must be above REELWORKS_CREATE_START_S + REELWORKS_HTTP_CREATE_TOTAL_S + REELWORKS_HTTP_CONNECT_S, "

@@ -33,8 +33,9 @@ KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_P
 """Where provider keys may stand; whoever has none of these variables has no key."""
 _LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
 _SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE")
-_ONE_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES)
-_FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_ONE_PARTS_OWN) if name.endswith("_FILE"))
+_CALLBACK_VARIABLE: Final = "REELWORKS_CALLBACK_URL"
+_SOME_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, _CALLBACK_VARIABLE)
+_FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_SOME_PARTS_OWN) if name.endswith("_FILE"))
 
 # A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
 VALKEY_DURABILITY: Final = (
@@ -68,6 +69,8 @@ class StackOptions:
     provider: Literal["simulator", "vtrix"] = "simulator"
     flower: bool = True
     gateway: bool = False
+    callbacks: bool = False
+    """Whether the provider is asked to call the gateway back."""
     pool_sizes: pools.PoolSettings = field(default_factory=pools.PoolSizes)
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     worker_grace_s: float | None = None
@@ -99,7 +102,8 @@ class StackPlan:
         self.flower_url: str | None = None
         self.flower_login: str | None = None
         """`user:password` where it was made here, `***` where it was given, None without Flower."""
-        self.gateway_url: str | None = None
+        self.gateway_url = f"http://{HOST}:{probes.free_port(HOST)}" if options.gateway else None
+        self._callback_url = options.env.get(_CALLBACK_VARIABLE) or (self.gateway_url if options.callbacks else None)
         if options.provider == "vtrix" and not any(options.env.get(name) for name in KEY_VARIABLES):
             raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
         make_private(self.var)
@@ -116,7 +120,7 @@ class StackPlan:
     @property
     def worker_environment(self) -> dict[str, str]:
         """The whole environment of a worker, which its settings are read from. Not for printing."""
-        env = {**self._options.env, **self.shared}
+        env = {**self._options.env, **self.shared, **self._calling_back()}
         for name in _FILES:
             if env.get(name):
                 env[name] = str(Path(env[name]).absolute())  # the parts run in another folder than we do
@@ -145,7 +149,7 @@ class StackPlan:
         migrate = self._part("migrate", [sys.executable, "-m", "workers", "migrate"], once=True, with_keys=False)
         workers = [self._worker(name) for name in pools.POOLS]
         flower = [self._flower()] if self._options.flower else []
-        gateway = [self._gateway()] if self._options.gateway else []
+        gateway = [] if self.gateway_url is None else [self._gateway(self.gateway_url)]
         return [[*self._own, migrate], [*workers, *flower, *gateway]]
 
     def close(self) -> None:
@@ -166,12 +170,12 @@ class StackPlan:
         with_keys: bool = True,
         own: Mapping[str, str] | None = None,
     ) -> Part:
-        """`own`: variables with a secret that no other part is told: Flower's login, what the gateway signs with."""
+        """`own`: what not every part is told: Flower's login, what the gateway signs with."""
         log_path = self.logs / f"{name}.log"
         if log_path.exists():  # one log a run, and the one before it
             log_path.replace(log_path.with_suffix(".log.1"))
         env = _without(self.worker_environment, () if with_keys else KEY_VARIABLES)
-        env = {**_without(env, _ONE_PARTS_OWN), **(own or {})}
+        env = {**_without(env, _SOME_PARTS_OWN), **(own or {})}
         return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
 
     @property
@@ -220,6 +224,7 @@ class StackPlan:
             pools.command(name, self._options.pool_sizes),
             ready=lambda: self._probe.answers(node),
             grace_s=grace_s,
+            own=self._calling_back(),
         )
 
     def _flower(self) -> Part:
@@ -234,27 +239,28 @@ class StackPlan:
             own=self._login(),
         )
 
-    def _gateway(self) -> Part:
-        port = probes.free_port(HOST)
-        self.gateway_url = f"http://{HOST}:{port}"
-        argv = [sys.executable, "-m", "workers", "gateway", "--address", HOST, "--port", str(port)]
-        ready = f"{self.gateway_url}/readyz"
+    def _gateway(self, url: str) -> Part:
+        argv = [sys.executable, "-m", "workers", "gateway", "--address", HOST, "--port", url.rpartition(":")[2]]
         return self._part(
             "gateway",
             argv,
-            ready=lambda: probes.http_answers(ready),
+            ready=lambda: probes.http_answers(f"{url}/readyz"),
             grace_s=_WORKER_GRACE_S,
             with_keys=False,
             own=self._signing(),
         )
 
+    def _calling_back(self) -> dict[str, str]:
+        """What those need who have the provider call back, or read what it said."""
+        return {} if self._callback_url is None else {_CALLBACK_VARIABLE: self._callback_url, **self._signing()}
+
     def _signing(self) -> dict[str, str]:
         """What links to films are signed with: what the environment gives, or what was made at the first start here,
         so that links open for as long as they say.
         """
-        given = {name: value for name in _SIGNING_VARIABLES if (value := self.worker_environment.get(name))}
+        given = {name: value for name in _SIGNING_VARIABLES if (value := self._options.env.get(name))}
         if given:
-            return given
+            return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
         kept = self.var / "gateway.secret"
         if not kept.exists():
             part = kept.with_suffix(".part")

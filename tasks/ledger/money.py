@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from schemas.jobs import State
 from tasks.domain.job import Job
 from tasks.domain.prices import MICRO_USD, Price
 
@@ -72,6 +73,24 @@ def open_attempt(tx: Transaction, job_id: str) -> str | None:
     """The id of the job's latest attempt whose outcome was never written."""
     latest = sa.select(attempts.c.id).where(attempts.c.job_id == job_id, attempts.c.outcome.is_(None))
     return tx.execute(latest.order_by(attempts.c.number.desc()).limit(1)).scalar()
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOf:
+    """Whose attempt one is, where that job stands, and whether no other attempt of it came later."""
+
+    job_id: str
+    state: State
+    is_latest: bool
+
+
+def attempt_of(tx: Transaction, attempt_id: str) -> AttemptOf | None:
+    """The job of an attempt; `None` when there is no such attempt."""
+    query = sa.select(attempts.c.job_id, jobs.c.state).join(jobs, jobs.c.id == attempts.c.job_id)
+    row = tx.execute(query.where(attempts.c.id == attempt_id)).first()
+    if row is None:
+        return None
+    return AttemptOf(row.job_id, State(row.state), latest_attempt(tx, row.job_id) == attempt_id)
 
 
 def latest_attempt(tx: Transaction, job_id: str) -> str | None:

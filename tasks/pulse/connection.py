@@ -9,6 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from .backlog import Backlog
+from .calls import Calls
 from .demand import Demand
 from .intake import Intake
 from .lanes import LaneBeats
@@ -64,6 +65,10 @@ class Pulse:
     @cached_property
     def pressure(self) -> KeyPressure:
         return KeyPressure(self.redis)
+
+    @cached_property
+    def calls(self) -> Calls:
+        return Calls(self.redis)
 
     @cached_property
     def timings(self) -> Timings:

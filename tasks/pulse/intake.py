@@ -87,6 +87,10 @@ class Intake:
                 pipe.xdel(stream, *entry_ids)
                 pipe.execute()
 
+    def pass_on(self, token: str, provider_task_id: str) -> None:
+        """Have a worker look into what the provider said of an attempt: that this is its task."""
+        self._redis.xadd(COMMANDS, {"v": "1", "command": "called", "token": token, "task": provider_task_id})
+
     def is_overdue(self, command: StreamEntry) -> bool:
         """Whether a command has waited for an hour, and no request that came before it waits any more.
 

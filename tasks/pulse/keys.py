@@ -24,6 +24,15 @@ DEMAND: Final = f"{PREFIX}demand"
 """String that expires: there while jobs wait and no slot is free."""
 
 
+CALLS: Final = f"{PREFIX}calls"
+"""String that expires: there while the provider calls back."""
+
+
+def called(attempt_id: str) -> str:
+    """String that expires within a second: the provider has just called about an attempt."""
+    return f"{PREFIX}called:{attempt_id}"
+
+
 def lane_beat(lane: str) -> str:
     """String with a short time to live: the epoch of the lane that is alive."""
     return f"{PREFIX}lane:{lane}:beat"

@@ -187,6 +187,11 @@ class Timetable:
                 claimed.append(Due(job_id, noted, now_s - float(due_s), now_s))
         return claimed, unknown
 
+    def due_now(self, job_id: str) -> bool:
+        """Have a job looked at at once; false when it is not on the timetable."""
+        seconds, micros = self._redis.time()
+        return bool(self._redis.zadd(TIMETABLE, {job_id: seconds + micros / 1e6}, xx=True, lt=True, ch=True))
+
     def put_back(self, looks: Sequence[NextLook]) -> None:
         """Put claimed jobs back, each with its delay."""
         if looks:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from schemas import models
 from schemas.requests import GenerationRequest
+
+
+def with_callback(body: Mapping[str, Any], callback_url: str) -> dict[str, Any]:
+    """A create's body that also says where to call back, if its model knows how to."""
+    if "callback_url" not in models.get(body["model"]).fields:
+        return dict(body)
+    (asked,) = body["input"]
+    return {**body, "input": [{**asked, "params": {**asked["params"], "callback_url": callback_url}}]}
 
 
 def create_body(

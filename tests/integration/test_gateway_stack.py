@@ -17,10 +17,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ops.simulator.bill import read_bill
 from schemas import data_url
 from schemas.jobs import State
 from tasks.domain.api_keys import Scope
-from tasks.ledger import Ledger
+from tasks.ledger import Ledger, Transaction, reports
 from tests.support.doors import new_key
 from tests.support.situations import picture
 from tests.support.waiting import wait_until
@@ -136,3 +137,51 @@ def test_a_job_is_followed_to_its_end_over_one_connection(stack: EmbeddedStack, 
     assert status == 200
     assert text.count(b"event: state") >= 5
     assert b"completed" in text
+
+
+@pytest.fixture
+def calling(tmp_path: Path) -> Iterator[EmbeddedStack]:
+    """A stack whose provider calls back, and whose own looks are so far apart that calls are all that is quick."""
+    scenario = tmp_path / "scenario.json"
+    lost = {"match": {"prompt_contains": "unanswered"}, "create": {"fault": "accept_then_reset"}}
+    silent = {"match": {"prompt_contains": "silent"}, "callback": {"silent": True}}
+    forged = {"match": {"prompt_contains": "forged"}, "callback": {"forged": "status", "copies": 2}}
+    scenario.write_text(json.dumps([lost, silent, forged]))
+    env = {
+        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **QUICK,
+        "REELWORKS_POLL_FIRST_S": "1",
+        "REELWORKS_POLL_INTERVAL_S": "2",
+    }
+    options = StackOptions(
+        var=tmp_path / "var", speed=300, scenario=scenario, flower=False, gateway=True, callbacks=True, env=env
+    )
+    with EmbeddedStack(options) as running:
+        yield running
+
+
+def test_a_provider_that_calls_back_is_looked_at_in_time_and_never_believed(calling: EmbeddedStack) -> None:
+    ledger = Ledger(calling.environment["REELWORKS_DATABASE_URL"])
+    caller = Caller(calling, new_key(ledger, scopes=tuple(Scope)))
+    kinds = ("plain", "unanswered", "silent", "forged")
+    ids = {kind: caller.job("POST", "/v1/jobs", request(prompt=f"[static] {kind}"))["id"] for kind in kinds}
+    for kind, job_id in ids.items():
+        wait_until(
+            lambda: caller.job("GET", f"/v1/jobs/{job_id}")["state"] == "completed",  # noqa: B023
+            within_s=100,
+            what=f"the film of {kind}",
+        )
+    with ledger.read() as tx:
+        bound = events_of(tx, ids["unanswered"])
+        charged = reports.costs(tx)["total"][0]
+    ledger.close()
+    assert ("accepted", {"by": "callback"}) in bound  # nobody had to look for its provider task
+    assert (charged.charges, str(charged.amount_usd)) == (4, "0.40")
+    bill = read_bill(Path(str(calling.addresses["bill"])))
+    assert len(bill.creates) == 4
+
+
+def events_of(tx: Transaction, job_id: str) -> list[tuple[str, Any]]:
+    report = reports.job_report(tx, job_id)
+    assert report is not None
+    return [(moment.event, moment.detail) for moment in report.timeline]

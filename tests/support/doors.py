@@ -10,6 +10,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tasks.domain.api_keys import ApiKey, Scope
+from tasks.domain.callbacks import CallbackTokens
 from tasks.ledger import Ledger
 from tasks.ledger.api_keys import add_api_key
 from workers.credentials import Secret
@@ -20,6 +21,7 @@ from workers.gateway.links import Links
 from workers.settings import GatewayLimits
 
 SIGNS = Secret("what links are signed with in tests")
+TOKENS = CallbackTokens(SIGNS.reveal().encode())
 EVERYDAY = (Scope.SUBMIT, Scope.READ)
 
 
@@ -47,7 +49,7 @@ class Door:
 
 def client(limits: GatewayLimits | None = None, public_url: str | None = None) -> FlaskClient:
     """A client of a new application, which works with the context that is installed."""
-    options = GatewayOptions(Links(SIGNS, ttl_s=600), limits or GatewayLimits(), public_url)
+    options = GatewayOptions(Links(SIGNS, ttl_s=600), TOKENS, limits or GatewayLimits(), public_url)
     app = create_app(options)
     app.testing = False  # errors are answers, as in production
     return app.test_client()

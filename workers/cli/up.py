@@ -25,6 +25,7 @@ from workers.pools import PoolSizes
 )
 @click.option("--flower/--no-flower", default=True, show_default=True)
 @click.option("--gateway/--no-gateway", default=True, show_default=True)
+@click.option("--callbacks", is_flag=True, help="Simulator: it is asked to call the gateway back.")
 @var_option
 @json_option("Print one line with every address and path, once all of it answers.")
 def up(
@@ -35,6 +36,7 @@ def up(
     *,
     flower: bool,
     gateway: bool,
+    callbacks: bool,
     as_json: bool,
 ) -> None:
     """Run the whole stack on this machine until Ctrl-C or SIGTERM, which end it with exit code 0.
@@ -51,6 +53,7 @@ def up(
             scenario=scenario,
             flower=flower,
             gateway=gateway,
+            callbacks=callbacks and provider == "simulator",
             pool_sizes=pool_sizes(),
         )
     )

@@ -17,10 +17,12 @@ from werkzeug.exceptions import HTTPException
 from schemas.fields import ImageText, Metadata, StrictBool, StrictInt, StrictText, Usd
 from schemas.requests import request_schema
 from tasks import context
+from tasks.domain.callbacks import CallbackTokens
 from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.ledger.migrate import check
 from workers.credentials import Secret
 from workers.gateway.auth import SCHEME
+from workers.gateway.callbacks import callbacks
 from workers.gateway.desk import Desk, GatewayOptions, put
 from workers.gateway.dropin import PATHS as DROPIN_PATHS
 from workers.gateway.dropin import dropin
@@ -114,7 +116,7 @@ def create_app(options: GatewayOptions) -> Flask:
     put(app.extensions, Desk(options))
     api = _ProblemApi(app)
     _document(api)
-    for blueprint in (native, usage, dropin, health):
+    for blueprint in (native, usage, dropin, callbacks, health):
         api.register_blueprint(blueprint)
     app.register_error_handler(Exception, _refused)
     app.before_request(_begin)
@@ -129,7 +131,7 @@ def _refused(error: Exception) -> Response:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    app = create_app(GatewayOptions(Links(Secret(""), 0), GatewayLimits()))
+    app = create_app(GatewayOptions(Links(Secret(""), 0), CallbackTokens(b""), GatewayLimits()))
     made: dict[str, Any] = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict()
     return made
 

@@ -13,6 +13,7 @@ from flask import current_app
 from schemas.jobs import State
 from tasks import context
 from tasks.context import Context
+from tasks.domain.callbacks import CallbackTokens
 from tasks.ledger.resources import JobResource
 from tasks.pulse import PulseError
 from workers.gateway.following import Waits, until_ended
@@ -28,6 +29,7 @@ class GatewayOptions:
     """What the gateway is set to. `public_url`: where callers reach it, if not where they say they do."""
 
     links: Links
+    tokens: CallbackTokens
     limits: GatewayLimits
     public_url: str | None = None
 

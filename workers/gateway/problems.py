@@ -99,6 +99,7 @@ TITLES: Final = {
     "not_possible": "The job is not in a state for this.",
     "too_large": "The request is too large.",
     "unsupported_media_type": "The body is in another form than JSON.",
+    "too_many_calls": "There was a call like this just now.",
     "too_many_streams": "Too many callers are being waited for.",
     "unavailable": "Something that is needed does not answer.",
     "store_full": "There is no room for pictures.",
@@ -116,6 +117,7 @@ _OF_STATUS: Final = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     422: "request_invalid",
+    429: "too_many_calls",
     503: "unavailable",
 }
 

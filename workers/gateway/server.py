@@ -7,6 +7,7 @@ from typing import Any, Final
 from flask import Flask
 from gunicorn.app.base import BaseApplication
 
+from tasks.domain.callbacks import CallbackTokens
 from workers import runtime
 from workers.credentials import Secret
 from workers.gateway.app import create_app
@@ -24,7 +25,8 @@ _KEPT_S: Final = 15
 
 def serve(read: Settings, secret: Secret, address: str, port: int) -> None:
     """Serve until SIGTERM. `secret` signs links to outputs."""
-    options = GatewayOptions(Links(secret, read.gateway.link_ttl_s), read.gateway, read.gateway_url)
+    tokens = CallbackTokens(secret.reveal().encode())
+    options = GatewayOptions(Links(secret, read.gateway.link_ttl_s), tokens, read.gateway, read.gateway_url)
     _Server(read, options, f"{address}:{port}").run()
 
 

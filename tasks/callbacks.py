@@ -1,0 +1,35 @@
+"""What the provider says by itself of an attempt: never believed, but looked into.
+
+A job whose create is in doubt gets its provider task back in this way, once a poll of that task agrees.
+"""
+
+from __future__ import annotations
+
+import structlog
+
+from schemas.jobs import State
+from tasks.context import Context
+from tasks.ledger.money import attempt_of
+from tasks.operating import NotPossible, bind
+
+log = structlog.get_logger("reelworks.callbacks")
+
+
+def heed(ctx: Context, token: str, provider_task_id: str) -> None:
+    """Look into a call that names a provider task: bind the task to the attempt's job, if that is in doubt.
+
+    A token that was not made here, an attempt that is not its job's latest, and a task that the provider does not know
+    when it is asked, change nothing.
+    """
+    attempt_id = None if ctx.callbacks is None else ctx.callbacks.tokens.attempt_of(token)
+    if attempt_id is None:
+        log.warning("call_of_a_stranger")
+        return
+    with ctx.ledger.read() as tx:
+        found = attempt_of(tx, attempt_id)
+    if found is None or found.state is not State.UNCERTAIN or not found.is_latest:
+        return
+    try:
+        bind(ctx, found.job_id, provider_task_id, by="callback")
+    except NotPossible as error:
+        log.warning("call_not_believed", job_id=found.job_id, attempt=attempt_id, reason=str(error))
