@@ -17,6 +17,7 @@ _PURPOSE: Final = b"callback"
 _SIGNATURE_CHARS: Final = 43
 _TASK_ID_CHARS: Final = 255
 _CHALLENGE_CHARS: Final = 1024
+_GOING_ON: Final = frozenset({"processing", "in_progress"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +57,13 @@ class Callbacks:
 @dataclass(frozen=True, slots=True)
 class Called:
     """A call, as far as it is of use. `challenge`: to be given back. `provider_task_id`: which task it claims to be
-    about; the provider's own id, or one of the model's maker that means nothing to the provider.
+    about; the provider's own id, or one of the model's maker that means nothing to the provider. `goes_on`: nothing has
+    ended by its words, which is no reason to look.
     """
 
     challenge: str | None = None
     provider_task_id: str | None = None
+    goes_on: bool = False
 
 
 def read_call(body: bytes) -> Called:
@@ -71,7 +74,12 @@ def read_call(body: bytes) -> Called:
         return Called()
     if not isinstance(said, Mapping):
         return Called()
-    return Called(_text(said, _CHALLENGE_CHARS, "challenge"), _text(said, _TASK_ID_CHARS, "id", "task_id"))
+    status = _text(said, _TASK_ID_CHARS, "status") or ""
+    return Called(
+        _text(said, _CHALLENGE_CHARS, "challenge"),
+        _text(said, _TASK_ID_CHARS, "id", "task_id"),
+        goes_on=status.lower() in _GOING_ON,
+    )
 
 
 def _text(said: Mapping[str, Any], most_chars: int, *names: str) -> str | None:

@@ -70,6 +70,14 @@ def test_a_call_makes_the_job_due_now_whatever_it_says(called: Bench, door: Door
     assert called.state(job_id) is State.DOWNLOADING
 
 
+def test_a_call_that_says_that_it_goes_on_is_no_reason_to_look(called: Bench, door: Door) -> None:
+    job_id = called.generating()
+    late(called, job_id)
+    assert door.post(latest(called), {"id": "task-1", "status": "in_progress"}).status_code == 200
+    called.turn("poll")
+    assert called.provider.polled == []
+
+
 def test_a_call_is_not_believed(called: Bench, door: Door) -> None:
     job_id = called.generating()
     late(called, job_id)

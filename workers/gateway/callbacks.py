@@ -13,7 +13,7 @@ from marshmallow import Schema, fields
 
 from schemas.jobs import State
 from tasks.context import Context
-from tasks.domain.callbacks import read_call
+from tasks.domain.callbacks import Called, read_call
 from tasks.ledger.money import attempt_of
 from tasks.pulse import PulseError
 from workers.gateway.desk import desk
@@ -49,11 +49,11 @@ def called(token: str) -> Any:
     said = read_call(request.get_data(cache=False))
     if said.challenge is not None:
         return {"challenge": said.challenge}  # within three seconds, so without asking anybody
-    _pass_on(here.ctx, attempt_id, token, said.provider_task_id)
+    _pass_on(here.ctx, attempt_id, token, said)
     return {}
 
 
-def _pass_on(ctx: Context, attempt_id: str, token: str, provider_task_id: str | None) -> None:
+def _pass_on(ctx: Context, attempt_id: str, token: str, said: Called) -> None:
     """Raises `Trouble` (404, 429), and `LedgerError`. While Redis is away nothing comes of a call but that it is lost:
     the job is looked at when its time comes.
     """
@@ -64,10 +64,10 @@ def _pass_on(ctx: Context, attempt_id: str, token: str, provider_task_id: str | 
             found = attempt_of(tx, attempt_id)
         if found is None:
             raise Trouble(404, "not_found")
-        if found.state is State.GENERATING:
+        if found.state is State.GENERATING and not said.goes_on:
             ctx.pulse.timetable.due_now(found.job_id)
-        elif found.state is State.UNCERTAIN and provider_task_id is not None:
-            ctx.pulse.intake.pass_on(token, provider_task_id)
+        elif found.state is State.UNCERTAIN and said.provider_task_id is not None:
+            ctx.pulse.intake.pass_on(token, said.provider_task_id)
         log.info("provider_called", job_id=found.job_id, attempt=attempt_id, state=found.state)
     except PulseError as error:
         log.warning("call_lost", attempt=attempt_id, error=type(error).__name__)

@@ -53,6 +53,8 @@ def test_the_secret_is_not_shown() -> None:
     [
         ({"challenge": "abc"}, Called(challenge="abc")),
         ({"task_id": "t1", "status": "success"}, Called(provider_task_id="t1")),
+        ({"task_id": "t1", "status": "Processing"}, Called(provider_task_id="t1", goes_on=True)),
+        ({"id": "t1", "status": "in_progress"}, Called(provider_task_id="t1", goes_on=True)),
         ({"id": "t1", "status": "completed", "output": []}, Called(provider_task_id="t1")),
         ({"id": 7, "task_id": "t1"}, Called(provider_task_id="t1")),
         ({"status": "failed"}, Called()),
