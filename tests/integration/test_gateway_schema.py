@@ -63,5 +63,9 @@ def test_the_answer_is_one_of_those_in_the_document(case: schemathesis.Case, doo
     for name in ("job_id", "task_id"):
         if name in case.path_parameters and len(case.path_parameters[name]) % 2:  # every other one is of a real job
             case.path_parameters[name] = door.get("/v1/jobs?state=cancelled").get_json()["jobs"][0]["id"]
+    if isinstance(case.body, dict) and case.operation.path in ("/v1/jobs", "/v1/estimate") and len(case.body) % 2:
+        # Chance alone makes no picture's address, so that every request would be refused for the same reason.
+        kept = {name: value for name, value in case.body.items() if name in ("priority", "metadata", "deadline_s")}
+        case.body = {**kept, "model": MODEL, "first_frame_image": URL}
     headers = {"Authorization": f"Bearer {door.key}"}
     case.call_and_validate(app=door.client.application, headers=headers, checks=CHECKS)
