@@ -20,7 +20,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz fuzz-gateway chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -44,6 +44,10 @@ fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSW
 
 fuzz-gateway: $(STAMP) ## calls of the gateway, by its OpenAPI document and against it: CASES (for each operation)
 	@REELWORKS_SCHEMA_CASES=$${CASES:-700} exec $(BIN)/python -m pytest -q tests/integration/test_gateway_schema.py
+
+fuzz-doors: $(STAMP) ## strange stream entries, Celery messages, commands and calls of the provider: CASES SEED
+	@REELWORKS_DOOR_CASES=$${CASES:-10000} REELWORKS_DOOR_SEED=$${SEED:-7} \
+	  exec $(BIN)/python -m pytest -q tests/integration/test_doors_fuzz.py -k sqlite
 
 chaos: $(STAMP) ## break everything on purpose, compare with the bill: SEED JOBS DATABASE MINUTES
 	@exec $(BIN)/python -m tests.chaos run \

@@ -108,3 +108,15 @@ def test_what_makes_no_sense_is_refused_with_a_hint(said: Any, words: tuple[str,
 def test_a_key_or_budget_that_does_not_exist_is_named(said: Any) -> None:
     assert "there is no key 'mian'; there are: main" in said("keys", "close", "mian", code=INVALID).output
     assert "there is no such budget" in said("budgets", "remove", "day", code=INVALID).output
+
+
+def test_what_was_put_aside_is_listed_with_its_reason(bench: Bench, said: Any) -> None:
+    assert "Nothing was put aside." in said("rejected").stdout
+    bench.enter({"v": "1", "job": "job-1", "request": json.dumps({"model": "canary of brass"})})
+    bench.enter({"v": "1", "job": "job-2", "request": "{"})
+    bench.turn("accept")
+    document = json.loads(said("rejected", "--limit", "1", "--json").stdout)
+    assert (len(document["rejected"]), document["more"]) == (1, True)
+    shown = said("rejected").stdout
+    assert "job-1" in shown
+    assert "there is no model" in shown
