@@ -120,7 +120,7 @@ def test_settings_that_parts_could_not_use_stop_up_before_it_starts_any(monkeypa
     monkeypatch.setenv("REELWORKS_REDIS_URL", "redis://127.0.0.1:1/0")
     monkeypatch.setenv("REELWORKS_PROVIDER_URL", "http://127.0.0.1:1")
     monkeypatch.setenv("REELWORKS_POLL_FIRST_S", "soon")
-    result = run("up", "--no-flower")
+    result = run("up", "--no-flower", "--no-gateway")
     assert result.exit_code == UNCONFIGURED
     assert "REELWORKS_POLL_FIRST_S: " in result.stderr
 
