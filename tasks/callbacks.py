@@ -15,21 +15,24 @@ from tasks.operating import NotPossible, bind
 log = structlog.get_logger("reelworks.callbacks")
 
 
-def heed(ctx: Context, token: str, provider_task_id: str) -> None:
+def heed(ctx: Context, token: str, provider_task_id: str) -> bool:
     """Look into a call that names a provider task: bind the task to the attempt's job, if that is in doubt.
 
     A token that was not made here, an attempt that is not its job's latest, and a task that the provider does not know
-    when it is asked, change nothing.
+    when it is asked, change nothing. False: the create is still under way, and what comes of it has to be seen first.
     """
     attempt_id = None if ctx.callbacks is None else ctx.callbacks.tokens.attempt_of(token)
     if attempt_id is None:
         log.warning("call_of_a_stranger")
-        return
+        return True
     with ctx.ledger.read() as tx:
         found = attempt_of(tx, attempt_id)
+    if found is not None and found.is_latest and found.state is State.CREATING:
+        return False
     if found is None or found.state is not State.UNCERTAIN or not found.is_latest:
-        return
+        return True
     try:
         bind(ctx, found.job_id, provider_task_id, by="callback")
     except NotPossible as error:
         log.warning("call_not_believed", job_id=found.job_id, attempt=attempt_id, reason=str(error))
+    return True

@@ -65,8 +65,8 @@ def _problem(ctx: Context, entry: StreamEntry) -> str | None:
 def _do(ctx: Context, entry: StreamEntry) -> str | None:
     job_id, word = _text(entry, "job"), _text(entry, "command")
     if word == "called":  # never put aside: it holds a token
-        heed(ctx, _text(entry, "token"), _text(entry, "task"))
-        return None
+        heeded = heed(ctx, _text(entry, "token"), _text(entry, "task"))
+        return None if heeded or ctx.pulse.intake.is_overdue(entry) else _WAITS
     if word not in {"cancel", "retry"} or _text(entry, "v") != "1":
         return "command: form 1 with the command cancel or retry is needed"
     if not JOB_ID.match(job_id):

@@ -109,6 +109,8 @@ class GatewayLimits:
     batch_most: int = 100
     link_ttl_s: int = 7 * 86_400
     """For how long a link to an output opens it."""
+    requests_per_minute: float = 1200.0
+    """Of a tenant, where none of its own are set (`python -m workers tenants set`)."""
     processes: int = 2
     threads: int = 32
 

@@ -178,7 +178,7 @@ def keep_turns(tx: Transaction, taken: Sequence[TurnsTaken]) -> None:
 
 
 def set_tenant(tx: Transaction, tenant: str, **values: Any) -> None:
-    """Change what a person sets of a tenant: `weight`, `open_limit`."""
+    """Change what a person sets of a tenant: `weight`, `open_limit`, `jobs_limit`, `requests_per_minute`."""
     tx.put(tenants, {"name": tenant}, values)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import sqlalchemy as sa
 from tasks.domain.api_keys import ApiKey, Scope
 
 from .database import Transaction
-from .tables import api_keys
+from .tables import api_keys, tenants
 
 
 def add_api_key(tx: Transaction, key: ApiKey, secret_hash: str) -> None:
@@ -19,10 +20,24 @@ def add_api_key(tx: Transaction, key: ApiKey, secret_hash: str) -> None:
     tx.execute(sa.insert(api_keys).values({**row, "scopes": " ".join(sorted(key.scopes)), "secret_hash": secret_hash}))
 
 
-def find_api_key(tx: Transaction, key_id: str) -> tuple[ApiKey, str] | None:
-    """A key and the hash of its secret, or `None`."""
-    row = tx.execute(sa.select(api_keys).where(api_keys.c.id == key_id)).mappings().first()
-    return None if row is None else (_key(row), str(row["secret_hash"]))
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key, the hash of its secret, and what its tenant may ask of the gateway where a person has set it."""
+
+    key: ApiKey
+    secret_hash: str
+    requests_per_minute: float | None
+    jobs_limit: int | None
+
+
+def find_api_key(tx: Transaction, key_id: str) -> Found | None:
+    """What is known of a key, or `None`."""
+    query = sa.select(api_keys, tenants.c.requests_per_minute, tenants.c.jobs_limit)
+    query = query.outerjoin(tenants, tenants.c.name == api_keys.c.tenant).where(api_keys.c.id == key_id)
+    row = tx.execute(query).mappings().first()
+    if row is None:
+        return None
+    return Found(_key(row), row["secret_hash"], row["requests_per_minute"], row["jobs_limit"])
 
 
 def list_api_keys(tx: Transaction, tenant: str | None = None) -> list[ApiKey]:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from schemas.jobs import JobEvent, JobView, State
 
 from .database import Transaction
-from .tables import charges, jobs, timeline
+from .tables import IS_OPEN, IS_QUEUED, charges, jobs, timeline
 from .views import views_of
 
 _DETAILS: Final = (
@@ -95,6 +95,17 @@ def events_after(tx: Transaction, job_id: str, seq: int) -> list[JobEvent]:
     query = sa.select(*timeline.c["seq", "event", "state", "at"])
     query = query.where(timeline.c.job_id == job_id, timeline.c.seq > seq).order_by(timeline.c.seq)
     return [JobEvent(row.seq, row.event, State(row.state), row.at) for row in tx.execute(query)]
+
+
+def has_room_for(tx: Transaction, tenant: str, number: int, most: int) -> bool:
+    """Whether a tenant has so few jobs that have not ended that with so many more there are `most` at most."""
+    left = most - number
+    if left < 0:
+        return False
+    # No more are counted than matter, and in indexes of those jobs alone.
+    mine = [sa.select(jobs.c.id).where(jobs.c.tenant == tenant, kind).limit(left + 1) for kind in (IS_QUEUED, IS_OPEN)]
+    found = [tx.execute(sa.select(sa.func.count()).select_from(each.subquery())).scalar_one() for each in mine]
+    return bool(sum(found) <= left)
 
 
 def page_of(

@@ -164,6 +164,8 @@ tenants = Table(
     Column("tag", Float, index=True),  # of its last turn (`tasks.domain.admission`)
     Column("last_turn_at", Instant),
     Column("turn_gap_s", Float),  # seconds from turn to turn while jobs wait, smoothed
+    Column("requests_per_minute", Float),  # at the gateway; NULL: as many as its settings say
+    Column("jobs_limit", Integer),  # jobs that have not ended, before the gateway takes no more; NULL: any number
 )
 
 # A provider key's limits as a person has set them, and what the provider's answers have made of it.

@@ -1,4 +1,4 @@
-"""What Redis keeps of the provider's calls: that there are some, and which attempts were called about just now."""
+"""What Redis keeps of the provider's calls: that there are some, and how many of late about each attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from redis import Redis
 from . import keys
 
 _HEARD_S = 1800
-_APART_S = 1
+_COUNTED_S = 10
+_MOST = 10
 _READ_S = 5.0
 
 
@@ -20,13 +21,14 @@ class Calls:
         self._redis = redis
         self._read: tuple[float, bool] = (-_READ_S, False)
 
-    def first(self, attempt_id: str) -> bool:
-        """Note a call about an attempt; false when the one before was within a second."""
+    def is_welcome(self, attempt_id: str) -> bool:
+        """Note a call about an attempt; false when there were too many of late."""
         with self._redis.pipeline(transaction=False) as pipe:
-            pipe.set(keys.called(attempt_id), "1", nx=True, ex=_APART_S)
+            pipe.set(keys.called(attempt_id), 0, nx=True, ex=_COUNTED_S)
+            pipe.incr(keys.called(attempt_id))
             pipe.set(keys.CALLS, "1", ex=_HEARD_S)
-            first, _ = pipe.execute()
-        return bool(first)
+            _, count, _ = pipe.execute()
+        return int(count) <= _MOST
 
     def are_heard(self) -> bool:
         """Whether the provider has called in the last half hour; asked of Redis every few seconds at most."""

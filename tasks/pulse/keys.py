@@ -29,7 +29,7 @@ CALLS: Final = f"{PREFIX}calls"
 
 
 def called(attempt_id: str) -> str:
-    """String that expires within a second: the provider has just called about an attempt."""
+    """String that expires within seconds: how often the provider has called about an attempt."""
     return f"{PREFIX}called:{attempt_id}"
 
 

@@ -96,7 +96,7 @@ def test_budgets_are_set_used_removed_and_counted_again(bench: Bench, said: Any)
         (("tenants", "set", "studio"), "Say what to set"),
         (("tenants", "set", "studio", "--weight", "0"), "0.001"),
         (("tenants", "set", "studio", "--open-limit", "many"), "neither a number of tasks nor none"),
-        (("keys", "set", "main", "--creates-per-minute", "0"), "neither creates a minute nor none"),
+        (("keys", "set", "main", "--creates-per-minute", "0"), "neither a number a minute nor none"),
         (("budgets", "set", "day", "1e-9"), "is not an amount"),
         (("budgets", "set", "week", "1"), "week"),
     ],

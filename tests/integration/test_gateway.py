@@ -16,6 +16,7 @@ from schemas.jobs import State
 from tasks import context
 from tasks.domain.api_keys import Scope
 from tasks.ledger import Ledger, tables
+from tasks.ledger.admission import set_tenant
 from tasks.ledger.api_keys import list_api_keys, revoke_api_key
 from tasks.pulse import Pulse
 from tests.support.bench import MODEL, URL, Bench
@@ -213,6 +214,32 @@ class TestSubmit:
         again.close()
 
 
+class TestLimits:
+    def test_a_tenant_makes_no_more_requests_than_it_may(self, bench: Bench) -> None:
+        door = Door(client(GatewayLimits(processes=1)), new_key(bench.ctx.ledger))
+        rival = Door(door.client, new_key(bench.ctx.ledger, "rival"))
+        with bench.ctx.ledger.begin() as tx:
+            set_tenant(tx, "film", requests_per_minute=12)
+        answers = [door.get("/v1/jobs") for _ in range(3)]
+        assert [each.status_code for each in answers[:2]] == [200, 200]
+        problem(answers[2], 429, "too_many_requests")
+        assert int(answers[2].headers["Retry-After"]) >= 1
+        assert rival.get("/v1/jobs").status_code == 200
+
+    def test_a_tenant_has_no_more_jobs_under_way_than_it_may(self, bench: Bench, door: Door) -> None:
+        with bench.ctx.ledger.begin() as tx:
+            set_tenant(tx, "film", jobs_limit=2)
+        first = door.post("/v1/jobs", REQUEST).get_json()["id"]
+        problem(door.post("/v1/batches", {"jobs": [REQUEST, REQUEST]}), 429, "too_many_jobs")
+        assert door.post("/v1/jobs", REQUEST).status_code == 202
+        answer = door.post("/v1/jobs", REQUEST)
+        problem(answer, 429, "too_many_jobs")
+        assert answer.headers["Retry-After"]
+        door.delete(f"/v1/jobs/{first}")
+        assert door.post("/v1/jobs", REQUEST).status_code == 202
+        assert len(bench.rows(tables.jobs)) == 3
+
+
 class TestOutages:
     def test_requests_are_accepted_while_redis_is_away(self, bench: Bench, door: Door) -> None:
         gone = Pulse("redis://127.0.0.1:1/0", timeout_s=0.5)
@@ -256,7 +283,7 @@ class TestOutages:
         def broken(*_: Any) -> Any:
             raise RuntimeError("canary")
 
-        monkeypatch.setattr("workers.gateway.native.enter", broken)
+        monkeypatch.setattr("workers.gateway.taking.enter", broken)
         answer = door.post("/v1/jobs", {**REQUEST, "prompt": "canary"})
         problem(answer, 500, "internal")
         assert b"canary" not in answer.data

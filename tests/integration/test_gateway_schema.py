@@ -28,6 +28,7 @@ from tests.support.bench import MODEL, URL, steps_on
 from tests.support.doors import Door, client, new_key
 from tests.support.valkey import valkey_server
 from workers.gateway.app import document
+from workers.settings import GatewayLimits
 
 CASES = int(os.environ.get("REELWORKS_SCHEMA_CASES", "20"))
 CHECKS = [
@@ -49,7 +50,7 @@ def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
         ledger, pulse = Ledger(f"sqlite:///{folder}/ledger.db"), Pulse(server.url)
         upgrade(ledger)
         with steps_on(ledger, pulse, server.url, folder):
-            made = Door(client(), new_key(ledger, scopes=tuple(Scope)))
+            made = Door(client(GatewayLimits(requests_per_minute=1e6)), new_key(ledger, scopes=tuple(Scope)))
             job = made.post("/v1/jobs", {"model": MODEL, "first_frame_image": URL, "idempotency_key": "there"})
             made.delete(job.headers["Location"])
             yield made

@@ -111,9 +111,9 @@ def _living(tx: Transaction, key_id: str) -> ApiKey:
     found = find_api_key(tx, key_id)
     if found is None:
         raise Failure(f"there is no key {key_id!r}: `python -m workers apikeys` lists them.", FAILED)
-    if not found[0].is_valid(tx.now):
+    if not found.key.is_valid(tx.now):
         raise Failure(f"key {key_id} has ended already.", FAILED)
-    return found[0]
+    return found.key
 
 
 def _state(key: ApiKey, now: datetime) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 from rich.markup import escape
@@ -12,21 +12,7 @@ from tasks.ledger.standings import KeyStanding, key_standings
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
 from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import instant
-from workers.cli.tenants import NO_LIMIT, limit_or_none
-
-_MOST_PER_MINUTE: Final = 100_000.0
-
-
-def _pace(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
-    if value is None or value == NO_LIMIT:
-        return value
-    try:
-        pace = float(value)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace <= _MOST_PER_MINUTE:
-        raise click.BadParameter(f"{value!r} is neither creates a minute nor {NO_LIMIT}.", ctx, param)
-    return pace
+from workers.cli.tenants import NO_LIMIT, limit_or_none, pace_or_none
 
 
 @click.group(invoke_without_command=True)
@@ -72,7 +58,7 @@ def _state(each: KeyStanding) -> str:
 @keys.command("set")
 @click.argument("alias")
 @click.option("--open-limit", callback=limit_or_none, help="Provider tasks it may have open at once, or none.")
-@click.option("--creates-per-minute", "pace", callback=_pace, help="How fast it may create, or none.")
+@click.option("--creates-per-minute", "pace", callback=pace_or_none, help="How fast it may create, or none.")
 @var_option
 @json_option()
 def set_(alias: str, open_limit: int | str | None, pace: float | str | None, *, as_json: bool) -> None:

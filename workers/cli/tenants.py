@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.markup import escape
@@ -15,6 +15,7 @@ from workers.cli.formats import usd
 
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 NO_LIMIT: Final = "none"
+_MOST_PER_MINUTE: Final = 100_000.0
 _WEIGHT: Final = Finite(min=0.001, max=1000)
 
 
@@ -32,6 +33,19 @@ def limit_or_none(ctx: click.Context, param: click.Parameter, value: str | None)
     if not value.isascii() or not value.isdigit() or int(value) > 1_000_000:
         raise click.BadParameter(f"{value!r} is neither a number of tasks nor {NO_LIMIT}.", ctx, param)
     return int(value)
+
+
+def pace_or_none(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    """A number a minute, or `none` for no limit of one's own; `None`: not given."""
+    if value is None or value == NO_LIMIT:
+        return value
+    try:
+        pace = float(value)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace <= _MOST_PER_MINUTE:
+        raise click.BadParameter(f"{value!r} is neither a number a minute nor {NO_LIMIT}.", ctx, param)
+    return pace
 
 
 @click.group(invoke_without_command=True)
@@ -70,17 +84,27 @@ def tenants(context: click.Context, *, as_json: bool) -> None:
 @click.argument("name", callback=checked_tenant)
 @click.option("--weight", type=_WEIGHT, help="Its share of the turns against others (1 by default).")
 @click.option("--open-limit", callback=limit_or_none, help="Provider tasks it may have open at once, or none.")
+@click.option("--jobs-limit", callback=limit_or_none, help="Jobs it may have until the gateway takes no more, or none.")
+@click.option("--requests-per-minute", "pace", callback=pace_or_none, help="What it may ask of the gateway, or none.")
 @var_option
 @json_option()
-def set_(name: str, weight: float | None, open_limit: int | str | None, *, as_json: bool) -> None:
-    """Set a tenant's share of the turns, and how many tasks it may have open. Counts from the next turn on."""
-    values: dict[str, Any] = {}
-    if weight is not None:
-        values["weight"] = weight
-    if open_limit is not None:
-        values["open_limit"] = None if open_limit == NO_LIMIT else open_limit
+def set_(
+    name: str,
+    weight: float | None,
+    open_limit: int | str | None,
+    jobs_limit: int | str | None,
+    pace: float | str | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Set a tenant's share of the turns, how many tasks it may have open, and what it may ask of the gateway.
+
+    Counts from the next turn, and the next request, on; `none` gives back the settings' own.
+    """
+    given = {"weight": weight, "open_limit": open_limit, "jobs_limit": jobs_limit, "requests_per_minute": pace}
+    values = {what: None if value == NO_LIMIT else value for what, value in given.items() if value is not None}
     if not values:
-        raise click.UsageError("Say what to set: --weight, --open-limit.")
+        raise click.UsageError("Say what to set: --weight, --open-limit, --jobs-limit, --requests-per-minute.")
     with opened_ledger(settings()) as ledger, ledger.begin() as tx:
         set_tenant(tx, name, **values)
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Final, cast
@@ -11,8 +12,9 @@ from flask_smorest import Blueprint
 
 from tasks import context
 from tasks.domain.api_keys import ApiKey, Scope
-from tasks.ledger.api_keys import find_api_key
+from tasks.ledger.api_keys import Found, find_api_key
 from workers.gateway import keytext
+from workers.gateway.desk import desk
 from workers.gateway.problems import Trouble, View, refusals
 
 SCHEME: Final = "key"
@@ -24,12 +26,17 @@ def caller() -> ApiKey:
     return cast(ApiKey, g.caller)
 
 
+def jobs_limit() -> int | None:
+    """How many jobs of the caller's tenant may be under way; `None`: any number."""
+    return cast(Found, g.found).jobs_limit
+
+
 def allowed(
     blueprint: Blueprint, scope: Scope, own_refusals: Callable[[View], View] | None = None
 ) -> Callable[[View], View]:
     """Let only those in whose key has this scope, and say so in the documentation.
 
-    `own_refusals` documents 401, 403 and 503 where a door has its own form of them.
+    `own_refusals` documents 401, 403, 429 and 503 where a door has its own form of them.
     """
 
     def decorate(view: View) -> View:
@@ -39,30 +46,36 @@ def allowed(
             return view(*args, **kwargs)
 
         documented: View = blueprint.doc(security=[{SCHEME: []}])(checked)
-        return (own_refusals or refusals(blueprint, 401, 403, 503))(documented)
+        return (own_refusals or refusals(blueprint, 401, 403, 429, 503))(documented)
 
     return decorate
 
 
 def authorized(scope: Scope) -> ApiKey:
-    """The caller's key. Raises `Trouble` (401, 403)."""
-    key = _given()
-    if key is None:
+    """The caller's key. Raises `Trouble` (401, 403, 429)."""
+    found = _given()
+    if found is None:
         challenge = {"WWW-Authenticate": 'Bearer realm="reelworks"'}
         detail = "Send `Authorization: Bearer KEY`, with a key of this gateway that has not ended."
         raise Trouble(401, "unauthorized", detail, headers=challenge)
+    g.found, key = found, found.key
+    here = desk()
+    wait_s = here.rates.wait_s(key.tenant, found.requests_per_minute or here.options.limits.requests_per_minute)
+    if wait_s > 0:
+        detail = f"Tenant {key.tenant} has made too many requests."
+        raise Trouble(429, "too_many_requests", detail, retry_after_s=math.ceil(wait_s))
     if scope not in key.scopes:
         raise Trouble(403, "forbidden", f"It takes the scope {scope}; this key has: {', '.join(sorted(key.scopes))}.")
     return key
 
 
-def _given() -> ApiKey | None:
+def _given() -> Found | None:
     kind, _, text = request.headers.get("Authorization", "").partition(" ")
     given = keytext.read(text.strip()) if kind.lower() == "bearer" else None
     if given is None:
         return None
     with context.current().ledger.read() as tx:
         found, now = find_api_key(tx, given.id), tx.now
-    if found is None or not given.has_hash(found[1]) or not found[0].is_valid(now):
+    if found is None or not given.has_hash(found.secret_hash) or not found.key.is_valid(now):
         return None
-    return found[0]
+    return found

@@ -24,6 +24,7 @@ log = structlog.get_logger("reelworks.gateway")
 callbacks = Blueprint("callbacks", __name__, description="Where the provider calls back.")
 
 _BODY_MAX_BYTES: Final = 65_536
+_IN_DOUBT: Final = frozenset({State.UNCERTAIN, State.CREATING})
 
 
 class CalledSchema(Schema):
@@ -58,15 +59,15 @@ def _pass_on(ctx: Context, attempt_id: str, token: str, said: Called) -> None:
     the job is looked at when its time comes.
     """
     try:
-        if not ctx.pulse.calls.first(attempt_id):
-            raise Trouble(429, "too_many_calls", "One a second is enough.", retry_after_s=1)
+        if not ctx.pulse.calls.is_welcome(attempt_id):
+            raise Trouble(429, "too_many_calls", "Ten in ten seconds are enough.", retry_after_s=10)
         with ctx.ledger.read() as tx:
             found = attempt_of(tx, attempt_id)
         if found is None:
             raise Trouble(404, "not_found")
         if found.state is State.GENERATING and not said.goes_on:
             ctx.pulse.timetable.due_now(found.job_id)
-        elif found.state is State.UNCERTAIN and said.provider_task_id is not None:
+        elif found.state in _IN_DOUBT and said.provider_task_id is not None:
             ctx.pulse.intake.pass_on(token, said.provider_task_id)
         log.info("provider_called", job_id=found.job_id, attempt=attempt_id, state=found.state)
     except PulseError as error:

@@ -18,6 +18,7 @@ from tasks.ledger.resources import JobResource
 from tasks.pulse import PulseError
 from workers.gateway.following import Waits, until_ended
 from workers.gateway.links import Links
+from workers.gateway.rates import Rates
 from workers.settings import GatewayLimits
 
 _AWAY_S: Final = 5.0
@@ -40,11 +41,13 @@ class Desk:
 
     options: GatewayOptions
     waits: Waits = field(init=False)
+    rates: Rates = field(init=False)
     _away_until: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.waits = Waits(self.options.limits.waits_most)
+        self.rates = Rates(self.options.limits.processes)
 
     @property
     def ctx(self) -> Context:

@@ -19,13 +19,13 @@ from marshmallow import Schema, fields, validate
 from schemas.errors import Problem, RequestInvalid
 from schemas.jobs import TERMINAL, State
 from tasks.domain.api_keys import Scope
-from tasks.entering import enter
 from tasks.ledger.resources import JobResource, resource_of
 from workers.gateway.auth import allowed, caller
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import output_file
 from workers.gateway.problems import Trouble, trouble_of
 from workers.gateway.reading import json_body, own_request
+from workers.gateway.taking import taken_in
 
 dropin = Blueprint("provider", __name__, description="The provider's own API, for its clients.")
 
@@ -126,14 +126,14 @@ def refused(error: Exception) -> Response:
 
 @dropin.route("/model/v1/generation", methods=["POST"])
 @_refusals(400, 409, 413, 415)
-@allowed(dropin, Scope.SUBMIT, _refusals(401, 403, 503))
+@allowed(dropin, Scope.SUBMIT, _refusals(401, 403, 429, 503))
 @dropin.doc(requestBody=_BODY)
 @dropin.response(200, TaskSchema)
 def create_task() -> Any:
     """Create a generation task."""
     asked = own_request(_params(json_body()), request.headers.get("Idempotency-Key"))
     here = desk()
-    (job_id,) = enter(here.ctx, [asked])
+    (job_id,) = taken_in(here, [asked])
     return _task(here, _own(here, job_id))
 
 
@@ -152,7 +152,7 @@ def _params(body: Any) -> dict[str, Any]:
 
 @dropin.route("/model/v1/generation/task/<task_id>", methods=["GET"])
 @_refusals(404)
-@allowed(dropin, Scope.READ, _refusals(401, 403, 503))
+@allowed(dropin, Scope.READ, _refusals(401, 403, 429, 503))
 @dropin.response(200, TaskSchema)
 def show_task(task_id: str) -> Any:
     """Tell where a generation task stands."""

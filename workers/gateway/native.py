@@ -19,7 +19,6 @@ from schemas.requests import GenerationRequest
 from tasks import operating
 from tasks.domain.api_keys import Scope
 from tasks.domain.prices import expected_usd
-from tasks.entering import enter
 from tasks.ledger.resources import JobResource, page_of, resource_of, resources_of
 from tasks.ledger.spending import latest_charges
 from workers.gateway import following
@@ -37,6 +36,7 @@ from workers.gateway.desk import Desk, desk
 from workers.gateway.files import output_file
 from workers.gateway.problems import Trouble, refusals
 from workers.gateway.reading import json_body, own_request, wait_s
+from workers.gateway.taking import taken_in
 
 native = Blueprint("jobs", __name__, url_prefix="/v1", description="Have films made, and follow them.")
 
@@ -125,7 +125,7 @@ def submit() -> Any:
     """Ask for a film."""
     asked = own_request(json_body(), request.headers.get("Idempotency-Key"))
     here = desk()
-    (job_id,) = enter(here.ctx, [asked])
+    (job_id,) = taken_in(here, [asked])
     waited = here.wait(caller().tenant, job_id, wait_s(here.options.limits.wait_most_s))
     job = _own(here, job_id)
     headers = {"Location": f"/v1/jobs/{job_id}"}
@@ -145,7 +145,7 @@ def submit_batch() -> Any:
     here = desk()
     asked = _batch(json_body(), here.options.limits.batch_most)
     batch_id = str(uuid.uuid4())
-    job_ids = enter(here.ctx, asked, batch_id)
+    job_ids = taken_in(here, asked, batch_id)
     with here.ctx.ledger.read() as tx:
         found = {job.id: job for job in resources_of(tx, caller().tenant, job_ids)}
     jobs = [job_body(found[each], None, one.warnings) for each, one in zip(job_ids, asked, strict=True)]

@@ -99,6 +99,8 @@ TITLES: Final = {
     "not_possible": "The job is not in a state for this.",
     "too_large": "The request is too large.",
     "unsupported_media_type": "The body is in another form than JSON.",
+    "too_many_requests": "There are too many requests.",
+    "too_many_jobs": "There are too many jobs.",
     "too_many_calls": "There was a call like this just now.",
     "too_many_streams": "Too many callers are being waited for.",
     "unavailable": "Something that is needed does not answer.",
@@ -117,7 +119,7 @@ _OF_STATUS: Final = {
     415: "unsupported_media_type",
     416: "range_not_satisfiable",
     422: "request_invalid",
-    429: "too_many_calls",
+    429: "too_many_requests",
     503: "unavailable",
 }
 

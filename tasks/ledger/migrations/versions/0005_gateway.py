@@ -1,4 +1,4 @@
-"""The gateway: keys of its callers, batches, and pages of a tenant's jobs.
+"""The gateway: keys of its callers, what a tenant may ask of it, batches, and pages of a tenant's jobs.
 
 Workers of the version before write jobs without a batch, and go on until they are replaced.
 """
@@ -21,6 +21,8 @@ def upgrade() -> None:
     op.add_column("jobs", sa.Column("batch_id", sa.String(36), nullable=True))
     op.create_index("ix_jobs_tenant", "jobs", ["tenant", "accepted_at", "id"])
     op.create_index("ix_jobs_batch", "jobs", ["batch_id"], **_IN_BATCH)
+    op.add_column("tenants", sa.Column("requests_per_minute", sa.Float(), nullable=True))
+    op.add_column("tenants", sa.Column("jobs_limit", sa.Integer(), nullable=True))
     op.create_table(
         "api_keys",
         sa.Column("id", sa.String(16), nullable=False),
