@@ -12,7 +12,7 @@ reports, and the list price only where that can't be read.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 from types import MappingProxyType
@@ -102,6 +102,19 @@ _HAILUO_23_PRICES_USD: Final = MappingProxyType(
 )
 _NO_LAST_FRAME: Final[Offer] = MappingProxyType({})
 
+_HAILUO_23_I2V: Final = Model(
+    name="minimax_hailuo_23_i2v",
+    fields=_TEXT_FIELDS | {"first_frame_image"},
+    required=frozenset({"first_frame_image"}),
+    offer=_HAILUO_23_OFFER,
+    start_end_offer=_NO_LAST_FRAME,
+    default_duration=6,
+    default_resolution="768P",
+    prompt_max_chars=2000,
+    camera_instructions=camera.INSTRUCTIONS,
+    prices_usd=_HAILUO_23_PRICES_USD,
+)
+
 # The first one is what is asked for where no model is named: by `submit` and the demo.
 _ENTRIES: Final = (
     Model(
@@ -147,28 +160,10 @@ _ENTRIES: Final = (
         camera_instructions=camera.INSTRUCTIONS,
         prices_usd=_HAILUO_23_PRICES_USD,
     ),
-    Model(
-        name="minimax_hailuo_23_i2v",
-        fields=_TEXT_FIELDS | {"first_frame_image"},
-        required=frozenset({"first_frame_image"}),
-        offer=_HAILUO_23_OFFER,
-        start_end_offer=_NO_LAST_FRAME,
-        default_duration=6,
-        default_resolution="768P",
-        prompt_max_chars=2000,
-        camera_instructions=camera.INSTRUCTIONS,
-        prices_usd=_HAILUO_23_PRICES_USD,
-    ),
-    Model(
+    _HAILUO_23_I2V,
+    replace(
+        _HAILUO_23_I2V,
         name="minimax_hailuo_23_fast_i2v",
-        fields=_TEXT_FIELDS | {"first_frame_image"},
-        required=frozenset({"first_frame_image"}),
-        offer=_HAILUO_23_OFFER,
-        start_end_offer=_NO_LAST_FRAME,
-        default_duration=6,
-        default_resolution="768P",
-        prompt_max_chars=2000,
-        camera_instructions=camera.INSTRUCTIONS,
         prices_usd=MappingProxyType(
             {("768P", 6): Decimal("0.19"), ("1080P", 6): Decimal("0.33"), ("768P", 10): Decimal("0.32")}
         ),

@@ -25,7 +25,7 @@ from tests.support.situations import FILM_BYTES, completed, picture
 from workers.cli import cli
 from workers.gateway import keytext
 from workers.gateway.app import document
-from workers.settings import GatewayLimits
+from workers.limits import GatewayLimits
 
 REQUEST = {"model": MODEL, "first_frame_image": URL}
 

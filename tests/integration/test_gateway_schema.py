@@ -28,7 +28,7 @@ from tests.support.bench import MODEL, URL, steps_on
 from tests.support.doors import Door, client, new_key
 from tests.support.valkey import valkey_server
 from workers.gateway.app import document
-from workers.settings import GatewayLimits
+from workers.limits import GatewayLimits
 
 CASES = int(os.environ.get("REELWORKS_SCHEMA_CASES", "20"))
 CHECKS = [

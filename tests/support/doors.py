@@ -18,7 +18,7 @@ from workers.gateway import keytext
 from workers.gateway.app import create_app
 from workers.gateway.desk import GatewayOptions
 from workers.gateway.links import Links
-from workers.settings import GatewayLimits
+from workers.limits import GatewayLimits
 
 SIGNS = Secret("what links are signed with in tests")
 TOKENS = CallbackTokens(SIGNS.reveal().encode())

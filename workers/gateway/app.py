@@ -31,7 +31,7 @@ from workers.gateway.links import Links
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
 from workers.gateway.usage import usage
-from workers.settings import GatewayLimits
+from workers.limits import GatewayLimits
 
 log = structlog.get_logger("reelworks.gateway")
 

@@ -14,12 +14,13 @@ from schemas.jobs import State
 from tasks import context
 from tasks.context import Context
 from tasks.domain.callbacks import CallbackTokens
-from tasks.ledger.resources import JobResource
+from tasks.ledger.resources import JobResource, resource_of
 from tasks.pulse import PulseError
 from workers.gateway.following import Waits, until_ended
 from workers.gateway.links import Links
+from workers.gateway.problems import Trouble
 from workers.gateway.rates import Rates
-from workers.settings import GatewayLimits
+from workers.limits import GatewayLimits
 
 _AWAY_S: Final = 5.0
 _EXTENSION: Final = "reelworks"
@@ -52,6 +53,14 @@ class Desk:
     @property
     def ctx(self) -> Context:
         return context.current()
+
+    def job_of(self, tenant: str, job_id: str) -> JobResource:
+        """A tenant's job. Raises `Trouble` (404) for another one's as for none."""
+        with self.ctx.ledger.read() as tx:
+            job = resource_of(tx, tenant, job_id)
+        if job is None:
+            raise Trouble(404, "not_found", "There is no such job.")
+        return job
 
     def progress(self, jobs: Sequence[JobResource]) -> Mapping[str, float]:
         """How far those of the jobs are that the provider works on, 0 to 1, by the last look at each."""

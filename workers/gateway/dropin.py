@@ -134,7 +134,7 @@ def create_task() -> Any:
     asked = own_request(_params(json_body()), request.headers.get("Idempotency-Key"))
     here = desk()
     (job_id,) = taken_in(here, [asked])
-    return _task(here, _own(here, job_id))
+    return _task(here, here.job_of(caller().tenant, job_id))
 
 
 def _params(body: Any) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _params(body: Any) -> dict[str, Any]:
 def show_task(task_id: str) -> Any:
     """Tell where a generation task stands."""
     here = desk()
-    return _task(here, _own(here, task_id))
+    return _task(here, here.job_of(caller().tenant, task_id))
 
 
 @dropin.route("/files/<job_id>/<int:index>", methods=["GET"])
@@ -180,14 +180,6 @@ def linked_file(job_id: str, index: int) -> Any:
     with here.ctx.ledger.read() as tx:
         job = resource_of(tx, None, job_id)
     return output_file(here.ctx, job, index)
-
-
-def _own(here: Desk, job_id: str) -> JobResource:
-    with here.ctx.ledger.read() as tx:
-        job = resource_of(tx, caller().tenant, job_id)
-    if job is None:
-        raise Trouble(404, "not_found", "There is no such task.")
-    return job
 
 
 def _task(here: Desk, job: JobResource) -> Mapping[str, Any]:

@@ -127,7 +127,7 @@ def submit() -> Any:
     here = desk()
     (job_id,) = taken_in(here, [asked])
     waited = here.wait(caller().tenant, job_id, wait_s(here.options.limits.wait_most_s))
-    job = _own(here, job_id)
+    job = here.job_of(caller().tenant, job_id)
     headers = {"Location": f"/v1/jobs/{job_id}"}
     if waited:
         headers["Preference-Applied"] = "wait"
@@ -222,7 +222,7 @@ def show(job_id: str) -> Any:
 def cancel(job_id: str) -> Any:
     """Cancel a job. What was not sent ends at once and is free; what was, is followed to its end and recorded."""
     here = desk()
-    _own(here, job_id)
+    here.job_of(caller().tenant, job_id)
     operating.cancel(here.ctx, job_id)
     return _shown(here, job_id)
 
@@ -247,7 +247,7 @@ def retry(job_id: str) -> Any:
     if anew and Scope.ADMIN not in caller().scopes:
         raise Trouble(403, "forbidden", f"To create a film once more costs again: it takes the scope {Scope.ADMIN}.")
     here = desk()
-    _own(here, job_id)
+    here.job_of(caller().tenant, job_id)
     operating.retry(here.ctx, job_id, anew=anew)
     return _shown(here, job_id)
 
@@ -268,7 +268,7 @@ def stream(job_id: str) -> Any:
     after = request.headers.get("Last-Event-ID", "0")
     if not after.isascii() or not after.isdigit() or len(after) > 9:
         raise RequestInvalid([Problem("Last-Event-ID", "not_an_integer", "must be the id of an event")])
-    _own(here, job_id)
+    here.job_of(caller().tenant, job_id)
     if not here.waits.take():
         detail = "Look at the job now and then instead, or try again."
         raise Trouble(503, "too_many_streams", detail, retry_after_s=5)
@@ -316,15 +316,6 @@ def estimate() -> Any:
     return {"estimate_usd": listed, "expected_usd": expected_usd(listed, latest), "warnings": asked.warnings}
 
 
-def _own(here: Desk, job_id: str) -> JobResource:
-    """The caller's job. Raises `Trouble` (404) for another one's as for none."""
-    with here.ctx.ledger.read() as tx:
-        job = resource_of(tx, caller().tenant, job_id)
-    if job is None:
-        raise Trouble(404, "not_found", "There is no such job.")
-    return job
-
-
 def _shown(here: Desk, job_id: str) -> Mapping[str, Any]:
-    job = _own(here, job_id)
+    job = here.job_of(caller().tenant, job_id)
     return job_body(job, here.progress([job]).get(job_id))
