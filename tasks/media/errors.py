@@ -31,6 +31,13 @@ class NoRoom(FetchError):
     """The disk would have been filled below its low-water mark. Fetch again when there is room."""
 
 
+class StoreAway(MediaError, OSError):
+    """The object store does not answer, or refuses. What was asked of it may have been done; again is no harm.
+
+    It says nothing about a job: give the job back, uncounted, and try again later. Its text is in words of ours.
+    """
+
+
 class NotPlayable(MediaError):
     """The file is no video (or picture) that can be decoded. Fetching again may help once; then it is what was made."""
 

@@ -7,6 +7,15 @@ from typing import Final
 HEAD_BYTES: Final = 512
 """How many first bytes the functions here look at."""
 
+MEDIA_TYPES: Final = {
+    "mp4": "video/mp4",
+    "jpg": "image/jpeg",
+    "png": "image/png",
+    "webp": "image/webp",
+    "gif": "image/gif",
+}
+"""Extension -> the media type of such a file."""
+
 _PICTURE_BRANDS: Final = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"mif1", b"msf1")
 _OLD_MP4_BOXES: Final = (b"moov", b"mdat", b"free", b"skip", b"wide")
 _PAGE_STARTS: Final = (b"<!doctype", b"<html", b"<head", b"<body", b"<?xml", b"<error")

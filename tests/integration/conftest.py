@@ -16,8 +16,10 @@ from schemas.jobs import Output
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
 from tasks.media.outputs import OutputFetcher
+from tasks.media.s3store import S3Store
 from tasks.pulse import Pulse
 from tests.support.bench import Bench, steps_on
+from tests.support.objects import ObjectStore, object_store
 from tests.support.situations import FILM_BYTES
 from tests.support.valkey import valkey_server
 
@@ -71,6 +73,25 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     upgrade(made)
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
+    with object_store(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def objects(object_server: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
+    """An object store that this process finds by its environment. Its buckets are each test's own."""
+    for name, value in object_server.environment().items():
+        monkeypatch.setenv(name, value)
+    return object_server
+
+
+@pytest.fixture
+def s3_store(objects: ObjectStore, tmp_path: Path) -> S3Store:
+    return S3Store(objects.new_bucket(), tmp_path / "parts")
 
 
 @pytest.fixture

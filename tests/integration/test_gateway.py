@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -406,7 +407,9 @@ class TestOutputs:
     def test_what_is_not_there_is_not_found(self, bench: Bench, door: Door, film: str) -> None:
         problem(door.get(film[:-1] + "1"), 404, "not_found")
         (row,) = bench.rows(tables.outputs)
-        bench.ctx.store.path(row.path).unlink()
+        file = bench.ctx.store.handed_out(row.path)
+        assert isinstance(file, Path)
+        file.unlink()
         problem(door.get(film), 404, "not_found")
 
 

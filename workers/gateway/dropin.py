@@ -22,7 +22,7 @@ from tasks.domain.api_keys import Scope
 from tasks.ledger.resources import JobResource, resource_of
 from workers.gateway.auth import allowed, caller
 from workers.gateway.desk import Desk, desk
-from workers.gateway.files import output_file
+from workers.gateway.files import LOCATED, MOVED, output_file
 from workers.gateway.problems import Trouble, trouble_of
 from workers.gateway.reading import json_body, own_request
 from workers.gateway.taking import taken_in
@@ -164,6 +164,7 @@ def show_task(task_id: str) -> Any:
 @_refusals(403, 404, 416, 503)
 @dropin.alt_response(206, schema={"type": "string", "format": "binary"}, content_type="*/*", success=True)
 @dropin.alt_response(304, description="It is the file that the caller has.")
+@dropin.alt_response(307, description=MOVED, headers=LOCATED)
 @dropin.doc(
     parameters=[
         {"in": "query", "name": name, "required": True, "schema": {"type": "string"}}

@@ -1,29 +1,40 @@
-"""Sends stored outputs: whole, or those bytes that were asked for (`Range`)."""
+"""Hands out stored outputs: whole or those bytes that were asked for (`Range`); of an object store, its signed URL.
+
+The URL goes to whoever may have the film, and nowhere else.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from flask import Response, send_file
+from flask import Response, request, send_file
 
 from tasks.context import Context
 from tasks.ledger.resources import JobResource
+from tasks.media.sniff import MEDIA_TYPES
+from tasks.media.store import SignedUrl
 from workers.gateway.problems import Trouble
 
-_TYPES: Final = {"mp4": "video/mp4", "jpg": "image/jpeg", "png": "image/png", "webp": "image/webp", "gif": "image/gif"}
+MOVED: Final = "It is in an object store, whose address opens it for a few minutes, without a key."
+LOCATED: Final[dict[str, Any]] = {"Location": {"schema": {"type": "string"}, "description": "Where the file is."}}
+"""Of a redirect, in the document."""
 _KEPT_S: Final = 3600
 
 
 def output_file(ctx: Context, job: JobResource | None, index: int) -> Response:
-    """The file of a job's output. Raises `Trouble` (404)."""
+    """The file of a job's output, or a redirect to it. Raises `Trouble` (404)."""
     output = next((each for each in (() if job is None else job.view.outputs) if each.index == index), None)
     if job is None or output is None:
         raise Trouble(404, "not_found", "There is no such output (yet): a completed job lists its own.")
     extension = output.path.rpartition(".")[2]
     try:
+        # A signature holds for one method.
+        place = ctx.store.handed_out(output.path, "HEAD" if request.method == "HEAD" else "GET")
+        if isinstance(place, SignedUrl):
+            return Response(status=307, headers={"Location": place.url, "Cache-Control": "no-store"})
         sent = send_file(
-            ctx.store.path(output.path),
-            mimetype=_TYPES.get(extension, "application/octet-stream"),
+            place,
+            mimetype=MEDIA_TYPES.get(extension, "application/octet-stream"),
             download_name=f"{job.id}-{index}.{extension}",
             conditional=True,
             etag=output.sha256,

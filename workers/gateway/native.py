@@ -33,7 +33,7 @@ from workers.gateway.bodies import (
     job_body,
 )
 from workers.gateway.desk import Desk, desk
-from workers.gateway.files import output_file
+from workers.gateway.files import LOCATED, MOVED, output_file
 from workers.gateway.problems import Trouble, refusals
 from workers.gateway.reading import json_body, own_request, wait_s
 from workers.gateway.taking import taken_in
@@ -292,6 +292,7 @@ def stream(job_id: str) -> Any:
 @native.doc(parameters=[_RANGE])
 @native.alt_response(206, schema={"type": "string", "format": "binary"}, content_type="*/*", success=True)
 @native.alt_response(304, description="It is the file that the caller has.")
+@native.alt_response(307, description=MOVED, headers=LOCATED)
 @refusals(native, 404, 416)
 @native.response(200, {"type": "string", "format": "binary"}, content_type="*/*", description="The file.")
 def output(job_id: str, index: int) -> Any:
