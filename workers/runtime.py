@@ -12,7 +12,9 @@ from tasks.domain.callbacks import Callbacks, CallbackTokens
 from tasks.hints import TOGETHER_MOST
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
+from tasks.media.bucket import Bucket
 from tasks.media.outputs import OutputFetcher
+from tasks.media.s3store import S3Store
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from tasks.spool import Spool
@@ -45,7 +47,7 @@ def build(read: Settings) -> Context:
     ledger = open_ledger(read)
     if not _schema_checked:
         check(ledger)
-    store = FolderStore(read.store, low_bytes=read.policy.disk_low_bytes)
+    store = open_store(read)
     return Context(
         policy=read.policy,
         ledger=ledger,
@@ -88,6 +90,14 @@ def check_schema(read: Settings) -> None:
 def open_ledger(read: Settings) -> Ledger:
     """The database alone, as commands and checks need it."""
     return Ledger(read.database_url)
+
+
+def open_store(read: Settings) -> FolderStore | S3Store:
+    """The store alone, as commands and checks need it. Nothing is connected before it is asked for something."""
+    low_bytes = read.policy.disk_low_bytes
+    if isinstance(read.store, Bucket):
+        return S3Store(read.store, read.var / "parts", low_bytes)
+    return FolderStore(read.store, low_bytes)
 
 
 def open_spool(read: Settings) -> Spool:

@@ -20,11 +20,13 @@ from marshmallow import ValidationError, validate
 from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
+from tasks.media.bucket import Bucket, is_address
 from tasks.outward import Reach
 from tasks.policy import Policy
 from workers import credentials
 from workers.credentials import Secret
 from workers.limits import GatewayLimits, HttpLimits
+from workers.storeplace import bucket_problems, store_place
 from workers.transports import redis_problem, verified
 
 _PROVIDER: Final = "https://cloud.vtrix.ai"
@@ -57,7 +59,8 @@ class Settings:
 
     redis_url: str = field(repr=False)  # both may hold a password
     database_url: str = field(repr=False)
-    store: Path
+    store: Path | Bucket
+    """The folder, or the bucket, of outputs and input images."""
     var: Path
     provider_url: str
     provider_keys: Mapping[str, Secret]
@@ -91,14 +94,16 @@ def read_settings() -> Settings:
     """
     credentials.forbid_core_dumps()
     # Files of variables, such as compose reads, name what is not set as empty: it means the default.
-    for name in [name for name, value in os.environ.items() if name.startswith("REELWORKS_") and not value.strip()]:
+    ours = ("REELWORKS_", "AWS_")
+    for name in [name for name, value in os.environ.items() if name.startswith(ours) and not value.strip()]:
         del os.environ[name]
     env = environs.Env(eager=False, prefix="REELWORKS_")
     var = Path(env.str("VAR", "var")).absolute()
     read = Settings(
         redis_url=env.str("REDIS_URL", "redis://127.0.0.1:6379/0", validate=_redis_url),
         database_url=env.str("DATABASE_URL", f"sqlite:///{var}/reelworks.db", validate=_database_url),
-        store=Path(env.str("STORE", str(var / "store"))).absolute(),
+        # Of one that can't be used the text is None: it is reported with all the others.
+        store=store_place(env.str("STORE", "", validate=_store_place) or "", var),
         var=var,
         provider_url=env.str("PROVIDER_URL", _PROVIDER, validate=validate.URL(require_tld=False)),
         provider_keys={},
@@ -205,12 +210,12 @@ def _doubt_form(text: str) -> None:
 
 def _check_each(env: environs.Env) -> None:
     """Rules of single variables. Raises `SettingsInvalid` with all that are broken."""
-    problems: dict[str, str] = {}
+    problems = bucket_problems(os.environ) if is_address(os.environ.get("REELWORKS_STORE", "")) else {}
     try:
         env.seal()
     except environs.EnvValidationError as error:
         found: Any = error.error_messages
-        problems = {name: " ".join(map(str, messages)) for name, messages in found.items()}
+        problems |= {name: " ".join(map(str, messages)) for name, messages in found.items()}
     try:
         credentials.check_key_file(os.environ.get("VTRIX_API_KEY_FILE", "").strip())
     except ValidationError as error:
@@ -220,6 +225,13 @@ def _check_each(env: environs.Env) -> None:
             problems[file] = f"{name} is set too: set one of the two"
     if problems:
         raise SettingsInvalid(problems)  # not from the errors above: they hold the values, which may be secret
+
+
+def _store_place(text: str) -> None:
+    try:
+        store_place(text, Path())
+    except ValueError as error:
+        raise ValidationError(str(error)) from None
 
 
 def _redis_url(url: str) -> None:

@@ -18,9 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from tasks.media.bucket import Bucket, is_address
+from tasks.media.errors import StoreAway
+from tasks.media.s3store import S3Store
 from workers import pools, probes
 from workers.folderlock import make_private
 from workers.parts import Part
+from workers.storeplace import BUCKET_TODO, STORE_SECRETS, store_place
 from workers.supervisor import Restarts, SupervisorError
 from workers.transports import verified
 
@@ -82,7 +86,7 @@ class ProviderKeyMissing(SupervisorError):
 
 
 class StoreNotWritable(SupervisorError):
-    """Films could not be kept. Reaction: mend the folder, or set `REELWORKS_STORE`."""
+    """Films could not be kept. Reaction: mend the folder or the bucket, or set `REELWORKS_STORE`."""
 
 
 class NoServerBinary(SupervisorError):
@@ -108,8 +112,9 @@ class StackPlan:
             raise ProviderKeyMissing("VTRIX_API_KEY is not set: set it to your provider key, or choose the simulator")
         make_private(self.var)
         self.logs.mkdir(exist_ok=True)
-        self.store = Path(options.env.get("REELWORKS_STORE") or self.var / "store").absolute()
-        self.shared["REELWORKS_STORE"] = str(self.store)  # absolute: the parts run in another folder than we do
+        store = options.env.get("REELWORKS_STORE", "").strip()
+        # Absolute: the parts run in another folder than we do. An address is judged with the other settings.
+        self.shared["REELWORKS_STORE"] = store if is_address(store) else str(store_place(store, self.var))
         self._share("REELWORKS_DATABASE_URL", lambda: f"sqlite:///{self.var / 'reelworks.db'}")
         self._share("REELWORKS_REDIS_URL", self._plan_valkey)
         self._share("REELWORKS_PROVIDER_URL", self._plan_provider)
@@ -130,17 +135,23 @@ class StackPlan:
         return env
 
     def check_store(self) -> None:
-        """Make the store's folder and write to it: a film that can't be kept is paid for too.
+        """Write to the store, and make its folder: a film that can't be kept is paid for too.
 
-        Raises StoreNotWritable.
+        Raises StoreNotWritable. Of a bucket, keys and region are those of this process' own environment.
         """
+        store = store_place(self.shared["REELWORKS_STORE"], self.var)
         try:
-            self.store.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.store) as probe:
+            if isinstance(store, Bucket):
+                S3Store(store, self.var / "parts").try_out()
+                return
+            store.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=store) as probe:
                 probe.write(b"\0")
+        except StoreAway as error:
+            raise StoreNotWritable(f"the store {store} can't be used ({error}): {BUCKET_TODO}") from None
         except OSError as error:
             raise StoreNotWritable(
-                f"the store {self.store} can't be written to ({error.strerror}): make the folder writable for this "
+                f"the store {store} can't be written to ({error.strerror}): make the folder writable for this "
                 "user, or set REELWORKS_STORE to another one"
             ) from None
 
@@ -168,13 +179,18 @@ class StackPlan:
         grace_s: float = _QUICK_GRACE_S,
         once: bool = False,
         with_keys: bool = True,
+        with_store: bool = False,
         own: Mapping[str, str] | None = None,
     ) -> Part:
-        """`own`: what not every part is told: Flower's login, what the gateway signs with."""
+        """`with_store`: it works with the store, whose keys no other part is told.
+
+        `own`: what not every part is told: Flower's login, what the gateway signs with.
+        """
         log_path = self.logs / f"{name}.log"
         if log_path.exists():  # one log a run, and the one before it
             log_path.replace(log_path.with_suffix(".log.1"))
         env = _without(self.worker_environment, () if with_keys else KEY_VARIABLES)
+        env = _without(env, () if with_store else STORE_SECRETS)
         env = {**_without(env, _SOME_PARTS_OWN), **(own or {})}
         return Part(name=name, argv=argv, log_path=log_path, cwd=ROOT, env=env, ready=ready, grace_s=grace_s, once=once)
 
@@ -224,6 +240,7 @@ class StackPlan:
             pools.command(name, self._options.pool_sizes),
             ready=lambda: self._probe.answers(node),
             grace_s=grace_s,
+            with_store=True,
             own=self._calling_back(),
         )
 
@@ -247,6 +264,7 @@ class StackPlan:
             ready=lambda: probes.http_answers(f"{url}/readyz"),
             grace_s=_WORKER_GRACE_S,
             with_keys=False,
+            with_store=True,
             own=self._signing(),
         )
 

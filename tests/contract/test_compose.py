@@ -27,6 +27,7 @@ from workers.stackplan import (
     StackPlan,
     simulator_command,
 )
+from workers.storeplace import STORE_SECRETS
 
 ROOT = Path(__file__).parents[2]
 # What `up` decides by itself and a deployment by its .env, where the settings refuse to start without it.
@@ -34,7 +35,8 @@ FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS"}
 # What `up` keeps in a file of its folder, and a deployment in its .env.
 KEPT_OTHERWISE = {"REELWORKS_GATEWAY_SECRET_FILE": "REELWORKS_GATEWAY_SECRET"}
 # What only a deployment knows.
-OUTSIDE = {"gateway": {"REELWORKS_GATEWAY_URL"}}
+_BUCKETS = {*STORE_SECRETS, "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"}
+OUTSIDE = {"gateway": {"REELWORKS_GATEWAY_URL", *_BUCKETS}}
 
 
 @pytest.fixture(scope="module")
@@ -188,9 +190,17 @@ def test_workers_share_one_store_and_state_outlives_containers(compose: dict[str
     for name in pools.POOLS:
         settings, volumes = service(compose, name)["environment"], service(compose, name)["volumes"]
         assert volumes == ["store:/var/lib/reelworks"]
-        assert settings["REELWORKS_STORE"].startswith("/var/lib/reelworks/")
+        assert interpolated(settings["REELWORKS_STORE"], {}).startswith("/var/lib/reelworks/")
     mounted = {volume.partition(":")[0] for each in compose["services"].values() for volume in each.get("volumes", [])}
     assert mounted == set(compose["volumes"])
+
+
+def test_keys_of_a_bucket_go_to_the_pools_and_the_gateway_alone(compose: dict[str, Any]) -> None:
+    for name in compose["services"].keys() - pools.POOLS.keys() - {"gateway"}:
+        assert not any(variable in str(service(compose, name)) for variable in STORE_SECRETS), name
+    outside = {"REELWORKS_STORE": "s3://films/ours", "POSTGRES_PASSWORD": "secret"}
+    for name in ("migrate", "flower", "gateway", *pools.POOLS):
+        assert interpolated(service(compose, name)["environment"]["REELWORKS_STORE"], outside) == "s3://films/ours"
 
 
 def test_what_has_no_login_is_published_to_this_machine_alone(compose: dict[str, Any]) -> None:

@@ -69,14 +69,10 @@ class ObjectStore:
         self.make(bucket)
         return bucket
 
-    def paths(self) -> list[str]:
-        """Everything in every bucket."""
-        names = self._named("Name", self.url)
-        return [f"{name}/{key}" for name in names for key in self._named("Key", f"{self.url}/{name}?list-type=2")]
-
-    def _named(self, kind: str, url: str) -> list[str]:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return re.findall(f"<{kind}>([^<]*)</{kind}>", answer.read().decode())
+    def keys(self, bucket: Bucket) -> list[str]:
+        """Everything in a bucket, whatever its prefix."""
+        with urllib.request.urlopen(f"{self.url}/{bucket.name}?list-type=2", timeout=10) as answer:
+            return re.findall("<Key>([^<]*)</Key>", answer.read().decode())
 
     def _answers(self) -> bool:
         try:

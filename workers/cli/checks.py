@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -23,13 +22,17 @@ from schemas.jobs import State
 from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.ledger.jobs import count
 from tasks.ledger.provider_keys import Pauses
+from tasks.media.bucket import Bucket
+from tasks.media.errors import StoreAway
+from tasks.media.s3store import S3Store
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from workers import pools
 from workers.cli.common import join_running_stack, opened_ledger, sqlite_path
 from workers.cli.exits import Failure
-from workers.runtime import open_ledger, open_pulse, open_spool
+from workers.runtime import open_ledger, open_pulse, open_spool, open_store
 from workers.settings import Settings, SettingsInvalid, read_settings
+from workers.storeplace import BUCKET_TODO, endpoint
 from workers.transports import is_open
 
 _PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", "alembic", "av", "pillow", "flower")
@@ -89,7 +92,7 @@ def checks() -> Iterator[Check]:
         yield from _open_addresses(read)
         reachable = found[0].verdict is Verdict.OK
         yield from _database(read)
-        yield from _store(read.store, read.policy.disk_low_bytes)
+        yield from _store(read)
         yield _provider(read.provider_url)
         yield _outputs(read, joined=joined)
         yield _keys(read, joined=joined)
@@ -155,6 +158,9 @@ def _open_addresses(read: Settings) -> Iterator[Check]:
     if is_open(read.database_url):
         todo = "add ?sslmode=verify-full&sslrootcert=... to the address, unless the network is yours alone"
         yield _warning("database transport", "the server's certificate is not verified", todo)
+    if isinstance(read.store, Bucket) and (address := endpoint(os.environ)).startswith("http://") and is_open(address):
+        todo = "use an endpoint that is https://, unless the network is yours alone"
+        yield _warning("store transport", "not encrypted", todo)
 
 
 def _database(read: Settings) -> Iterator[Check]:
@@ -182,7 +188,21 @@ def _database(read: Settings) -> Iterator[Check]:
         yield _warning("spool", f"{spooled} answers of the provider wait for the database", todo)
 
 
-def _store(folder: Path, low_bytes: int) -> Iterator[Check]:
+def _store(read: Settings) -> Iterator[Check]:
+    store = open_store(read)
+    yield _bucket(store) if isinstance(store, S3Store) else _folder(store.root)
+    yield _disk(store, read.policy.disk_low_bytes)
+
+
+def _bucket(store: S3Store) -> Check:
+    try:
+        store.try_out()
+    except StoreAway as error:
+        return _broken("store", f"{store.bucket} can't be used: {error}", BUCKET_TODO)
+    return _ok("store", f"{store.bucket}: a small object was written, read and deleted")
+
+
+def _folder(folder: Path) -> Check:
     # The store is made when the first output comes: what counts until then is the folder it will be made in.
     there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
@@ -190,15 +210,16 @@ def _store(folder: Path, low_bytes: int) -> Iterator[Check]:
             probe.write(b"\0")
     except OSError as error:
         todo = "make the folder writable for this user, or set REELWORKS_STORE"
-        yield _broken("store", f"{there} can't be written to ({error.strerror})", todo)
-        return
-    yield _ok("store", f"{folder} can be written to")
-    found = f"{shutil.disk_usage(there).free / 1e9:.1f} GB free"
-    if not FolderStore(folder, low_bytes).has_room():
+        return _broken("store", f"{there} can't be written to ({error.strerror})", todo)
+    return _ok("store", f"{folder} can be written to")
+
+
+def _disk(store: FolderStore | S3Store, low_bytes: int) -> Check:
+    found = f"{store.free_bytes() / 1e9:.1f} GB free"
+    if not store.has_room():
         todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is downloaded"
-        yield _warning("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
-    else:
-        yield _ok("disk", found)
+        return _warning("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
+    return _ok("disk", found)
 
 
 def _provider(url: str) -> Check:

@@ -128,7 +128,7 @@ def _generate(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOpt
             charged_usd = reports.charged_usd(tx, [handle.id for handle in handles])
         simulated = where["bill"] is not None
         billed_usd = _billed_usd(read) if simulated else None
-        return Outcome(tuple(board.standings), charged_usd, billed_usd, simulated, read.store, gave_up)
+        return Outcome(tuple(board.standings), charged_usd, billed_usd, simulated, Path(str(where["store"])), gave_up)
 
 
 def _billed_usd(read: Settings) -> Decimal | None:

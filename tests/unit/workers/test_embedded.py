@@ -192,6 +192,16 @@ def test_a_relative_store_is_the_same_folder_for_every_part(tmp_path: Path, monk
     assert parts["finish"].env["REELWORKS_STORE"] == str(tmp_path / "films")
 
 
+def test_keys_of_a_bucket_go_to_those_alone_who_work_with_the_store(tmp_path: Path) -> None:
+    env = {"REELWORKS_STORE": "s3://films/ours", "AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "canary"}
+    plan = StackPlan(StackOptions(var=tmp_path, gateway=True, env=env))
+    parts = {part.name: part.env for stage in plan.stages() for part in stage}
+    plan.close()
+    assert {given["REELWORKS_STORE"] for given in parts.values()} == {"s3://films/ours"}
+    told = {name for name, given in parts.items() if "AWS_SECRET_ACCESS_KEY" in given or "canary" in str(given)}
+    assert told == {"lanes", "create", "finish", "gateway"}
+
+
 def test_settings_that_no_part_could_use_are_all_named_before_anything_starts(
     tmp_path: Path, nothing_starts: None
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import environs
 import pytest
 
+from tasks.media.bucket import Bucket
 from tasks.outward import PUBLIC, Reach
 from workers.settings import Secret, SettingsInvalid, read_settings
 
@@ -17,7 +18,7 @@ EXAMPLE = Path(__file__).parents[3] / ".env.example"
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
-        if name.startswith(("REELWORKS_", "VTRIX_")):
+        if name.startswith(("REELWORKS_", "VTRIX_", "AWS_")):
             monkeypatch.delenv(name)
 
 
@@ -114,6 +115,57 @@ def test_where_outputs_may_be_fetched_from_is_listed(monkeypatch: pytest.MonkeyP
         ports=frozenset({443, 8443}),
         private=frozenset({"127.0.0.1:8900", "simulator", "[::1]:80"}),
     )
+
+
+def test_the_store_is_a_folder_or_a_bucket(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read_settings().store == Path("var/store").absolute()
+    monkeypatch.setenv("REELWORKS_STORE", "films")
+    assert read_settings().store == Path("films").absolute()
+    monkeypatch.setenv("REELWORKS_STORE", "s3://films/of/ours")
+    assert read_settings().store == Bucket("films", "of/ours")
+    monkeypatch.setenv("REELWORKS_STORE", "s3://Films")
+    with pytest.raises(SettingsInvalid, match="REELWORKS_STORE: must be a folder, or s3://bucket/prefix"):
+        read_settings()
+
+
+_KEY = {"AWS_ACCESS_KEY_ID": "AKIDCANARY", "AWS_SECRET_ACCESS_KEY": "canary"}
+
+
+@pytest.mark.parametrize(
+    ("given", "wrong"),
+    [
+        ({}, set()),
+        (_KEY, set()),
+        ({**_KEY, "AWS_SESSION_TOKEN": "canary", "AWS_REGION": "eu-central-1", "AWS_ALLOW_HTTP": " "}, set()),
+        ({"AWS_ENDPOINT_URL": "https://objects.example.com:9000/base", "AWS_ALLOW_HTTP": "False"}, set()),
+        ({"AWS_ENDPOINT_URL": "http://[::1]:9000", "AWS_ALLOW_HTTP": "true"}, set()),
+        ({"AWS_ACCESS_KEY_ID": "canary"}, {"AWS_SECRET_ACCESS_KEY"}),
+        ({"AWS_SECRET_ACCESS_KEY": "canary"}, {"AWS_ACCESS_KEY_ID"}),
+        ({"AWS_SESSION_TOKEN": "canary"}, {"AWS_SESSION_TOKEN"}),
+        ({**_KEY, "AWS_SECRET_ACCESS_KEY": "canary\ncanary"}, {"AWS_SECRET_ACCESS_KEY"}),
+        ({"AWS_REGION": "Frankfurt (canary)"}, {"AWS_REGION"}),
+        ({"AWS_ENDPOINT_URL": "http://objects:9000"}, {"AWS_ALLOW_HTTP"}),
+        ({"AWS_ENDPOINT_URL_S3": "http://objects:9000", "AWS_ALLOW_HTTP": "no"}, {"AWS_ALLOW_HTTP"}),
+        ({"AWS_ENDPOINT_URL": "https://key:canary@objects"}, {"AWS_ENDPOINT_URL"}),
+        ({"AWS_ENDPOINT_URL": "https://canary objects"}, {"AWS_ENDPOINT_URL"}),
+        ({"AWS_ENDPOINT_URL": " https://canary"}, {"AWS_ENDPOINT_URL"}),
+        ({"AWS_ENDPOINT_URL": "objects:9000"}, {"AWS_ENDPOINT_URL"}),
+    ],
+)
+def test_what_a_bucket_needs_is_judged_by_its_variable_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], wrong: set[str]
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert "canary" not in repr(read_settings()), "with a folder they are nobody's concern"
+    monkeypatch.setenv("REELWORKS_STORE", "s3://films")
+    if not wrong:
+        assert "canary" not in repr(read_settings())
+        return
+    with pytest.raises(SettingsInvalid) as caught:
+        read_settings()
+    assert set(caught.value.problems) == wrong
+    assert "canary" not in str(caught.value)
 
 
 def test_the_providers_own_variable_is_the_default_key(monkeypatch: pytest.MonkeyPatch) -> None:
