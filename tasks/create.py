@@ -28,11 +28,11 @@ from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE
 from tasks.inputs import has_stored_inputs, sent_form
-from tasks.keeping import given_back
+from tasks.keeping import given_back, kept
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, get, move_read
+from tasks.ledger.jobs import claim, extend, get, move_read, release
 from tasks.ledger.money import begin_attempt
-from tasks.media.errors import InputUnavailable
+from tasks.media.errors import InputUnavailable, StoreAway
 from tasks.pulse import PulseError
 from tasks.schedule import slow_down, timetable_entry
 from tasks.vtrix.client import VtrixClient
@@ -103,12 +103,23 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
         return None
     try:
         request = parse_request(job.request, stored_inputs=True)
-        first = sent_form(ctx.store, request.first_frame_image)
-        last = sent_form(ctx.store, request.last_frame_image)
+        with kept(lambda: _still_mine(ctx, job), ctx.policy.handover_s):  # an object store may be long in answering
+            first = sent_form(ctx.store, request.first_frame_image)
+            last = sent_form(ctx.store, request.last_frame_image)
     except (RequestInvalid, InputUnavailable) as error:
         _refuse(ctx, job, "request_unusable", str(error))
         return None
+    except StoreAway as error:
+        log.warning("store_away", job_id=job.id, reason=str(error))
+        with ctx.ledger.begin("given_back") as tx:
+            release(tx, job, ctx.policy.handover_s, counted=False)
+        return None
     return job, provider, create_body(request, first_frame=first, last_frame=last)
+
+
+def _still_mine(ctx: Context, job: Job) -> bool:
+    with ctx.ledger.begin("create.claim") as tx:
+        return extend(tx, job, ctx.policy.handover_s)
 
 
 def _begin(ctx: Context, taken: Job) -> tuple[Job, str] | None:

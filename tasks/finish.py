@@ -27,7 +27,7 @@ from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import claim, extend, lock_many, move, move_read, release
-from tasks.media.errors import FetchRefused, MediaError, NoRoom
+from tasks.media.errors import FetchRefused, MediaError, NoRoom, StoreAway
 
 log = structlog.get_logger("reelworks.finish")
 
@@ -146,6 +146,10 @@ def _not_fetched(ctx: Context, job: Job, error: Exception) -> None:
     """Give a job back whose outputs could not be stored, or give it up."""
     if isinstance(error, NoRoom):
         log.error("disk_low", job_id=job.id, reason=str(error))
+        with ctx.ledger.begin("download.given_back") as tx:
+            release(tx, job, ctx.policy.handover_s, counted=False)
+    elif isinstance(error, StoreAway):
+        log.warning("store_away", job_id=job.id, reason=str(error))
         with ctx.ledger.begin("download.given_back") as tx:
             release(tx, job, ctx.policy.handover_s, counted=False)
     elif isinstance(error, MediaError | OSError):

@@ -21,6 +21,7 @@ from tasks.context import Context
 from tasks.failpoints import failpoint
 from tasks.keeping import kept
 from tasks.ledger import LedgerError
+from tasks.media.errors import StoreAway
 from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.lanes")
@@ -115,6 +116,9 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
         try:
             with kept(keep, ttl_s):
                 wait_s = turn(ctx)
+        except StoreAway as error:
+            log.warning("store_away", lane=name, reason=str(error))
+            wait_s = _AWAY_S
         except (LedgerError, PulseError) as error:
             # They are away: one line a turn says enough, and the next turn looks at the same rows.
             log.warning("lane_turn_failed", lane=name, epoch=epoch, error=type(error).__name__)
