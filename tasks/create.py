@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any, Final
 
@@ -103,7 +104,7 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
         return None
     try:
         request = parse_request(job.request, stored_inputs=True)
-        with kept(lambda: _still_mine(ctx, job), ctx.policy.handover_s):  # an object store may be long in answering
+        with _held(ctx, job):
             first = sent_form(ctx.store, request.first_frame_image)
             last = sent_form(ctx.store, request.last_frame_image)
     except (RequestInvalid, InputUnavailable) as error:
@@ -117,9 +118,14 @@ def _prepare(ctx: Context, job_id: str) -> tuple[Job, VtrixClient, Mapping[str, 
     return job, provider, create_body(request, first_frame=first, last_frame=last)
 
 
-def _still_mine(ctx: Context, job: Job) -> bool:
-    with ctx.ledger.begin("create.claim") as tx:
-        return extend(tx, job, ctx.policy.handover_s)
+def _held(ctx: Context, job: Job) -> AbstractContextManager[None]:
+    """Keep the claim of a job while its pictures are read: an object store may be long in answering."""
+
+    def renew() -> bool:
+        with ctx.ledger.begin("create.claim") as tx:
+            return extend(tx, job, ctx.policy.handover_s)
+
+    return kept(renew, ctx.policy.handover_s) if _is_claimed(job) else nullcontext()
 
 
 def _begin(ctx: Context, taken: Job) -> tuple[Job, str] | None:
