@@ -59,6 +59,8 @@ def poll(ctx: Context) -> float:
     answers = ctx.asker.ask_many(claims.claim, ctx.policy.poll_batch)
     for answered in answers:
         _work(ctx, answered)
+        if answered and all(_says_nothing(answer) for _, answer in answered):
+            claims.end()  # it may be this host alone that does not reach the provider: let another have the lane
         if claims.over_for_s() > _LINGER_S:
             ctx.threads.submit(_work_late, ctx, answers)
             return 0.0
@@ -80,6 +82,10 @@ class _Claims:
         """Since when the turn claims no more."""
         return time.monotonic() - self._over_at
 
+    def end(self) -> None:
+        """Claim no more in this turn."""
+        self._over_at = min(self._over_at, time.monotonic())
+
     def claim(self, room: int) -> Sequence[_Look]:
         """Claim up to so many of those that are due, and may be asked about."""
         looks: list[_Look] = []
@@ -92,6 +98,10 @@ class _Claims:
             _look_up(self._ctx, unknown)
             looks = _askable(self._ctx, _without_resting(self._ctx, due))
         return looks
+
+
+def _says_nothing(answer: PollAnswer | Exception) -> bool:
+    return isinstance(answer, LookAgain | Exception)
 
 
 def _work_late(ctx: Context, answers: Iterator[_Answered]) -> None:

@@ -175,9 +175,13 @@ class TestLane:
         monkeypatch.setattr(type(bench.ctx.pulse.timings), "learn", broken)
         job_id = bench.generating()
         bench.provider.polls = [Running(0.5), LookAgain("HTTP 429", throttled=True), DONE]
-        for _ in range(3):
-            bench.look()
-        assert bench.state(job_id) is State.DOWNLOADING
+
+        def is_downloading() -> bool:
+            bench.look()  # of a key that was told to slow down perhaps none, for a moment
+            return bench.state(job_id) is State.DOWNLOADING
+
+        wait_until(is_downloading, what="the task's end")
+        assert bench.provider.polls == []
         assert not bench.ctx.pulse.redis.exists(keys.times(MODEL))
 
 

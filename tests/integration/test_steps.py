@@ -329,6 +329,22 @@ class TestPoll:
         bench.turn("poll")
         assert (bench.state(first), bench.state(second)) == (State.FAILED, State.FAILED)
 
+    def test_a_host_that_gets_no_answers_leaves_what_is_due_to_the_next_turn(self, bench: Bench) -> None:
+        first, second = bench.generating(), bench.generating()
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {second: time.time() + 3600}, xx=True)
+
+        def poll(task: str) -> PollAnswer:
+            bench.provider.polled.append(task)
+            bench.ctx.pulse.redis.zadd(TIMETABLE, {second: 0}, xx=True)
+            return LookAgain("ConnectTimeout")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {first: 0}, xx=True)
+        bench.turn("poll")
+        assert bench.provider.polled == ["task-1"]
+        bench.turn("poll")
+        assert bench.provider.polled == ["task-1", "task-2"]
+
     def test_a_turn_that_is_over_leaves_late_answers_to_another_thread(self, bench: Bench) -> None:
         job_id = bench.generating()
         over = threading.Event()
