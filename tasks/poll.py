@@ -57,11 +57,15 @@ def poll(ctx: Context) -> float:
     """Look at the provider tasks that are due: whatever is claimed is asked about at once, and none waits."""
     claims = _Claims(ctx)
     answers = ctx.asker.ask_many(claims.claim, ctx.policy.poll_batch)
+    heard = silent = False
     for answered in answers:
         _work(ctx, answered)
-        if answered and all(_says_nothing(answer) for _, answer in answered):
-            claims.end()  # it may be this host alone that does not reach the provider: let another have the lane
-        if claims.over_for_s() > _LINGER_S:
+        heard = heard or not all(_says_nothing(answer) for _, answer in answered)
+        if answered and not heard:
+            silent = True  # it may be this host alone that does not reach the provider: let another have the lane
+            claims.end()
+        # Only what a whole turn left is late: turns cut short would pile up what none of them waited for.
+        if not silent and claims.over_for_s() > _LINGER_S:
             ctx.threads.submit(_work_late, ctx, answers)
             return 0.0
     next_s = ctx.pulse.timetable.next_due_in_s()

@@ -29,7 +29,6 @@ _DETAILS: Final = (
     "accepted_at",
     "changed_at",
     "batch_id",
-    "version",
 )
 
 
@@ -45,7 +44,6 @@ class JobResource:
     accepted_at: datetime
     changed_at: datetime
     batch_id: str | None
-    version: int
     discount: str | None = None
 
     @property

@@ -345,6 +345,26 @@ class TestPoll:
         bench.turn("poll")
         assert bench.provider.polled == ["task-1", "task-2"]
 
+    def test_a_turn_that_was_cut_short_waits_for_its_own_answers(
+        self, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first, second = bench.generating(), bench.generating()
+        monkeypatch.setattr("tasks.poll._LINGER_S", -1.0)
+
+        def missed() -> bool:
+            return bool(json.loads(bench.ctx.pulse.redis.hget(keys.LOOKS, first) or "")[6] == 1)
+
+        def poll(task: str) -> PollAnswer:
+            if task == "task-1":
+                return LookAgain("ConnectTimeout")
+            wait_until(missed, within_s=60, what="the other's answer being worked")
+            return Failed("010004095", "no luck")
+
+        bench.provider.poll = poll  # type: ignore[method-assign]
+        bench.ctx.pulse.redis.zadd(TIMETABLE, {first: 0, second: 0}, xx=True)
+        assert with_policy(bench, poll_lease_s=60.0).turn("poll") > 0  # 0 where another thread has to see to the rest
+        assert bench.state(second) is State.FAILED
+
     def test_a_turn_that_is_over_leaves_late_answers_to_another_thread(self, bench: Bench) -> None:
         job_id = bench.generating()
         over = threading.Event()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,7 +43,6 @@ class Desk:
     waits: Waits = field(init=False)
     rates: Rates = field(init=False)
     _away_until: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         self.waits = Waits(self.options.limits.waits_most)
