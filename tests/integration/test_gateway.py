@@ -16,7 +16,7 @@ from schemas import data_url
 from schemas.jobs import State
 from tasks import context
 from tasks.domain.api_keys import Scope
-from tasks.ledger import Ledger, tables
+from tasks.ledger import Ledger, LedgerError, tables
 from tasks.ledger.admission import set_tenant
 from tasks.ledger.api_keys import list_api_keys, revoke_api_key
 from tasks.pulse import Pulse
@@ -199,6 +199,16 @@ class TestSubmit:
         assert answer.headers["Preference-Applied"] == "wait"
 
     def test_a_wait_that_is_over_leaves_the_job_as_it_is(self, door: Door) -> None:
+        answer = door.post("/v1/jobs", REQUEST, headers={"Prefer": "wait=1"})
+        assert (answer.status_code, answer.get_json()["state"]) == (202, "queued")
+
+    def test_a_database_that_is_away_during_a_wait_does_not_make_it_fail(
+        self, door: Door, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def away(*_: Any) -> Any:
+            raise LedgerError
+
+        monkeypatch.setattr("workers.gateway.following.version_of", away)
         answer = door.post("/v1/jobs", REQUEST, headers={"Prefer": "wait=1"})
         assert (answer.status_code, answer.get_json()["state"]) == (202, "queued")
 
