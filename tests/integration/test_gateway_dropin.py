@@ -12,11 +12,11 @@ import pytest
 from schemas.jobs import State
 from tasks.create import create
 from tasks.domain.answers import Failed
+from tasks.forms.links import Links
 from tasks.ledger import tables
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import SIGNS, Door, client, new_key
 from tests.support.situations import FILM, FILM_BYTES, completed
-from workers.gateway.links import Links
 
 CREATE = "/model/v1/generation"
 BODY = {"model": MODEL, "input": [{"params": {"first_frame_image": URL, "prompt": "a boat"}}]}
@@ -135,13 +135,13 @@ class TestLinks:
 
     def test_one_opens_its_own_output_alone(self, door: Door, job: str) -> None:
         anyone, links = Door(door.client), Links(SIGNS, ttl_s=600)
-        assert anyone.get(f"/files/{job}/0?{links.query(job, 0)}").status_code == 200
-        refused(anyone.get(f"/files/{job}/0?{links.query(job, 1)}"), 403)
-        refused(anyone.get(f"/files/{job}/0?{links.query('another', 0)}"), 403)
-        refused(anyone.get(f"/files/{job}/1?{links.query(job, 1)}"), 404)
+        assert anyone.get(links.path(job, 0)).status_code == 200
+        for other in (links.path(job, 1), links.path("another", 0)):
+            refused(anyone.get(f"/files/{job}/0?{urlsplit(other).query}"), 403)
+        refused(anyone.get(links.path(job, 1)), 404)
 
     def test_one_that_has_expired_opens_nothing(self, door: Door, job: str) -> None:
-        refused(Door(door.client).get(f"/files/{job}/0?{Links(SIGNS, ttl_s=-1).query(job, 0)}"), 403)
+        refused(Door(door.client).get(Links(SIGNS, ttl_s=-1).path(job, 0)), 403)
 
     @pytest.mark.parametrize(
         "query", ["", "expires=99999999999", "expires=x&signature=y", "expires=99999999999&signature=%C3%A4"]

@@ -11,17 +11,16 @@ from werkzeug.test import TestResponse
 
 from tasks.domain.api_keys import ApiKey, Scope
 from tasks.domain.callbacks import CallbackTokens
+from tasks.forms.links import Links
 from tasks.ledger import Ledger
 from tasks.ledger.api_keys import add_api_key
-from workers.credentials import Secret
 from workers.gateway import keytext
 from workers.gateway.app import create_app
 from workers.gateway.desk import GatewayOptions
-from workers.gateway.links import Links
 from workers.limits import GatewayLimits
 
-SIGNS = Secret("what links are signed with in tests")
-TOKENS = CallbackTokens(SIGNS.reveal().encode())
+SIGNS = b"what links are signed with in tests"
+TOKENS = CallbackTokens(SIGNS)
 EVERYDAY = (Scope.SUBMIT, Scope.READ)
 
 

@@ -18,16 +18,15 @@ from schemas.fields import ImageText, Metadata, StrictBool, StrictInt, StrictTex
 from schemas.requests import request_schema
 from tasks import context
 from tasks.domain.callbacks import CallbackTokens
+from tasks.forms.links import Links
 from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.ledger.migrate import check
-from workers.credentials import Secret
 from workers.gateway.auth import SCHEME
 from workers.gateway.callbacks import callbacks
 from workers.gateway.desk import Desk, GatewayOptions, put
 from workers.gateway.dropin import PATHS as DROPIN_PATHS
 from workers.gateway.dropin import dropin
 from workers.gateway.dropin import refused as dropin_refused
-from workers.gateway.links import Links
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
 from workers.gateway.usage import usage
@@ -131,7 +130,7 @@ def _refused(error: Exception) -> Response:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    app = create_app(GatewayOptions(Links(Secret(""), 0), CallbackTokens(b""), GatewayLimits()))
+    app = create_app(GatewayOptions(Links(b"", 0), CallbackTokens(b""), GatewayLimits()))
     made: dict[str, Any] = app.extensions["flask-smorest"]["apis"][""]["ext_obj"].spec.to_dict()
     return made
 

@@ -13,10 +13,10 @@ from schemas.jobs import State
 from tasks import context
 from tasks.context import Context
 from tasks.domain.callbacks import CallbackTokens
+from tasks.forms.links import Links
 from tasks.ledger.resources import JobResource, resource_of
 from tasks.pulse import PulseError
 from workers.gateway.following import Waits, until_ended
-from workers.gateway.links import Links
 from workers.gateway.problems import Trouble
 from workers.gateway.rates import Rates
 from workers.limits import GatewayLimits

@@ -14,12 +14,12 @@ from typing import Any, Final
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields, validate
+from marshmallow import Schema, fields
 
 from schemas.errors import Problem, RequestInvalid
-from schemas.jobs import TERMINAL, State
 from tasks.domain.api_keys import Scope
-from tasks.ledger.resources import JobResource, resource_of
+from tasks.forms.task import TaskSchema, task_body
+from tasks.ledger.resources import resource_of
 from workers.gateway.auth import allowed, caller
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import LOCATED, MOVED, output_file
@@ -57,41 +57,10 @@ PATHS: Final = ("/model/", "/files/")
 """Where this door is."""
 _OURS: Final = frozenset({"model", "tenant", "idempotency_key", "priority", "deadline_s", "max_cost_usd", "metadata"})
 """Fields of our own requests that are no parameters of the provider's."""
-# Numbers of the provider's list: what our own failures look most like to its clients.
-_CREATING_FAILED: Final = 10004099
-_FETCHING_FAILED: Final = 10004097
 _CODES: Final = {401: 1004, 403: 1004, 409: 2013, 400: 2013, 404: 2013, 413: 2013, 415: 2013, 429: 1002}
 _OTHER_CODE: Final = 1033
 _BAD: Final = 400
 _UNPROCESSABLE: Final = 422
-
-
-class ContentSchema(Schema):
-    type = fields.String(required=True)
-    url = fields.String(required=True)
-
-
-class GroupSchema(Schema):
-    content = fields.List(fields.Nested(ContentSchema), required=True)
-
-
-class TaskErrorSchema(Schema):
-    code = fields.Integer(required=True)
-    error_message = fields.String(required=True)
-
-
-class TaskSchema(Schema):
-    """A task as the provider shows it."""
-
-    id = fields.String(required=True)
-    created_at = fields.Integer(required=True, metadata={"description": "Epoch seconds."})
-    status = fields.String(required=True, validate=validate.OneOf(["in_progress", "completed", "failed"]))
-    model = fields.String(required=True)
-    progress = fields.Float()
-    output = fields.List(fields.Nested(GroupSchema))
-    usage = fields.Dict(metadata={"description": "`cost` in USD as a string, `discount`."})
-    metadata = fields.Dict()
-    error = fields.Nested(TaskErrorSchema)
 
 
 class InnerErrorSchema(Schema):
@@ -134,7 +103,7 @@ def create_task() -> Any:
     asked = own_request(_params(json_body()), request.headers.get("Idempotency-Key"))
     here = desk()
     (job_id,) = taken_in(here, [asked])
-    return _task(here, here.job_of(caller().tenant, job_id))
+    return _shown(here, job_id)
 
 
 def _params(body: Any) -> dict[str, Any]:
@@ -156,8 +125,7 @@ def _params(body: Any) -> dict[str, Any]:
 @dropin.response(200, TaskSchema)
 def show_task(task_id: str) -> Any:
     """Tell where a generation task stands."""
-    here = desk()
-    return _task(here, here.job_of(caller().tenant, task_id))
+    return _shown(desk(), task_id)
 
 
 @dropin.route("/files/<job_id>/<int:index>", methods=["GET"])
@@ -183,43 +151,7 @@ def linked_file(job_id: str, index: int) -> Any:
     return output_file(here.ctx, job, index)
 
 
-def _task(here: Desk, job: JobResource) -> Mapping[str, Any]:
-    view = job.view
-    task: dict[str, Any] = {
-        "id": job.id,
-        "created_at": int(job.accepted_at.timestamp()),
-        "status": "in_progress",
-        "model": view.model,
-    }
-    if view.state not in TERMINAL:
-        return task | {"progress": here.progress([job]).get(job.id, 0.0)}
-    ended = {"metadata": {"completed_at": int(job.changed_at.timestamp())}}
-    usage: dict[str, Any] = {} if view.charged_usd is None else {"usage": _usage(job)}
-    if view.state is State.COMPLETED:
-        content = [{"type": each.type, "url": _link(here, job.id, each.index)} for each in view.outputs]
-        return task | ended | usage | {"status": "completed", "progress": 1.0, "output": [{"content": content}]}
-    return task | ended | usage | {"status": "failed", "error": _error(job)}
-
-
-def _usage(job: JobResource) -> dict[str, Any]:
-    found: dict[str, Any] = {"cost": f"{job.view.charged_usd:f}"}
-    try:
-        return found if job.discount is None else found | {"discount": float(job.discount)}
-    except ValueError:
-        return found
-
-
-def _error(job: JobResource) -> dict[str, Any]:
-    view = job.view
-    if view.state is State.CANCELLED:
-        return {"code": _CREATING_FAILED, "error_message": "The job was cancelled."}
-    code = view.error_code or ""
-    number = _FETCHING_FAILED if view.error_stage == State.DOWNLOADING else _CREATING_FAILED
-    if code.isascii() and code.isdigit() and len(code) < 16:
-        number = int(code)
-    return {"code": number, "error_message": view.error_message or "The job failed."}
-
-
-def _link(here: Desk, job_id: str, index: int) -> str:
+def _shown(here: Desk, job_id: str) -> Mapping[str, Any]:
+    job = here.job_of(caller().tenant, job_id)
     base = here.options.public_url or request.host_url.rstrip("/")
-    return f"{base}/files/{job_id}/{index}?{here.options.links.query(job_id, index)}"
+    return task_body(job, here.progress([job]).get(job_id), lambda *output: base + here.options.links.path(*output))

@@ -19,19 +19,12 @@ from schemas.requests import GenerationRequest
 from tasks import operating
 from tasks.domain.api_keys import Scope
 from tasks.domain.prices import expected_usd
+from tasks.forms.job import STATES, EventSchema, JobSchema, job_body
 from tasks.ledger.resources import JobResource, page_of, resource_of, resources_of
 from tasks.ledger.spending import latest_charges
 from workers.gateway import following
 from workers.gateway.auth import allowed, caller
-from workers.gateway.bodies import (
-    STATES,
-    BatchSchema,
-    EstimateSchema,
-    EventSchema,
-    JobSchema,
-    JobsSchema,
-    job_body,
-)
+from workers.gateway.bodies import BatchSchema, EstimateSchema, JobsSchema
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import LOCATED, MOVED, output_file
 from workers.gateway.problems import Trouble, refusals

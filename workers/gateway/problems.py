@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 
 from schemas.errors import IdempotencyConflict, Problem, RequestInvalid
 from tasks.entering import StoreFull
+from tasks.forms.job import FieldProblemSchema
 from tasks.ledger import LedgerError
 from tasks.operating import NotPossible
 
@@ -26,14 +27,6 @@ CONTENT_TYPE: Final = "application/problem+json"
 _URN: Final = "urn:reelworks:problem:"
 _SOON_S: Final = 5
 _LATER_S: Final = 60
-
-
-class FieldProblemSchema(Schema):
-    """One broken rule of a request."""
-
-    field = fields.String(required=True, metadata={"description": "Dotted path into the request."})
-    code = fields.String(required=True, metadata={"description": "Stable, for programs."})
-    message = fields.String(required=True, metadata={"description": "For people."})
 
 
 class ProblemSchema(Schema):

@@ -8,11 +8,11 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from tasks.domain.callbacks import CallbackTokens
+from tasks.forms.links import Links
 from workers import runtime
 from workers.credentials import Secret
 from workers.gateway.app import create_app
 from workers.gateway.desk import GatewayOptions
-from workers.gateway.links import Links
 from workers.logs import configure_logs
 from workers.settings import Settings
 
@@ -25,8 +25,9 @@ _KEPT_S: Final = 15
 
 def serve(read: Settings, secret: Secret, address: str, port: int) -> None:
     """Serve until SIGTERM. `secret` signs links to outputs."""
-    tokens = CallbackTokens(secret.reveal().encode())
-    options = GatewayOptions(Links(secret, read.gateway.link_ttl_s), tokens, read.gateway, read.gateway_url)
+    signs = secret.reveal().encode()
+    links, tokens = Links(signs, read.gateway.link_ttl_s), CallbackTokens(signs)
+    options = GatewayOptions(links, tokens, read.gateway, read.gateway_url)
     _Server(read, options, f"{address}:{port}").run()
 
 

@@ -5,23 +5,22 @@ from __future__ import annotations
 import hashlib
 import hmac
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlencode
-
-from workers.credentials import Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
     """Makes and checks them. `secret` signs: whoever has it can open every output. `ttl_s`: how long one opens."""
 
-    secret: Secret
+    secret: bytes = field(repr=False)
     ttl_s: int
 
-    def query(self, job_id: str, index: int) -> str:
-        """The query of a link to this output."""
+    def path(self, job_id: str, index: int) -> str:
+        """The link to this output, from the gateway's address on."""
         expires = int(time.time()) + self.ttl_s
-        return urlencode({"expires": expires, "signature": self._signature(job_id, index, expires)})
+        query = urlencode({"expires": expires, "signature": self._signature(job_id, index, expires)})
+        return f"/files/{job_id}/{index}?{query}"
 
     def opens(self, job_id: str, index: int, expires: str, signature: str) -> bool:
         """Whether a link with these words opens this output now."""
@@ -32,4 +31,4 @@ class Links:
 
     def _signature(self, job_id: str, index: int, expires: int) -> str:
         said = f"{job_id}/{index}/{expires}".encode()
-        return hmac.new(self.secret.reveal().encode(), said, hashlib.sha256).hexdigest()
+        return hmac.new(self.secret, said, hashlib.sha256).hexdigest()
