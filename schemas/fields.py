@@ -159,11 +159,11 @@ class UpperText(StrictText):
 
 
 class UrlText(StrictText):
-    """A public http(s) URL."""
+    """An http(s) URL that is ours to open."""
 
     def read(self, value: object) -> str:
         text = super().read(value)
-        if (problem := url_problem(text)) is not None:
+        if (problem := url_problem(text, public=False)) is not None:
             raise ValidationError([problem])
         return text
 

@@ -54,9 +54,6 @@ def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
             (a, b), (c, d) = sizes
             sentence = f"the last frame ({c}x{d} px) will be cropped to the dimensions of the first frame ({a}x{b} px)"
             yield Problem("last_frame_image", "last_frame_cropped", sentence)
-    if "callback_url" in data:
-        sentence = "is checked and kept; calling it comes with a later version"
-        yield Problem("callback_url", "callback_not_called", sentence)
     yield from _prompt_warnings(model, data.get("prompt", ""))
 
 

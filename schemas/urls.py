@@ -1,4 +1,4 @@
-"""Which URLs a request may carry: public http(s) ones, because it is the provider that opens them.
+"""Which URLs a request may carry: http(s), and public where it is the provider that opens them.
 
 Owns the judgement by the text alone; refuses to look up names, so a public name with a private address passes here.
 """
@@ -21,8 +21,11 @@ _HOLD_AN_IPV4_ADDRESS: Final = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress
 _SHOWN_CHARS: Final = 60
 
 
-def url_problem(url: str) -> Problem | None:
-    """What is wrong with a URL, or `None`. The message shows the host at most: paths and queries may hold secrets."""
+def url_problem(url: str, *, public: bool = True) -> Problem | None:
+    """What is wrong with a URL, or `None`. The message shows the host at most: paths and queries may hold secrets.
+
+    Not `public`: it is not the provider that opens it, and whoever does judges where it leads.
+    """
     if len(url) > MAX_CHARS:
         return Problem("", "url_too_long", f"a URL has at most {MAX_CHARS} characters, this one has {len(url)}")
     if _FORBIDDEN.search(url):
@@ -34,15 +37,15 @@ def url_problem(url: str) -> Problem | None:
     except ValueError:  # its text can quote the URL
         return Problem("", "url_malformed", "this is not a well-formed URL")
     if parts.scheme not in {"http", "https"}:
-        return Problem("", "url_scheme", "only http and https URLs can be opened by the provider")
+        return Problem("", "url_scheme", "only http and https URLs can be opened")
     if not host:
         return Problem("", "url_no_host", "the URL names no host")
     if "@" in parts.netloc:
         return Problem("", "url_userinfo", "a URL with a user name or password is not accepted")
-    return _host_problem(host)
+    return _host_problem(host, public)
 
 
-def _host_problem(host: str) -> Problem | None:
+def _host_problem(host: str, must_be_public: bool) -> Problem | None:
     name = host.lower().removesuffix(".")
     address = _address(name)
     if address is not None:
@@ -54,7 +57,7 @@ def _host_problem(host: str) -> Problem | None:
         if public and not _HOST_NAME.fullmatch(name):
             # Also the other spellings of an IPv4 address (`127.1`, `0x7f.0.0.1`): no public name ends in a number.
             return Problem("", "url_host", f"{_shown(host)} is not a host name (write an international one as xn--…)")
-    if public:
+    if public or not must_be_public:
         return None
     return Problem("", "url_not_public", f"the host {_shown(host)} is not public: the provider could not reach it")
 

@@ -18,7 +18,7 @@ from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.enqueued import TASK, job_id_in, request_in
-from tasks.entering import keep_inputs, new_job
+from tasks.entering import check_callback, keep_inputs, new_job
 from tasks.failpoints import failpoint
 from tasks.inputs import stored_inputs
 from tasks.lanes import lane
@@ -131,6 +131,7 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         raw = json.loads(entry.fields.get("request", b"")) if message is None else request_in(message)
         record = _idempotency_record(raw)
         request, blobs = parse_request(raw, stored_inputs=True).detached()
+        check_callback(ctx, request)
         keep_inputs(ctx, request, blobs)
     except RequestInvalid as error:
         return Refused(entry, job_id, str(error), record)

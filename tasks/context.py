@@ -10,13 +10,14 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 
 from schemas.jobs import JobView
 from tasks.domain.callbacks import Callbacks
 from tasks.failpoints import failpoint
+from tasks.forms.webhook import GatewayPlace
 from tasks.ledger import Ledger
 from tasks.ledger.views import views_of
 from tasks.media.outputs import OutputFetcher
@@ -26,6 +27,7 @@ from tasks.pulse import Pulse, PulseError
 from tasks.spool import Spool
 from tasks.vtrix.asking import Asker
 from tasks.vtrix.client import VtrixClient
+from tasks.webhooks import Webhooks
 
 log = structlog.get_logger("reelworks.tasks")
 
@@ -46,6 +48,9 @@ class Context:
     """Asks about many provider tasks at once, for the poll lane."""
     threads: ThreadPoolExecutor
     """For whoever waits for several servers at the same time: the poll lane has the asker."""
+    webhooks: Webhooks
+    gateway: GatewayPlace = field(default_factory=GatewayPlace)
+    """What callers are told of where the gateway is."""
     callbacks: Callbacks | None = None
     """Where the provider calls back; `None`: it is asked alone."""
 
@@ -72,6 +77,7 @@ class Context:
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""
         self.threads.shutdown()
+        self.webhooks.close()
         self.asker.close()
         self.fetcher.close()
         for provider in self.providers.values():

@@ -18,20 +18,24 @@ class StoreFull(Exception):
     """The disk of the store is all but full: a request's pictures could not be kept. Try again later, or make room."""
 
 
-def enter(ctx: Context, requests: Sequence[GenerationRequest], batch_id: str | None = None) -> list[str]:
+def enter(
+    ctx: Context, requests: Sequence[GenerationRequest], batch_id: str | None = None, door: str | None = None
+) -> list[str]:
     """Commit these requests as jobs, all of them or none, and give the jobs' ids in the requests' order.
 
     A request whose idempotency key has a job already is that job. Needs the ledger and the store, not Redis. Raises
-    `IdempotencyConflict` when that job is another request's, `StoreFull`, `LedgerError`, and `OSError` of the store.
+    `IdempotencyConflict` when that job is another request's, `RequestInvalid` for a callback that can't be made,
+    `StoreFull`, `LedgerError`, and `OSError` of the store.
     """
     if not ctx.store.has_room():
         raise StoreFull
     new: dict[str, NewJob] = {}
     job_ids = []
     for request in requests:
+        check_callback(ctx, request)
         detached, blobs = request.detached()
         keep_inputs(ctx, detached, blobs)
-        job = replace(new_job(ctx, job_id_of(detached), detached), batch_id=batch_id)
+        job = replace(new_job(ctx, job_id_of(detached), detached), batch_id=batch_id, door=door)
         if new.setdefault(job.id, job).fingerprint != job.fingerprint:
             raise IdempotencyConflict(job.id)
         job_ids.append(job.id)
@@ -44,6 +48,17 @@ def enter(ctx: Context, requests: Sequence[GenerationRequest], batch_id: str | N
                 raise IdempotencyConflict(holder or job_id)
     ctx.show(list(new))
     return job_ids
+
+
+def check_callback(ctx: Context, request: GenerationRequest) -> None:
+    """Refuse an address that no webhook could be sent to, rather than take the job and tell nobody of it.
+
+    Raises `RequestInvalid`.
+    """
+    problem = None if request.callback_url is None else ctx.webhooks.reach.refusal(request.callback_url)
+    if problem is not None:
+        sentence = f"{problem.message} (an operator can allow it: REELWORKS_WEBHOOK_PRIVATE)"
+        raise RequestInvalid([Problem("callback_url", problem.code, sentence)])
 
 
 def new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:

@@ -26,7 +26,7 @@ from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.lanes")
 
-LANES: Final[dict[str, str]] = {name: f"reelworks.{name}" for name in ("accept", "admit", "poll", "sweep")}
+LANES: Final[dict[str, str]] = {name: f"reelworks.{name}" for name in ("accept", "admit", "poll", "sweep", "notify")}
 """Lane -> name of its task. A lane is added here and by `@lane`."""
 
 _AWAY_S: Final = 1.0

@@ -1,4 +1,5 @@
-"""Opens addresses that others choose: those of outputs. Refuses every place that is not public, however it is spelled.
+"""Opens addresses that others choose: those of outputs, and of callers who want to be told. Refuses every place that is
+not public, however it is spelled.
 
 The IP filter is that of `requests-hardened`: a name is resolved once, and what was checked is what is connected to.
 This module adds which ports and hosts may be reached, addresses that the filter lets pass, and deadlines.
@@ -16,8 +17,11 @@ from requests.adapters import HTTPAdapter
 from requests_hardened.ip_filter import InvalidIPAddress
 from requests_hardened.ip_filter_adapter import IPFilterAdapter
 
+from schemas.errors import Problem
+from schemas.urls import url_problem
 from tasks.transport import DeadlineAdapter, session_of
 
+_PORTS: Final = {"http": 80, "https": 443}
 # What answers there is the cloud's own, for the machine that asks: public only by its number.
 _METADATA: Final = frozenset({ipaddress.ip_address("168.63.129.16")})
 
@@ -50,6 +54,15 @@ class Reach:
             return "the address is on a host that is not allowed"
         return None
 
+    def refusal(self, url: str) -> Problem | None:
+        """Why a well-formed URL may not be opened, as far as its text tells; where its name leads is seen later."""
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 0)
+        if self.is_private(host, port):
+            return None
+        why = self.problem(parts.scheme, host, port)
+        return url_problem(url) if why is None else Problem("", "url_not_allowed", why)
+
 
 PUBLIC: Final = Reach()
 
@@ -81,7 +94,7 @@ class _GuardedAdapter(IPFilterAdapter, DeadlineAdapter):
             raise AddressRefused("the address names a user")
         place, options = HTTPAdapter.build_connection_pool_key_attributes(self, request, verify, cert)
         scheme, host, named_port = place["scheme"], place["host"] or "", cast(int | None, place["port"])
-        port = {"http": 80, "https": 443}[scheme] if named_port is None else named_port
+        port = _PORTS[scheme] if named_port is None else named_port
         if self._reach.is_private(host, port):
             return place, options
         problem = self._reach.problem(scheme, host, port)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from tasks.domain.delivering import WebhookPolicy
 from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 
@@ -30,6 +31,7 @@ class Policy:
     sweep_batch: int = 200
     poll: PollPolicy = field(default_factory=PollPolicy)
     uncertain: DoubtPolicy = field(default_factory=DoubtPolicy)
+    webhook: WebhookPolicy = field(default_factory=WebhookPolicy)
 
     lane_idle_s: float = 0.5
     """The longest a lane stays away when nothing is due."""

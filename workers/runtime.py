@@ -9,6 +9,8 @@ from typing import Final
 from tasks import context
 from tasks.context import Context
 from tasks.domain.callbacks import Callbacks, CallbackTokens
+from tasks.forms.links import Links
+from tasks.forms.webhook import GatewayPlace
 from tasks.hints import TOGETHER_MOST
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
@@ -21,6 +23,8 @@ from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
 from tasks.vtrix.curl import CurlAsker
+from tasks.webhooks import Webhooks
+from workers.credentials import Secret
 from workers.settings import Settings, settings
 
 _GATEWAY_REDIS_S: Final = 1.0
@@ -63,6 +67,8 @@ def build(read: Settings) -> Context:
         providers={alias: _client(read, alias) for alias in read.provider_keys},
         asker=CurlAsker(_poll_deadlines(read)),
         callbacks=_callbacks(read),
+        webhooks=Webhooks(read.policy.webhook, read.webhook_reach),
+        gateway=GatewayPlace(read.gateway_url or "", _links(read)),
         threads=ThreadPoolExecutor(max(read.policy.poll_concurrency, TOGETHER_MOST), thread_name_prefix="waits"),
     )
 
@@ -118,6 +124,15 @@ def _callbacks(read: Settings) -> Callbacks | None:
     if read.callback_url is None or read.gateway_secret is None:
         return None
     return Callbacks(read.callback_url, CallbackTokens(read.gateway_secret.reveal().encode()))
+
+
+def _links(read: Settings) -> Links | None:
+    return None if read.gateway_secret is None else links(read, read.gateway_secret)
+
+
+def links(read: Settings, secret: Secret) -> Links:
+    """What makes links to outputs, and opens them; `secret` signs."""
+    return Links(secret.reveal().encode(), read.gateway.link_ttl_s)
 
 
 def _client(read: Settings, alias: str) -> VtrixClient:

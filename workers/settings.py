@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 import environs
 from marshmallow import ValidationError, validate
 
+from tasks.domain.delivering import WebhookPolicy
 from tasks.domain.doubt import DoubtPolicy
 from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
@@ -67,6 +68,8 @@ class Settings:
     """Provider API keys by alias; the alias is what the ledger, logs and Flower know."""
     output_reach: Reach
     """Where outputs may be fetched from."""
+    webhook_reach: Reach
+    """Where webhooks may be sent to."""
     flower_login: bool
     """Whether a login for Flower is set; Flower's own configuration reads it."""
     policy: Policy
@@ -118,8 +121,10 @@ def read_settings() -> Settings:
             Policy,
             poll=_numbers(env, PollPolicy, prefix="POLL_"),
             uncertain=_doubt_policy(env),
+            webhook=_numbers(env, WebhookPolicy, prefix="WEBHOOK_"),
         ),
         output_reach=_reach(env, "OUTPUT_"),
+        webhook_reach=_reach(env, "WEBHOOK_"),
         http=_numbers(env, HttpLimits, prefix="HTTP_"),
         gateway=_numbers(env, GatewayLimits, prefix="GATEWAY_"),
         gateway_url=env.str("GATEWAY_URL", "", validate=_base_url) or None,
@@ -154,7 +159,7 @@ def settings() -> Settings:
     return read_settings()
 
 
-T = TypeVar("T", Policy, PollPolicy, HttpLimits, GatewayLimits)
+T = TypeVar("T", Policy, PollPolicy, WebhookPolicy, HttpLimits, GatewayLimits)
 
 
 def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any) -> T:

@@ -15,10 +15,12 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from schemas.jobs import State
+from tasks.domain.delivering import TOLD
 from tasks.domain.job import Job
 from tasks.domain.transitions import LEASED, Event, next_state
 
 from .database import Transaction
+from .deliveries import owe
 from .money import count_doubtful
 from .tables import jobs, timeline
 
@@ -73,6 +75,8 @@ class NewJob:
     """By how much its priority puts it before others of its tenant that came at the same time (negative: behind)."""
     batch_id: str | None = None
     """Of those that were asked for together."""
+    door: str | None = None
+    """By which it came, where that decides how it is shown to its caller (`tasks.ledger.resources`)."""
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -115,6 +119,7 @@ def _row(job: NewJob, now: datetime) -> dict[str, Any]:
         "accepted_at": now,
         "changed_at": now,
         "batch_id": job.batch_id,
+        "door": job.door,
         "deadline_at": None if job.deadline_s is None else now + timedelta(seconds=job.deadline_s),
     }
 
@@ -222,6 +227,8 @@ def move_read(
     moved = _job(tx.execute(_MOVE_MINE if mine else _MOVE, {**as_read, **changed}))
     if moved is not None:
         tx.execute(_TELL, _moment(job.id, moved.version, event, target, tx.now, detail))
+        if target in TOLD and (url := moved.request.get("callback_url")) is not None:
+            owe(tx, moved.id, moved.tenant, moved.version, target, url)
     return moved
 
 

@@ -20,6 +20,8 @@ from .database import Transaction
 from .tables import IS_OPEN, IS_QUEUED, charges, jobs, timeline
 from .views import views_of
 
+DROPIN: Final = "dropin"
+"""The door whose jobs are shown as the provider's tasks, to those who are told without having asked."""
 _DETAILS: Final = (
     "id",
     "resolution",
@@ -29,6 +31,7 @@ _DETAILS: Final = (
     "accepted_at",
     "changed_at",
     "batch_id",
+    "door",
 )
 
 
@@ -44,6 +47,7 @@ class JobResource:
     accepted_at: datetime
     changed_at: datetime
     batch_id: str | None
+    door: str | None
     discount: str | None = None
 
     @property

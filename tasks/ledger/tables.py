@@ -37,6 +37,7 @@ metadata = MetaData(
 # As words of SQL, so that both databases see that a query with the same words may use an index of these rows alone.
 IS_QUEUED: Final = text("state = 'queued'")
 IS_IN_BATCH: Final = text("batch_id IS NOT NULL")
+HAS_DIED: Final = text("died_at IS NOT NULL")
 IS_OPEN: Final = text("state IN ('admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')")
 
 
@@ -80,6 +81,7 @@ jobs = Table(
     Column("error_message", Text),
     Column("error_stage", String(16)),
     Column("batch_id", String(36)),  # whose jobs were asked for together
+    Column("door", String(16)),  # by which it came, where that decides how it is shown
     UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
     UniqueConstraint("provider_task_id"),
     # The lines of those that wait, and what is under way: as long as these are, however many jobs have ended.
@@ -227,20 +229,49 @@ timeline = Table(
     Column("detail", JSON, nullable=False),
 )
 
-# Webhooks to send to callers.
+# Webhooks to send to callers: written with the change of state that they tell. Due, or arrived, or dead.
 deliveries = Table(
     "deliveries",
     metadata,
-    Column("id", String(36), primary_key=True),
-    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
-    Column("event", String(16), nullable=False),
+    Column("id", String(36), primary_key=True),  # the same for every try: by it receivers know a repetition
+    Column("job_id", ForeignKey("jobs.id"), nullable=False),
+    Column("seq", Integer, nullable=False),  # of the change, in the job's timeline
+    Column("tenant", String(64), nullable=False),
+    Column("event", String(16), nullable=False),  # the state that began
+    Column("at", Instant, nullable=False),
     Column("url", Text, nullable=False),
+    Column("receiver", Text, nullable=False),  # whose messages fail as one
     Column("tries", Integer, nullable=False),
-    Column("due_at", Instant),
+    Column("since", Instant, nullable=False),  # from when on it is tried, before it is given up
+    Column("due_at", Instant),  # when it is tried next, or taken for lost with whoever sends it; NULL: it is not
     Column("delivered_at", Instant),
+    Column("died_at", Instant),
     Column("last_error", Text),
-    UniqueConstraint("job_id", "event"),
-    Index("ix_deliveries_due_at", "due_at"),
+    UniqueConstraint("job_id", "seq"),
+    Index("ix_deliveries_due_at", "due_at", "receiver"),
+    Index("ix_deliveries_tenant", "tenant", "at", "id"),
+    Index("ix_deliveries_died_at", "died_at", "at", "id", **partial(HAS_DIED)),
+)
+
+# Receivers that have failed, and are not heard of since.
+receivers = Table(
+    "receivers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False),  # in a row
+    Column("failed_at", Instant),
+    Column("paused_until", Instant),
+)
+
+# What webhooks are signed with: known to their receivers, so they can't be hashed.
+webhook_secrets = Table(
+    "webhook_secrets",
+    metadata,
+    Column("tenant", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("secret", String(64), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("ends_at", Instant),
 )
 
 # What came through a door and could not be accepted: put aside with its reason, never lost.

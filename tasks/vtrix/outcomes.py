@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Final
 
 from tasks.domain.answers import (
@@ -23,13 +21,11 @@ from tasks.domain.answers import (
     Throttled,
     Unknown,
 )
+from tasks.domain.retry_after import retry_after
 from tasks.vtrix.errors import CODES, UNKNOWN_CODE, Reaction, describe, reaction_to
 from tasks.vtrix.redact import readable
 from tasks.vtrix.stamps import took_s
 from tasks.vtrix.wire import TaskAnswer, WireError, may_hold_id, progress_of, read_answer
-
-MAX_RETRY_AFTER_S: Final = 3600.0
-"""What the provider asks to wait is believed up to this."""
 
 _NO_ANSWER_4XX: Final = frozenset({408, 409, 425, 499})
 """Statuses that do not say whether the request was carried out: time-out, conflict, too early, client gone."""
@@ -111,23 +107,6 @@ def poll_answer(reply: Reply, provider_task_id: str, *, now: datetime, hide: Ite
         error = _error_of(answer) or WireError(UNKNOWN_CODE, "")
         return Failed(_code(error, hide), _sentence(error, hide), answer.usage, answer.metadata)
     return Running(answer.progress, status_known=answer.status in _RUNNING)
-
-
-def retry_after(header: str | None, now: datetime) -> float | None:
-    """Seconds to wait by a `Retry-After` header (seconds or an HTTP date), from 0 to an hour; `None` if unreadable."""
-    if header is None:
-        return None
-    text = header.strip()[:100]
-    try:
-        wait_s = float(text) if text[:1].isdigit() and "," not in text else _seconds_until(text, now)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
-    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S) if math.isfinite(wait_s) else None
-
-
-def _seconds_until(http_date: str, now: datetime) -> float:
-    at = parsedate_to_datetime(http_date)
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - now).total_seconds()
 
 
 def _has_id(answer: TaskAnswer) -> bool:

@@ -20,6 +20,7 @@ from PIL import Image as Pillow
 
 from schemas import requests
 from schemas.errors import Problem, RequestInvalid
+from tasks.outward import PUBLIC
 from tests.fuzz.broken import Broken, require
 from tests.fuzz.images import CANARY
 from tests.fuzz.requests import INSTRUCTIONS, MODEL, OFFERS, START_END, TEXT_MODEL, RequestCase
@@ -36,7 +37,7 @@ CODES = {
     *("url_too_long", "url_malformed", "url_scheme", "url_no_host", "url_userinfo", "url_host", "url_not_public"),
     *("image_form", "image_ref", "image_data_url", "image_base64", "image_too_large", "image_too_many_pixels"),
     *("image_too_small", "image_aspect_ratio", "image_format", "image_truncated", "image_unreadable"),
-    *("image_media_type", "last_frame_cropped", "callback_not_called", "metadata_not_json", "metadata_number"),
+    *("image_media_type", "last_frame_cropped", "metadata_not_json", "metadata_number"),
     *("metadata_too_deep", "metadata_too_large", "metadata_too_many_keys", "too_many_problems"),
 }
 """Every code that a producer can have been told to expect; a new one is a change of the contract."""
@@ -121,7 +122,9 @@ def _check_rules(raw: Any, request: requests.GenerationRequest) -> None:
         ),
         "duration and resolution are offered": _is_offered(given) and request.duration == given.get("duration", 6),
         "the resolution is kept": request.resolution == given.get("resolution", _default_resolution(model)).upper(),
-        "the callback is public": "callback_url" not in given or _is_public(given["callback_url"]),
+        "the callback is public, or no door takes it": "callback_url" not in given
+        or _is_public(given["callback_url"])
+        or PUBLIC.refusal(given["callback_url"]) is not None,
         "the tenant is a name": re.fullmatch(r"[A-Za-z0-9][\w-]{0,63}", given.get("tenant", "x"), re.ASCII) is not None,
         "the key is visible": re.fullmatch(r"[\x21-\x7e]{1,200}", given.get("idempotency_key", "x")) is not None,
         "the priority is a number": _is_int(given.get("priority", 0), -100, 100),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import fields, requests, rules, urls
-from tasks.domain import prices
+from tasks.domain import prices, retry_after
 from tasks.domain.answers import Completed, Running
 from tasks.vtrix import outcomes, redact, wire
 from tests.fuzz.answer_rules import check_answer
@@ -138,7 +138,7 @@ def _completed_runs_on(monkeypatch):
 
 
 def _waits_without_end(monkeypatch):
-    monkeypatch.setattr(outcomes, "MAX_RETRY_AFTER_S", float("1e300"))
+    monkeypatch.setattr(retry_after, "MAX_RETRY_AFTER_S", float("1e300"))
 
 
 def _messages_as_they_came(monkeypatch):

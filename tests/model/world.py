@@ -40,6 +40,7 @@ from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
+from tasks.webhooks import Webhooks
 from tests.model.vendor import Asleep, Killed, Vendor
 from tests.support.valkey import valkey_server
 from workers.celeryconfig import config
@@ -233,6 +234,8 @@ def world() -> Iterator[World]:
             download_tries=3,
         )
         threads = stack.enter_context(ThreadPoolExecutor(1))
+        webhooks = Webhooks(policy.webhook)
+        stack.callback(webhooks.close)
         made = World(
             Context(
                 policy=policy,
@@ -244,6 +247,7 @@ def world() -> Iterator[World]:
                 providers={},
                 asker=ThreadAsker(threads),
                 threads=threads,
+                webhooks=webhooks,
             )
         )
         stack.callback(context.install, lambda: pytest.fail("the model is over"))

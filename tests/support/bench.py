@@ -36,6 +36,7 @@ from tasks.spool import Spool
 from tasks.transport import Deadlines
 from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
+from tasks.webhooks import Webhooks
 from tests.support.waiting import wait_until
 from workers.celeryconfig import config
 from workers.settings import read_settings
@@ -152,6 +153,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
     policy = Policy(
         open_tasks_per_key=3, lane_idle_s=0.01, poll=PollPolicy(first_s=0), create_retry_s=0.01, key_pause_s=0.01
     )
+    webhooks = Webhooks(policy.webhook, Reach(private=frozenset({"127.0.0.1"})))
     with ThreadPoolExecutor(4) as threads, Producer(redis_url) as producer, pytest.MonkeyPatch.context() as patch:
         for step in (tasks.ending, tasks.create):
             patch.setattr(step, "fill", lambda _ctx: 0)  # on the bench one step does not lead to the next by itself
@@ -165,9 +167,11 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             providers={"main": cast(VtrixClient, provider)},
             asker=ThreadAsker(threads),
             threads=threads,
+            webhooks=webhooks,
         )
         context.install(lambda: ctx)
         TURNS["accept"](ctx)  # makes the consumer group
         yield Bench(ctx, provider, producer, folder)
         context.install(_over)
+        webhooks.close()
     app.close()

@@ -19,7 +19,7 @@ from marshmallow import Schema, fields
 from schemas.errors import Problem, RequestInvalid
 from tasks.domain.api_keys import Scope
 from tasks.forms.task import TaskSchema, task_body
-from tasks.ledger.resources import resource_of
+from tasks.ledger.resources import DROPIN, resource_of
 from workers.gateway.auth import allowed, caller
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import LOCATED, MOVED, output_file
@@ -102,7 +102,7 @@ def create_task() -> Any:
     """Create a generation task."""
     asked = own_request(_params(json_body()), request.headers.get("Idempotency-Key"))
     here = desk()
-    (job_id,) = taken_in(here, [asked])
+    (job_id,) = taken_in(here, [asked], door=DROPIN)
     return _shown(here, job_id)
 
 

@@ -8,7 +8,6 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication
 
 from tasks.domain.callbacks import CallbackTokens
-from tasks.forms.links import Links
 from workers import runtime
 from workers.credentials import Secret
 from workers.gateway.app import create_app
@@ -25,9 +24,8 @@ _KEPT_S: Final = 15
 
 def serve(read: Settings, secret: Secret, address: str, port: int) -> None:
     """Serve until SIGTERM. `secret` signs links to outputs."""
-    signs = secret.reveal().encode()
-    links, tokens = Links(signs, read.gateway.link_ttl_s), CallbackTokens(signs)
-    options = GatewayOptions(links, tokens, read.gateway, read.gateway_url)
+    tokens = CallbackTokens(secret.reveal().encode())
+    options = GatewayOptions(runtime.links(read, secret), tokens, read.gateway, read.gateway_url)
     _Server(read, options, f"{address}:{port}").run()
 
 

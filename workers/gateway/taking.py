@@ -14,7 +14,9 @@ from workers.gateway.problems import Trouble
 _LATER_S = 60
 
 
-def taken_in(here: Desk, asked: Sequence[GenerationRequest], batch_id: str | None = None) -> list[str]:
+def taken_in(
+    here: Desk, asked: Sequence[GenerationRequest], batch_id: str | None = None, door: str | None = None
+) -> list[str]:
     """The ids of the jobs that these requests have become, all of them or none.
 
     Raises `Trouble` (429) when the tenant has too many jobs already, and what `enter` raises. Of callers that ask at
@@ -26,4 +28,4 @@ def taken_in(here: Desk, asked: Sequence[GenerationRequest], batch_id: str | Non
             if not has_room_for(tx, caller().tenant, len(asked), most):
                 detail = f"Tenant {caller().tenant} may have {most} jobs that have not ended: wait for some of them."
                 raise Trouble(429, "too_many_jobs", detail, retry_after_s=_LATER_S)
-    return enter(here.ctx, asked, batch_id)
+    return enter(here.ctx, asked, batch_id, door)

@@ -90,6 +90,19 @@ def test_everything_else_is_refused_by_its_rule(url: str, code: str) -> None:
     assert problem.code == code
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8000/x", "https://orders/hook", "http://hooks.svc.cluster.local/"])
+def test_where_others_judge_it_a_private_place_passes(url: str) -> None:
+    assert url_problem(url, public=False) is None
+    problem = url_problem(url)
+    assert problem is not None
+    assert problem.code == "url_not_public"
+
+
+@pytest.mark.parametrize("url", ["ftp://orders/", "https://a:b@orders/", "https://127.1/", "https:///x"])
+def test_what_is_no_address_passes_nowhere(url: str) -> None:
+    assert url_problem(url, public=False) is not None
+
+
 def test_a_url_has_a_longest_length() -> None:
     base = "https://pictures.example/"
     assert url_problem(base + "a" * (MAX_CHARS - len(base))) is None

@@ -17,7 +17,8 @@ from tasks.domain.answers import (
     Throttled,
     Unknown,
 )
-from tasks.vtrix.outcomes import create_outcome, poll_answer, retry_after
+from tasks.domain.retry_after import retry_after
+from tasks.vtrix.outcomes import create_outcome, poll_answer
 from tests.unit.vtrix.replies import NOW, reply
 
 CREATES = [
