@@ -20,7 +20,15 @@ def config(settings: Settings) -> dict[str, Any]:
         # Written by us alone: the live view of a job is Celery's result record under the job's id.
         "result_backend": settings.redis_url,
         "task_ignore_result": True,
-        "include": ["tasks.accept", "tasks.admit", "tasks.poll", "tasks.sweep", "tasks.create", "tasks.finish"],
+        "include": [
+            "tasks.accept",
+            "tasks.admit",
+            "tasks.poll",
+            "tasks.sweep",
+            "tasks.notify",
+            "tasks.create",
+            "tasks.finish",
+        ],
         "task_default_queue": LANES_QUEUE,
         "task_routes": ROUTES,
         # What decodes a film may hang where Python has no say: its process is ended, and the job is tried elsewhere. No

@@ -235,14 +235,14 @@ deliveries = Table(
     metadata,
     Column("id", String(36), primary_key=True),  # the same for every try: by it receivers know a repetition
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
-    Column("seq", Integer, nullable=False),  # of the change, in the job's timeline
-    Column("tenant", String(64), nullable=False),
+    Column("seq", Integer),  # of the change, in the job's timeline
+    Column("tenant", String(64)),
     Column("event", String(16), nullable=False),  # the state that began
-    Column("at", Instant, nullable=False),
+    Column("at", Instant),
     Column("url", Text, nullable=False),
-    Column("receiver", Text, nullable=False),  # whose messages fail as one
+    Column("receiver", Text),  # whose messages fail as one
     Column("tries", Integer, nullable=False),
-    Column("since", Instant, nullable=False),  # from when on it is tried, before it is given up
+    Column("since", Instant),  # from when on it is tried, before it is given up
     Column("due_at", Instant),  # when it is tried next, or taken for lost with whoever sends it; NULL: it is not
     Column("delivered_at", Instant),
     Column("died_at", Instant),
