@@ -18,7 +18,7 @@ from schemas.jobs import State
 from tasks.domain.delivering import Again, Arrived, Dead, Decision, WebhookPolicy, pause_s, receiver_of
 
 from .database import Transaction
-from .tables import deliveries, receivers
+from .tables import receivers, webhooks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class Delivery:
     url: str = field(repr=False)
 
 
-COLUMNS: Final = [deliveries.c[each.name] for each in fields(Delivery)]
+COLUMNS: Final = [webhooks.c[each.name] for each in fields(Delivery)]
 
 _this: Final = sa.bindparam
-_OWE: Final = sa.insert(deliveries)
-_DUE: Final = deliveries.c.due_at <= _this("now")
-_TAKEN: Final = (deliveries.c.id == _this("this_id")) & (deliveries.c.tries == _this("this_tries"))
-_TAKE: Final = sa.update(deliveries).where(_TAKEN, _DUE).values(tries=deliveries.c.tries + 1, due_at=_this("until"))
-_SETTLE: Final = sa.update(deliveries).where(_TAKEN, deliveries.c.due_at.is_not(None))
-_ARRIVED: Final = sa.update(deliveries).where(deliveries.c.id == _this("this_id"))
+_OWE: Final = sa.insert(webhooks)
+_DUE: Final = webhooks.c.due_at <= _this("now")
+_TAKEN: Final = (webhooks.c.id == _this("this_id")) & (webhooks.c.tries == _this("this_tries"))
+_TAKE: Final = sa.update(webhooks).where(_TAKEN, _DUE).values(tries=webhooks.c.tries + 1, due_at=_this("until"))
+_SETTLE: Final = sa.update(webhooks).where(_TAKEN, webhooks.c.due_at.is_not(None))
+_ARRIVED: Final = sa.update(webhooks).where(webhooks.c.id == _this("this_id"))
 _FORGIVE: Final = sa.delete(receivers).where(receivers.c.name == _this("this_name"))
 _FAILED: Final = (
     sa.update(receivers)
@@ -84,7 +84,7 @@ def owe(tx: Transaction, job_id: str, tenant: str, seq: int, state: State, url: 
 
 def are_due(tx: Transaction, busy: Collection[str]) -> bool:
     """Whether there is anything to send, to receivers other than these."""
-    query = sa.select(deliveries.c.id).where(deliveries.c.due_at <= tx.now, _not_to(busy)).limit(1)
+    query = sa.select(webhooks.c.id).where(webhooks.c.due_at <= tx.now, _not_to(busy)).limit(1)
     return tx.execute(query).first() is not None
 
 
@@ -102,8 +102,8 @@ def take(tx: Transaction, policy: WebhookPolicy, limit: int, room: int, busy: Co
     Of `limit` that are looked at, those to receivers that are left alone are put off; one that comes back from such a
     pause is tried with one message. What has waited for too long for such a receiver is dead.
     """
-    query = sa.select(*COLUMNS).where(deliveries.c.due_at <= tx.now, _not_to(busy))
-    due = _deliveries(tx.execute(query.order_by(deliveries.c.due_at, deliveries.c.id).limit(limit)))
+    query = sa.select(*COLUMNS).where(webhooks.c.due_at <= tx.now, _not_to(busy))
+    due = _deliveries(tx.execute(query.order_by(webhooks.c.due_at, webhooks.c.id).limit(limit)))
     failing = _failing(tx, policy, {each.receiver for each in due})
     taken: list[Delivery] = []
     put_off = False
@@ -162,8 +162,8 @@ def settle(tx: Transaction, sent: Delivery, decision: Decision, reason: str) -> 
 
 def _bury(tx: Transaction, sent: Delivery, reason: str) -> None:
     """What else is to be sent to this very address for the same job is not wanted either."""
-    same = (deliveries.c.job_id == sent.job_id) & (deliveries.c.url == sent.url) & deliveries.c.due_at.is_not(None)
-    tx.execute(sa.update(deliveries).where(same).values(due_at=None, died_at=tx.now, last_error=reason))
+    same = (webhooks.c.job_id == sent.job_id) & (webhooks.c.url == sent.url) & webhooks.c.due_at.is_not(None)
+    tx.execute(sa.update(webhooks).where(same).values(due_at=None, died_at=tx.now, last_error=reason))
 
 
 def receiver_answered(tx: Transaction, name: str) -> None:
@@ -186,15 +186,15 @@ def receiver_failed(tx: Transaction, policy: WebhookPolicy, name: str, begun_at:
 
 def replay(tx: Transaction, ids: Sequence[str]) -> int:
     """Have messages sent (again) from now on, whatever became of them, and their receivers tried; gives how many."""
-    chosen = deliveries.c.id.in_(ids)
+    chosen = webhooks.c.id.in_(ids)
     fresh = {"due_at": tx.now, "since": tx.now, "died_at": None, "delivered_at": None, "last_error": None}
-    names = sa.select(deliveries.c.receiver).where(chosen)
+    names = sa.select(webhooks.c.receiver).where(chosen)
     tx.execute(sa.delete(receivers).where(receivers.c.name.in_(names)))
-    return tx.execute(sa.update(deliveries).where(chosen).values(**fresh)).rowcount
+    return tx.execute(sa.update(webhooks).where(chosen).values(**fresh)).rowcount
 
 
 def _not_to(busy: Collection[str]) -> sa.ColumnElement[bool]:
-    return deliveries.c.receiver.not_in(sorted(busy)) if busy else sa.true()
+    return webhooks.c.receiver.not_in(sorted(busy)) if busy else sa.true()
 
 
 def _taken(each: Delivery, tries: int | None = None) -> dict[str, Any]:

@@ -230,27 +230,27 @@ timeline = Table(
 )
 
 # Webhooks to send to callers: written with the change of state that they tell. Due, or arrived, or dead.
-deliveries = Table(
-    "deliveries",
+webhooks = Table(
+    "webhooks",
     metadata,
     Column("id", String(36), primary_key=True),  # the same for every try: by it receivers know a repetition
     Column("job_id", ForeignKey("jobs.id"), nullable=False),
-    Column("seq", Integer),  # of the change, in the job's timeline
-    Column("tenant", String(64)),
+    Column("seq", Integer, nullable=False),  # of the change, in the job's timeline
+    Column("tenant", String(64), nullable=False),
     Column("event", String(16), nullable=False),  # the state that began
-    Column("at", Instant),
+    Column("at", Instant, nullable=False),
     Column("url", Text, nullable=False),
-    Column("receiver", Text),  # whose messages fail as one
+    Column("receiver", Text, nullable=False),  # whose messages fail as one
     Column("tries", Integer, nullable=False),
-    Column("since", Instant),  # from when on it is tried, before it is given up
+    Column("since", Instant, nullable=False),  # from when on it is tried, before it is given up
     Column("due_at", Instant),  # when it is tried next, or taken for lost with whoever sends it; NULL: it is not
     Column("delivered_at", Instant),
     Column("died_at", Instant),
     Column("last_error", Text),
     UniqueConstraint("job_id", "seq"),
-    Index("ix_deliveries_due_at", "due_at", "receiver"),
-    Index("ix_deliveries_tenant", "tenant", "at", "id"),
-    Index("ix_deliveries_died_at", "died_at", "at", "id", **partial(HAS_DIED)),
+    Index("ix_webhooks_due_at", "due_at", "receiver"),
+    Index("ix_webhooks_tenant", "tenant", "at", "id"),
+    Index("ix_webhooks_died_at", "died_at", "at", "id", **partial(HAS_DIED)),
 )
 
 # Receivers that have failed, and are not heard of since.
@@ -272,6 +272,22 @@ webhook_secrets = Table(
     Column("secret", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("ends_at", Instant),
+)
+
+# Of the first schema, and never written to: it stays for one release.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("event", String(16), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("due_at", Instant),
+    Column("delivered_at", Instant),
+    Column("last_error", Text),
+    UniqueConstraint("job_id", "event"),
+    Index("ix_deliveries_due_at", "due_at"),
 )
 
 # What came through a door and could not be accepted: put aside with its reason, never lost.

@@ -23,7 +23,7 @@ from tests.support.bench import Bench
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
 from tests.support.situations import with_policy
 
-GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "deliveries")
+GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "webhooks")
 """Tables with a row, or several, of every job there ever was."""
 SHORT = frozenset(
     str(index.name) for index in tables.jobs.indexes if index.dialect_options["postgresql"].get("where") is not None

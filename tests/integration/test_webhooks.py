@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property, partial
@@ -28,6 +28,7 @@ from tasks.outward import Reach
 from tasks.webhooks import Webhooks
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import Door, client, new_key
+from tests.support.every_way import send_webhooks as send
 from tests.support.receiver import Call, Receiver, receiving
 from tests.support.situations import completed, with_policy
 from tests.support.waiting import wait_until
@@ -42,15 +43,20 @@ def receiver() -> Iterator[Receiver]:
         yield made
 
 
+@contextmanager
+def sending(bench: Bench, policy: WebhookPolicy) -> Iterator[Bench]:
+    webhooks = Webhooks(policy, Reach(private=frozenset({"127.0.0.1"})))
+    ctx = replace(with_policy(bench, webhook=policy).ctx, webhooks=webhooks)
+    context.install(lambda: ctx)
+    yield replace(bench, ctx=ctx)
+    webhooks.close()
+
+
 @pytest.fixture
 def told(bench: Bench) -> Iterator[Bench]:
     """A bench that is soon done with a receiver which does not answer."""
-    quick = with_policy(bench, webhook=POLICY)
-    webhooks = Webhooks(POLICY, Reach(private=frozenset({"127.0.0.1"})))
-    ctx = replace(quick.ctx, webhooks=webhooks)
-    context.install(lambda: ctx)
-    yield replace(quick, ctx=ctx)
-    webhooks.close()
+    with sending(bench, POLICY) as made:
+        yield made
 
 
 Later = Callable[[float], None]
@@ -73,22 +79,15 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Later:
 
 
 def owed(bench: Bench) -> list[Delivery]:
-    rows = sorted(bench.rows(tables.deliveries), key=lambda row: (row.at, row.seq))
+    rows = sorted(bench.rows(tables.webhooks), key=lambda row: (row.at, row.seq))
     return [Delivery(**{name: getattr(row, name) for name in Delivery.__slots__}) for row in rows]
-
-
-def send(bench: Bench) -> None:
-    """A turn of the lane, and all that it sends to its end."""
-    while bench.turn("notify") == 0:
-        pass
-    wait_until(lambda: bench.ctx.webhooks.room() == POLICY.slots, what="the end of what was sent")
 
 
 def hasten(bench: Bench) -> None:
     """Make due what is put off, and let no receiver's pause hold it up."""
     with bench.ctx.ledger.begin() as tx:
-        waits = tables.deliveries.c.due_at.is_not(None)
-        tx.execute(sa.update(tables.deliveries).where(waits).values(due_at=tx.now))
+        waits = tables.webhooks.c.due_at.is_not(None)
+        tx.execute(sa.update(tables.webhooks).where(waits).values(due_at=tx.now))
 
 
 def secret(bench: Bench, tenant: str = "default") -> str:
@@ -318,20 +317,25 @@ class TestManyReceivers:
         assert {each.said["data"]["id"] for each in receiver.taken()} == {first, *others}
         assert told.rows(tables.receivers) == []
 
-    def test_its_neighbours_are_told_meanwhile(self, told: Bench, receiver: Receiver, later: Later) -> None:
-        with receiving() as other:
-            other.answers = [0] * 50
+    def test_its_neighbours_are_told_meanwhile(self, bench: Bench, receiver: Receiver) -> None:
+        patient = replace(POLICY, read_s=20, total_s=20)
+        with receiving() as slow, sending(bench, patient) as told:
+            slow.answers = [0] * 50
             for _ in range(30):
-                cancel(told.ctx, told.submit(callback_url=f"{other.url}/hook"))
+                cancel(told.ctx, told.submit(callback_url=f"{slow.url}/hook"))
             cancel(told.ctx, told.submit(callback_url=f"{receiver.url}/hook"))
-            while told.turn("notify") == 0 and not receiver.calls:
-                pass
-            wait_until(receiver.taken, what="the neighbour's message")
+
+            def is_told() -> bool:
+                told.turn("notify")
+                return any(each.delivered_at for each in owed(told))
+
+            wait_until(is_told, what="the neighbour's message")
             for _ in range(5):
                 told.turn("notify")
-            assert told.ctx.webhooks.room() == POLICY.slots - POLICY.slots_per_receiver
-            other.over.set()
-            wait_until(lambda: told.ctx.webhooks.room() == POLICY.slots)
+            free = patient.slots - patient.slots_per_receiver
+            wait_until(lambda: told.ctx.webhooks.room() >= free, what="the end of the neighbour's message")
+            assert told.ctx.webhooks.room() == free
+            slow.over.set()
 
     def test_failures_at_the_same_moment_are_one(self, told: Bench, receiver: Receiver) -> None:
         receiver.answers = [500] * POLICY.slots_per_receiver

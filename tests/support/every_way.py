@@ -24,7 +24,12 @@ from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away
+from tests.support.receiver import receiving
 from tests.support.situations import FILM, downloading, picture, uncertain, with_policy
+from tests.support.waiting import wait_until
+
+NOBODY = "http://127.0.0.1:9/hook"
+"""Nobody listens there."""
 
 
 def backdate(quiet: Bench, column: str, table: sa.Table = tables.jobs) -> None:
@@ -77,7 +82,7 @@ def create_to_every_end(bench: Bench, quiet: Bench) -> None:
 
 
 def complete_in_several_tries(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> str:
-    job_id = downloading(bench)
+    job_id = downloading(bench, callback_url=NOBODY)
     with monkeypatch.context() as patch:
         patch.setattr(fetching, "_fetch_all", away)
         with pytest.raises(sa.exc.OperationalError):
@@ -128,6 +133,34 @@ def end_otherwise(bench: Bench, quiet: Bench) -> None:
     assert bench.state(anew) is State.QUEUED
 
 
+def tell_callers(bench: Bench, quiet: Bench) -> None:
+    """Messages that arrive, that nobody wants any more, that are put off, and that wait for who is away."""
+    with receiving() as receiver:
+        for answer in (410, 204):
+            receiver.answers.append(answer)
+            operating.cancel(bench.ctx, bench.submit(callback_url=f"{receiver.url}/hook"))
+            send_webhooks(bench)
+    for _ in range(bench.ctx.policy.webhook.failures_most):
+        operating.cancel(bench.ctx, bench.submit(callback_url=NOBODY))
+        send_webhooks(bench)
+        backdate(quiet, "due_at", tables.webhooks)
+    operating.cancel(bench.ctx, bench.submit(callback_url=NOBODY))
+    send_webhooks(bench)
+    with quiet.ctx.ledger.begin() as tx:
+        tx.execute(sa.update(tables.webhooks).values(since=tx.now - timedelta(days=2)))
+    backdate(quiet, "due_at", tables.webhooks)
+    send_webhooks(bench)
+    assert not [row for row in quiet.rows(tables.webhooks) if row.due_at is not None]
+
+
+def send_webhooks(bench: Bench) -> None:
+    """Turns of the lane, and all that they send to its end."""
+    while bench.turn("notify") == 0:
+        pass
+    all_sent = lambda: bench.ctx.webhooks.room() == bench.ctx.policy.webhook.slots  # noqa: E731
+    wait_until(all_sent, what="the end of what was sent")
+
+
 def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, str]:
     """Have jobs go through every step, and to every end. Gives the bench with its policy, and a job that completed."""
     policy = {"open_tasks_per_key": 99, "uncertain": DoubtPolicy(retry_after_s=60, max_extra=1)}
@@ -136,6 +169,7 @@ def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) ->
     create_to_every_end(bench, quiet)
     completed = complete_in_several_tries(bench, quiet, monkeypatch)
     end_otherwise(bench, quiet)
+    tell_callers(bench, quiet)
     bench.generating()
     bench.ctx.pulse.redis.flushall()
     bench.turn("sweep")
@@ -145,7 +179,7 @@ def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) ->
 def have_ended(quiet: Bench, completed: str, count: int, prefix: str) -> None:
     """Have `count` more jobs stand in the ledger as `completed` does, once the sweep has nothing to see to any more."""
     with quiet.ctx.ledger.begin() as tx:
-        for table in (tables.jobs, tables.timeline, tables.attempts, tables.outputs, tables.charges):
+        for table in (tables.jobs, tables.timeline, tables.attempts, tables.outputs, tables.charges, tables.webhooks):
             owner = table.c.id if table is tables.jobs else table.c.job_id
             found = sa.select(*(column.label(column.key) for column in table.c)).where(owner == completed)
             rows = [dict(row) for row in tx.execute(found).mappings()]

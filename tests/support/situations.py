@@ -47,8 +47,8 @@ def uncertain(bench: Bench) -> str:
     return job_id
 
 
-def downloading(bench: Bench) -> str:
-    job_id = bench.generating()
+def downloading(bench: Bench, **request: Any) -> str:
+    job_id = bench.generating(**request)
     bench.provider.polls.append(FILM)
     bench.look()
     assert bench.state(job_id) is State.DOWNLOADING

@@ -1,6 +1,7 @@
 """Webhooks: what is sent to whom, receivers that are away, and what messages are signed with.
 
-No version has written to `deliveries`: it is made anew. What it did not have may be empty for one release, as everywhere.
+In a table of their own: the first schema's `deliveries`, which no version has written to, allows a job one message of a
+kind, and keeps its rules for as long as the version before may run.
 """
 
 from typing import Any
@@ -19,30 +20,29 @@ _DEAD: Any = {"sqlite_where": _HAS_DIED, "postgresql_where": _HAS_DIED}
 
 def upgrade() -> None:
     op.add_column("jobs", sa.Column("door", sa.String(16), nullable=True))
-    op.drop_table("deliveries")
     op.create_table(
-        "deliveries",
+        "webhooks",
         sa.Column("id", sa.String(36), nullable=False),
         sa.Column("job_id", sa.String(64), nullable=False),
-        sa.Column("seq", sa.Integer(), nullable=True),
-        sa.Column("tenant", sa.String(64), nullable=True),
+        sa.Column("seq", sa.Integer(), nullable=False),
+        sa.Column("tenant", sa.String(64), nullable=False),
         sa.Column("event", sa.String(16), nullable=False),
-        sa.Column("at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("receiver", sa.Text(), nullable=True),
+        sa.Column("receiver", sa.Text(), nullable=False),
         sa.Column("tries", sa.Integer(), nullable=False),
-        sa.Column("since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("due_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("died_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("last_error", sa.Text(), nullable=True),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_deliveries_job_id_jobs"),
-        sa.PrimaryKeyConstraint("id", name="pk_deliveries"),
-        sa.UniqueConstraint("job_id", "seq", name="uq_deliveries_job_id_seq"),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_webhooks_job_id_jobs"),
+        sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
+        sa.UniqueConstraint("job_id", "seq", name="uq_webhooks_job_id_seq"),
     )
-    op.create_index("ix_deliveries_due_at", "deliveries", ["due_at", "receiver"])
-    op.create_index("ix_deliveries_tenant", "deliveries", ["tenant", "at", "id"])
-    op.create_index("ix_deliveries_died_at", "deliveries", ["died_at", "at", "id"], **_DEAD)
+    op.create_index("ix_webhooks_due_at", "webhooks", ["due_at", "receiver"])
+    op.create_index("ix_webhooks_tenant", "webhooks", ["tenant", "at", "id"])
+    op.create_index("ix_webhooks_died_at", "webhooks", ["died_at", "at", "id"], **_DEAD)
     op.create_table(
         "receivers",
         sa.Column("name", sa.Text(), nullable=False),
