@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
 from importlib.resources import files
 from itertools import takewhile
 from types import TracebackType
@@ -25,6 +24,7 @@ from .errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid
 from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
 from .requests import GenerationRequest, job_id_of, parse_request
+from .submission import Entry, arguments, distinct, reported
 
 _Command = tuple[str | int, ...]
 _Connection = Any  # redis-py does not annotate what is called of it
@@ -38,20 +38,6 @@ QUIET_S: Final = 1.0
 
 _SCRIPT: Final = files(__name__.rpartition(".")[0]).joinpath("submit.lua").read_text("utf-8")
 _SCRIPT_SHA: Final = hashlib.sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()  # as Redis names it
-
-
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """A request ready for the stream: pictures replaced by references. `fingerprint`: only where a key needs it."""
-
-    job_id: str
-    request: GenerationRequest
-    fingerprint: str
-
-    @property
-    def idempotency(self) -> str | None:
-        key = self.request.idempotency_key
-        return None if key is None else keys.idempotency(self.request.tenant, key)
 
 
 class Producer:
@@ -118,6 +104,14 @@ class Producer:
             raise RequestInvalid(problems)
         return self._submit(parsed)
 
+    def estimate(self, **request: Any) -> Decimal:
+        """What the film of a request would cost by the price list, in USD. Nothing is submitted, and nobody asked.
+
+        Raises `RequestInvalid`.
+        """
+        entry, _ = self._parse(request)
+        return entry.request.estimate_usd()
+
     def handle(self, job_id: str) -> Handle:
         """The handle of a job by its id; no question is asked until it is used."""
         return Handle(self._redis, job_id)
@@ -132,13 +126,13 @@ class Producer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _parse(self, raw: Mapping[str, Any]) -> tuple[_Entry, dict[str, bytes]]:
+    def _parse(self, raw: Mapping[str, Any]) -> tuple[Entry, dict[str, bytes]]:
         given = parse_request(raw)
         request, blobs = given.detached()
         if any(len(data) > self._input_max_bytes for data in blobs.values()):
             raise RequestInvalid(self._too_large(given))
         fingerprint = "" if request.idempotency_key is None else request.fingerprint()
-        return _Entry(job_id_of(request), request, fingerprint), blobs
+        return Entry(job_id_of(request), request, fingerprint), blobs
 
     def _too_large(self, request: GenerationRequest) -> list[Problem]:
         sentence = f"at most {self._input_max_bytes:,} bytes are stored: give a URL"
@@ -148,32 +142,32 @@ class Producer:
             if isinstance(image := getattr(request, name), ImageBytes) and len(image.data) > self._input_max_bytes
         ]
 
-    def _submit(self, parsed: Sequence[tuple[_Entry, dict[str, bytes]]]) -> list[Handle]:
-        distinct = _distinct(entry for entry, _ in parsed)
-        with _reported():
+    def _submit(self, parsed: Sequence[tuple[Entry, dict[str, bytes]]]) -> list[Handle]:
+        once_each = distinct(entry for entry, _ in parsed)
+        with reported():
             self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
         stored: set[str] = set()
         try:
-            self._add(distinct, stored)
+            self._add(once_each, stored)
         except (IdempotencyConflict, NotSubmitted) as error:
             error.submitted = tuple(takewhile(stored.__contains__, (entry.job_id for entry, _ in parsed)))
             raise
         return [Handle(self._redis, entry.job_id, entry.request.warnings) for entry, _ in parsed]
 
-    def _add(self, entries: Sequence[_Entry], stored: set[str]) -> None:
+    def _add(self, entries: Sequence[Entry], stored: set[str]) -> None:
         """Adds entries to the stream, batch by batch; the jobs of each batch are in `stored` once it is confirmed.
 
         The connection is taken by hand, so that what fails before anything is sent leaves nobody in doubt.
         """
         batches = (entries[start : start + BATCH] for start in range(0, len(entries), BATCH))
         commands = ((batch, self._command(batch)) for batch in batches)
-        with _reported():
+        with reported():
             connection: _Connection = self._redis.connection_pool.get_connection()
         try:
             following = next(commands, None)
             while following is not None:
                 batch, command = following
-                with _reported(batch):
+                with reported(batch):
                     connection.send_command(*command)
                 following = next(commands, None)  # is put together while Redis works
                 self._confirm(connection, batch, command)
@@ -181,12 +175,12 @@ class Producer:
         finally:
             self._redis.connection_pool.release(connection)
 
-    def _command(self, batch: Sequence[_Entry]) -> _Command:
+    def _command(self, batch: Sequence[Entry]) -> _Command:
         names = (keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch))
-        return ("EVALSHA", _SCRIPT_SHA, len(names), *names, ENTRY_FORM, self._idempotency_ttl_s, *_arguments(batch))
+        return ("EVALSHA", _SCRIPT_SHA, len(names), *names, ENTRY_FORM, self._idempotency_ttl_s, *arguments(batch))
 
-    def _confirm(self, connection: _Connection, batch: Sequence[_Entry], command: _Command) -> None:
-        with _reported(batch):
+    def _confirm(self, connection: _Connection, batch: Sequence[Entry], command: _Command) -> None:
+        with reported(batch):
             try:
                 refused = connection.read_response()
             except redis.exceptions.NoScriptError:  # it is new to Redis, or was forgotten at a restart
@@ -212,49 +206,6 @@ class Producer:
                 self._redis.set(keys.input_blob(sha256), data, ex=self._input_ttl_s)
 
 
-def _distinct(entries: Iterable[_Entry]) -> list[_Entry]:
-    """The entries without repetitions of an idempotency key. Raises `IdempotencyConflict` for unequal ones."""
-    found: dict[str, _Entry] = {}
-    for entry in entries:
-        if found.setdefault(entry.job_id, entry).fingerprint != entry.fingerprint:
-            raise IdempotencyConflict(entry.job_id)
-    return list(found.values())
-
-
-def _arguments(batch: Iterable[_Entry]) -> Iterator[str]:
-    for entry in batch:
-        yield from (entry.job_id, entry.request.to_json(), entry.fingerprint)
-
-
 def _ask(connection: _Connection, *command: str | int) -> Any:
     connection.send_command(*command)
     return connection.read_response()
-
-
-@contextmanager
-def _reported(sent: Sequence[_Entry] = ()) -> Iterator[None]:
-    """Turns what Redis can answer into `NotSubmitted`. `sent`: what may have been stored when no answer comes."""
-    try:
-        yield
-    except redis.exceptions.OutOfMemoryError:
-        raise NotSubmitted("Redis is out of memory and stored nothing; submit again later", unknown=False) from None
-    except redis.BusyLoadingError:
-        raise NotSubmitted("Redis is loading its data and stored nothing; submit again later", unknown=False) from None
-    except redis.ResponseError as error:
-        # Only the first word: the rest of an answer can quote what was sent.
-        word = str(error).partition(" ")[0]
-        raise NotSubmitted(f"Redis refused the submission ({word}); nothing was submitted", unknown=False) from None
-    except redis.RedisError as error:
-        reason = type(error).__name__
-        if not sent:
-            sentence = f"Redis did not answer ({reason}); nothing was submitted"
-        elif all(entry.idempotency for entry in sent):
-            sentence = f"Redis did not confirm the submission ({reason}); repeat it with the same idempotency key"
-        else:
-            keyless = [entry.job_id for entry in sent if not entry.idempotency]
-            jobs = f"job {keyless[0]} is" if len(keyless) == 1 else f"jobs {keyless[0]} and {len(keyless) - 1} more are"
-            sentence = (
-                f"Redis did not confirm the submission ({reason}), and without an idempotency key a repetition may be"
-                f" another job: see whether {jobs} there first"
-            )
-        raise NotSubmitted(sentence, unknown=bool(sent), job_ids=tuple(entry.job_id for entry in sent)) from error

@@ -277,6 +277,21 @@ def test_repeating_many_with_keys_adds_only_what_is_missing(valkey: Valkey, prod
     assert len(entries(valkey)) == 5
 
 
+# --- estimate -------------------------------------------------------------------------------------------------------
+
+
+def test_an_estimate_is_the_list_price_and_submits_nothing(valkey: Valkey, producer: Producer) -> None:
+    assert producer.estimate(**raw(resolution="512P", first_frame_image=as_data_url(picture()))) == Decimal("0.10")
+    assert producer.estimate(**raw(duration=10)) == Decimal("0.56")
+    assert valkey.client.dbsize() == 0
+
+
+def test_an_estimate_refuses_what_a_submission_would_refuse(producer: Producer) -> None:
+    with pytest.raises(RequestInvalid) as caught:
+        producer.estimate(**raw(duration=7))
+    assert [problem.field for problem in caught.value.problems] == ["duration"]
+
+
 # --- Redis in trouble -----------------------------------------------------------------------------------------------
 
 
