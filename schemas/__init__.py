@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from .camera import instructions
     from .errors import (
+        GatewayAway,
+        GatewayRefused,
         IdempotencyConflict,
         JobCancelled,
         JobFailed,
+        NotSaved,
         NotSubmitted,
         Problem,
         ReelworksError,
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "GatewayAway",
+    "GatewayRefused",
     "GenerationRequest",
     "Handle",
     "IdempotencyConflict",
@@ -41,6 +46,7 @@ __all__ = [
     "JobFailed",
     "JobView",
     "Model",
+    "NotSaved",
     "NotSubmitted",
     "Output",
     "Problem",

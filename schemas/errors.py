@@ -85,3 +85,32 @@ class WaitTimeout(ReelworksError, TimeoutError):
     def __init__(self, job_id: str, timeout_s: float) -> None:
         super().__init__(f"job {job_id} did not end within {timeout_s:g} s; it goes on, wait again")
         self.job_id, self.timeout_s = job_id, timeout_s
+
+
+class GatewayRefused(ReelworksError):
+    """The gateway can't be asked like this: it is not named, or it says no. Mend what the sentence says.
+
+    `code` is stable: the gateway's own, `gateway_unset`, or `http_404` and the like where something else answered.
+    `status` is that of HTTP; `None` when nobody was asked.
+    """
+
+    def __init__(self, message: str, *, code: str, status: int | None = None) -> None:
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+class GatewayAway(ReelworksError):
+    """The gateway, or the object store that it named, gave no answer, or one to come back later. Ask again later: in
+    `retry_after_s` seconds where it said so."""
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class NotSaved(ReelworksError):
+    """The job has no film to save yet, or what came is not the film that was stored. Nothing was put in place."""
+
+    def __init__(self, job_id: str, reason: str) -> None:
+        super().__init__(f"nothing of job {job_id} was saved: {reason}")
+        self.job_id = job_id

@@ -1,4 +1,4 @@
-"""A job as its producer holds it: read its state, follow its events, wait for its end, ask for something to be done.
+"""A job as its producer holds it: read its state, follow it to its end, save its film, ask for something to be done.
 
 Owns the reading of a job's live view. Refuses to change a job by itself: no time-out and no error cancels anything.
 """
@@ -11,13 +11,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import redis
 
 from . import keys
 from .errors import JobCancelled, JobFailed, NotSubmitted, Problem, WaitTimeout
+from .gateway import Gateway
 from .jobs import JobEvent, JobView, State, decode_record
+from .saving import SAVE_S, save
 
 if TYPE_CHECKING:
     from redis.client import PubSub
@@ -35,10 +39,12 @@ _AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 class Handle:
     """One job. Every property asks Redis anew, and raises `redis.RedisError` when it cannot be asked."""
 
-    __slots__ = ("_redis", "id", "warnings")
+    __slots__ = ("_gateway", "_redis", "id", "warnings")
 
-    def __init__(self, client: redis.Redis, job_id: str, warnings: tuple[Problem, ...] = ()) -> None:
-        self._redis = client
+    def __init__(
+        self, client: redis.Redis, job_id: str, warnings: tuple[Problem, ...] = (), gateway: Gateway | None = None
+    ) -> None:
+        self._redis, self._gateway = client, gateway or Gateway()
         self.id = job_id
         self.warnings = warnings
         """What will be done, but perhaps not as it was meant; known only to the handle that `submit` returned."""
@@ -130,6 +136,19 @@ class Handle:
             if view.state is State.FAILED:
                 raise JobFailed(self.id, view.error_code or "unknown", view.error_message or "The job failed.")
         raise JobCancelled(self.id)
+
+    def save(self, target: str | PathLike[str], *, timeout: float = SAVE_S) -> tuple[Path, ...]:
+        """Saves the films of the completed job, and returns where they are now, in the order of its outputs.
+
+        `target` is a folder (one that is there, or a path that ends with a separator), where each keeps its name,
+        `JOB-INDEX.mp4`; or a file, which is replaced: beside it a second output is `NAME-1` and so on. They come from
+        the HTTP gateway, and are put in place whole and checked (size, SHA-256). A transfer that breaks off is taken up
+        where it ended, a few times.
+
+        Raises `NotSaved`, `JobFailed`, `JobCancelled`; `GatewayRefused`; `GatewayAway`, also after `timeout` seconds;
+        `OSError` when the files can't be written.
+        """
+        return save(self._gateway, self.id, target, timeout)
 
     def cancel(self) -> None:
         """Ask for the job to be cancelled: workers do it within seconds, and the end of the job says so.

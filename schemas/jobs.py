@@ -61,7 +61,8 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """One stored output file. `path` is relative to the store; `width` and `height` are pixels (pictures only)."""
+    """One stored output file. `path` is relative to the store, and empty where the gateway told of the job; `width` and
+    `height` are pixels (pictures only)."""
 
     index: int
     type: str
@@ -161,17 +162,34 @@ def decode_record(raw: str | bytes) -> JobView | None:
     """
     try:
         record = json.loads(raw)
-        info = record["reelworks"] if "reelworks" in record else record["result"]
-        return JobView(
-            state=State(info["state"]),
-            events=tuple(_event(event) for event in _items(info, "events") if _is_known(event)),
-            outputs=tuple(Output(**_typed(output, _OUTPUT_TYPES)) for output in _items(info, "outputs")),
-            charged_usd=_usd(info.get("charged_usd")),
-            turn_at=None if info.get("turn_at") is None else _instant(info["turn_at"]),
-            **_typed(info, _VIEW_TYPES),
-        )
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError):
+        return _view(record["reelworks"] if "reelworks" in record else record["result"])
+    except _UNREADABLE:
         return None
+
+
+def decode_job(job: Any) -> JobView | None:
+    """The view in a job as the gateway tells of it (`Job` of its OpenAPI document), read as far as `decode_record`."""
+    try:
+        error = job["error"] or {}
+        told = {f"error_{name}": error.get(name) for name in ("code", "message", "stage")}
+        outputs = [{"path": "", **output} for output in _items(job, "outputs")]
+        return _view({**job, **told, "job_id": job["id"], "outputs": outputs})
+    except _UNREADABLE:
+        return None
+
+
+_UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError)
+
+
+def _view(info: Mapping[str, Any]) -> JobView:
+    return JobView(
+        state=State(info["state"]),
+        events=tuple(_event(event) for event in _items(info, "events") if _is_known(event)),
+        outputs=tuple(Output(**_typed(output, _OUTPUT_TYPES)) for output in _items(info, "outputs")),
+        charged_usd=_usd(info.get("charged_usd")),
+        turn_at=None if info.get("turn_at") is None else _instant(info["turn_at"]),
+        **_typed(info, _VIEW_TYPES),
+    )
 
 
 _WORDS: Final = frozenset(state.value for state in State)

@@ -7,8 +7,9 @@ Refuses to wait for workers: a submission needs Redis alone, and every step of i
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from importlib.resources import files
 from itertools import takewhile
@@ -21,13 +22,17 @@ from redis.retry import Retry
 
 from . import keys
 from .errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid
+from .exchange import Deadlines
+from .gateway import Gateway
 from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
+from .jobs import JobView, State
 from .requests import GenerationRequest, job_id_of, parse_request
 from .submission import Entry, arguments, distinct, reported
 
 _Command = tuple[str | int, ...]
 _Connection = Any  # redis-py does not annotate what is called of it
+_Handles = list[Handle]  # within the class `list` is a method
 ENTRY_FORM: Final = "1"
 """The form of a stream entry, so that workers of the next release can tell it from theirs."""
 WEEK_S: Final = 7 * 24 * 3600
@@ -50,18 +55,33 @@ class Producer:
     Every wait (`Handle.get`, `Handle.events`) holds a connection of its own while it lasts, and every other call takes
     one for an exchange. `max_connections` bounds them all: beyond it a call fares as if Redis were away. Redis
     has a bound of its own (`maxclients`, 10,000 unless set), and the process one of open files.
+
+    What is not in Redis, lists of jobs and their films, is asked of the HTTP gateway at `gateway_url`, with `api_key`,
+    within `gateway_deadlines`. Whatever of the three addresses and keys is not given is taken from the environment:
+    `REELWORKS_REDIS_URL`, `REELWORKS_GATEWAY_URL`, `REELWORKS_API_KEY`.
     """
 
     def __init__(
         self,
-        redis_url: str,
+        redis_url: str | None = None,
         *,
+        gateway_url: str | None = None,
+        api_key: str | None = None,
+        gateway_deadlines: Deadlines | None = None,
         timeout_s: float = 3.0,
         input_max_bytes: int = MAX_BYTES,
         input_ttl_s: int = WEEK_S,
         idempotency_ttl_s: int = WEEK_S,
         max_connections: int = 10_000,
     ) -> None:
+        redis_url = redis_url or _variable("REELWORKS_REDIS_URL")
+        if redis_url is None:
+            raise ValueError("give Producer the redis_url=..., or set REELWORKS_REDIS_URL")
+        self._gateway = Gateway(
+            gateway_url or _variable("REELWORKS_GATEWAY_URL"),
+            api_key or _variable("REELWORKS_API_KEY"),
+            gateway_deadlines,
+        )
         self._input_max_bytes, self._input_ttl_s = input_max_bytes, input_ttl_s
         self._idempotency_ttl_s = idempotency_ttl_s
         # Said, not left to defaults that differ by release and constructor (none to ten repetitions): a submission that
@@ -86,7 +106,7 @@ class Producer:
         """
         return self._submit([self._parse(request)])[0]
 
-    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> list[Handle]:
+    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> _Handles:
         """Submits many requests in few exchanges with Redis; the handles come in the order of the requests.
 
         Nothing is submitted when one of them is invalid (`RequestInvalid`; its fields begin with the request's index).
@@ -112,9 +132,24 @@ class Producer:
         entry, _ = self._parse(request)
         return entry.request.estimate_usd()
 
+    def list(
+        self,
+        *,
+        state: State | str | Iterable[State | str] = (),
+        batch_id: str | None = None,
+        limit: int | None = None,
+    ) -> Iterator[JobView]:
+        """The jobs of the API key's tenant, the latest first, asked for page by page as they are iterated.
+
+        `state`: one or several, any by default; `limit`: so many jobs at most. Raises `GatewayRefused`, `GatewayAway`,
+        and `ValueError` for a word that is no state.
+        """
+        for page in self._gateway.pages(_states(state), batch_id, limit):
+            yield from page
+
     def handle(self, job_id: str) -> Handle:
         """The handle of a job by its id; no question is asked until it is used."""
-        return Handle(self._redis, job_id)
+        return Handle(self._redis, job_id, gateway=self._gateway)
 
     def close(self) -> None:
         """Closes the connections. Handles of this producer cannot be used any more."""
@@ -134,7 +169,7 @@ class Producer:
         fingerprint = "" if request.idempotency_key is None else request.fingerprint()
         return Entry(job_id_of(request), request, fingerprint), blobs
 
-    def _too_large(self, request: GenerationRequest) -> list[Problem]:
+    def _too_large(self, request: GenerationRequest) -> Sequence[Problem]:
         sentence = f"at most {self._input_max_bytes:,} bytes are stored: give a URL"
         return [
             Problem(name, "image_too_large_to_store", sentence)
@@ -142,7 +177,7 @@ class Producer:
             if isinstance(image := getattr(request, name), ImageBytes) and len(image.data) > self._input_max_bytes
         ]
 
-    def _submit(self, parsed: Sequence[tuple[Entry, dict[str, bytes]]]) -> list[Handle]:
+    def _submit(self, parsed: Sequence[tuple[Entry, dict[str, bytes]]]) -> _Handles:
         once_each = distinct(entry for entry, _ in parsed)
         with reported():
             self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
@@ -152,7 +187,7 @@ class Producer:
         except (IdempotencyConflict, NotSubmitted) as error:
             error.submitted = tuple(takewhile(stored.__contains__, (entry.job_id for entry, _ in parsed)))
             raise
-        return [Handle(self._redis, entry.job_id, entry.request.warnings) for entry, _ in parsed]
+        return [Handle(self._redis, entry.job_id, entry.request.warnings, self._gateway) for entry, _ in parsed]
 
     def _add(self, entries: Sequence[Entry], stored: set[str]) -> None:
         """Adds entries to the stream, batch by batch; the jobs of each batch are in `stored` once it is confirmed.
@@ -209,3 +244,11 @@ class Producer:
 def _ask(connection: _Connection, *command: str | int) -> Any:
     connection.send_command(*command)
     return connection.read_response()
+
+
+def _states(given: State | str | Iterable[State | str]) -> tuple[State, ...]:
+    return tuple(map(State, (given,) if isinstance(given, str) else given))
+
+
+def _variable(name: str) -> str | None:
+    return os.environ.get(name, "").strip() or None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from flask.testing import FlaskClient
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import TestResponse
 
 from tasks.domain.api_keys import ApiKey, Scope
@@ -63,3 +67,22 @@ def new_key(
         ends_at = None if ends_in_s is None else tx.now + timedelta(seconds=ends_in_s)
         add_api_key(tx, ApiKey(made.id, tenant, "", frozenset(scopes), tx.now, ends_at), made.hash())
     return made.reveal()
+
+
+class _Quiet(WSGIRequestHandler):
+    def log(self, *_: object) -> None:
+        return
+
+
+@contextmanager
+def listening(limits: GatewayLimits | None = None) -> Iterator[int]:
+    """A new application as in `client`, on a port of its own."""
+    server = make_server("127.0.0.1", 0, client(limits).application, threaded=True, request_handler=_Quiet)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join(20)
+        server.server_close()
