@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from .aio import AsyncHandle, AsyncProducer
     from .camera import instructions
     from .errors import (
         GatewayAway,
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "MODELS",
+    "AsyncHandle",
+    "AsyncProducer",
     "GatewayAway",
     "GatewayRefused",
     "GenerationRequest",
@@ -63,6 +66,7 @@ __all__ = [
 ]
 
 _HOME: Final = {
+    **dict.fromkeys(("AsyncHandle", "AsyncProducer"), "aio"),
     **dict.fromkeys(("MODELS", "Model", "frame_size"), "models"),
     **dict.fromkeys(("GenerationRequest", "parse_request"), "requests"),
     **dict.fromkeys(("ImageBytes", "ImageRef", "ImageUrl", "data_url", "image_from"), "images"),

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 
 from . import keys
-from .errors import JobCancelled, JobFailed, NotSubmitted, Problem, WaitTimeout
+from .errors import NotSubmitted, Problem, WaitTimeout
 from .gateway import Gateway
-from .jobs import JobEvent, JobView, State, decode_record
+from .jobs import JobEvent, JobView, State, completed, decode_record
 from .saving import SAVE_S, save
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Handle:
         gap: Any = self._redis.hget(keys.TURN_GAPS, view.tenant)
         if rank is None:
             return None, None
-        gap_s = _number(None if gap is None else _text(gap))
+        gap_s = _number(None if gap is None else text_of(gap))
         start_at = None if gap_s is None else datetime.now(UTC) + timedelta(seconds=gap_s * (int(rank) + 1))
         return int(rank) + 1, start_at
 
@@ -131,11 +131,8 @@ class Handle:
         Raises `JobFailed`, `JobCancelled`, or `WaitTimeout` after `timeout` seconds, which leaves the job as it is.
         """
         for view in self._views(timeout):
-            if view.state is State.COMPLETED:
-                return view
-            if view.state is State.FAILED:
-                raise JobFailed(self.id, view.error_code or "unknown", view.error_message or "The job failed.")
-        raise JobCancelled(self.id)
+            last = view
+        return completed(last)
 
     def save(self, target: str | PathLike[str], *, timeout: float = SAVE_S) -> tuple[Path, ...]:
         """Saves the films of the completed job, and returns where they are now, in the order of its outputs.
@@ -233,7 +230,8 @@ class Handle:
         return self.view()
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """What Redis sent, as text: the address of a client can say that it comes as such."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 

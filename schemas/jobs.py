@@ -110,6 +110,15 @@ class JobView:
         return self.events[-1].seq if self.events else 0
 
 
+def completed(view: JobView) -> JobView:
+    """The view of a job that has ended. Raises `JobFailed` or `JobCancelled` for one that has no film."""
+    if view.state is State.FAILED:
+        raise JobFailed(view.job_id, view.error_code or "unknown", view.error_message or "The job failed.")
+    if view.state is State.CANCELLED:
+        raise JobCancelled(view.job_id)
+    return view
+
+
 def celery_status(state: State) -> str:
     """The Celery status word of a state: `SUCCESS`, `FAILURE`, `REVOKED`, or the state in capitals."""
     return _CELERY_STATUS.get(state, state.value.upper())

@@ -74,9 +74,7 @@ class Producer:
         idempotency_ttl_s: int = WEEK_S,
         max_connections: int = 10_000,
     ) -> None:
-        redis_url = redis_url or _variable("REELWORKS_REDIS_URL")
-        if redis_url is None:
-            raise ValueError("give Producer the redis_url=..., or set REELWORKS_REDIS_URL")
+        redis_url = redis_address(redis_url)
         self._gateway = Gateway(
             gateway_url or _variable("REELWORKS_GATEWAY_URL"),
             api_key or _variable("REELWORKS_API_KEY"),
@@ -88,9 +86,7 @@ class Producer:
         # timed out may have arrived, and repeating it is the caller's decision.
         self._redis = redis.Redis.from_url(
             redis_url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            **({} if redis_url.startswith("unix:") else {"socket_keepalive": True}),  # a local socket knows none
+            **connecting(redis_url, timeout_s),
             retry=Retry(NoBackoff(), 0),
             # Said as well: the default of 100 would be the number of jobs that a process can wait for at once.
             max_connections=max_connections,
@@ -244,6 +240,20 @@ class Producer:
 def _ask(connection: _Connection, *command: str | int) -> Any:
     connection.send_command(*command)
     return connection.read_response()
+
+
+def redis_address(given: str | None) -> str:
+    """What was given, or stands in the environment. Raises `ValueError` without either."""
+    address = given or _variable("REELWORKS_REDIS_URL")
+    if address is None:
+        raise ValueError("give Producer the redis_url=..., or set REELWORKS_REDIS_URL")
+    return address
+
+
+def connecting(redis_url: str, timeout_s: float) -> dict[str, Any]:
+    """The options of a connection that is bounded in every step."""
+    alive = {} if redis_url.startswith("unix:") else {"socket_keepalive": True}  # a local socket knows none
+    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, **alive}
 
 
 def _states(given: State | str | Iterable[State | str]) -> tuple[State, ...]:

@@ -17,10 +17,10 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from .errors import GatewayAway, JobCancelled, JobFailed, NotSaved
+from .errors import GatewayAway, NotSaved
 from .exchange import EXCHANGE_ERRORS
 from .gateway import Gateway
-from .jobs import JobView, Output, State
+from .jobs import Output, completed
 
 SAVE_S: Final = 3600.0
 """A save as a whole takes no longer, unless told to."""
@@ -36,7 +36,10 @@ _START: Final = re.compile(r"bytes (\d{1,18})-", re.ASCII)
 def save(gateway: Gateway, job_id: str, target: str | PathLike[str], timeout_s: float) -> tuple[Path, ...]:
     """See `Handle.save`."""
     until_s = time.monotonic() + timeout_s
-    outputs = _completed(gateway.job(job_id, until_s)).outputs
+    view = gateway.job(job_id, until_s)
+    if not view.terminal:
+        raise NotSaved(job_id, f"it is {view.state}: wait for its end first")
+    outputs = completed(view).outputs
     if not outputs:
         raise NotSaved(job_id, "it has no outputs")
     folder, name = _folder_and_name(target)
@@ -50,16 +53,6 @@ def save(gateway: Gateway, job_id: str, target: str | PathLike[str], timeout_s: 
         for part, place in fetched:
             part.replace(place)
     return tuple(place for _, place in fetched)
-
-
-def _completed(view: JobView) -> JobView:
-    if view.state is State.FAILED:
-        raise JobFailed(view.job_id, view.error_code or "unknown", view.error_message or "The job failed.")
-    if view.state is State.CANCELLED:
-        raise JobCancelled(view.job_id)
-    if view.state is not State.COMPLETED:
-        raise NotSaved(view.job_id, f"it is {view.state}: wait for its end first")
-    return view
 
 
 def _folder_and_name(target: str | PathLike[str]) -> tuple[Path, str | None]:
