@@ -19,7 +19,7 @@ from celery import Celery
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.jobs import JobView, Output, State, decode_record, encode_record
+from schemas.jobs import JobView, Output, State, decode_job, decode_record, encode_record
 from schemas.requests import parse_request
 from tasks.domain.answers import RemoteOutput
 from tasks.domain.job import Job
@@ -31,6 +31,7 @@ from tasks.ledger.migrate import upgrade
 from tests.support.jobs import NEW_JOB
 from tests.support.valkey import Valkey, valkey_server
 from workers.celeryconfig import config
+from workers.gateway.bodies import JobSchema, OutputSchema
 from workers.settings import read_settings
 
 SAMPLES = Path(__file__).parent / "samples" / "own"
@@ -65,6 +66,18 @@ def test_a_view(state: str) -> None:
 @pytest.mark.parametrize("state", ["completed", "generating"])
 def test_a_view_that_said_all_of_it_twice_is_read_as_well(state: str) -> None:
     assert decode_record(json.dumps(sample(f"view_{state}_1"))) == decode_record(json.dumps(sample(f"view_{state}")))
+
+
+def test_a_job_as_the_gateway_tells_of_it() -> None:
+    told, stored = decode_job(sample("gateway_job")), decode_record(json.dumps(sample("view_completed")))
+    assert told is not None
+    assert stored is not None
+    assert told == replace(stored, outputs=tuple(replace(output, path="") for output in stored.outputs))
+
+
+def test_the_sample_of_the_gateways_job_has_the_fields_that_it_writes() -> None:
+    assert set(sample("gateway_job")) == set(JobSchema().fields) - {"warnings"}
+    assert set(sample("gateway_job")["outputs"][0]) == set(OutputSchema().fields)
 
 
 def test_a_view_from_a_later_version_is_still_read() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -16,9 +18,11 @@ from PIL import Image as Pillow
 
 import schemas
 from schemas import keys, parse_request
+from tests.support.raw import RawServer, answer, read_request
 from tests.support.valkey import valkey_server
 
 ROOT = Path(schemas.__file__).parent.parent
+SAMPLES = Path(__file__).parent / "samples" / "own"
 
 SERVICE = """
 import sys
@@ -36,6 +40,22 @@ try:
     import schemas
 except ModuleNotFoundError:
     print("alone")
+"""
+
+ASYNC_SERVICE = """
+import asyncio, sys
+import reelworks
+
+async def main():
+    async with reelworks.AsyncProducer(sys.argv[1], gateway_url=sys.argv[2], api_key="rw_key") as producer:
+        print(await producer.estimate(model="minimax_hailuo_23_t2v", prompt="a lake"))
+        print((await producer.handle("job-1").get(timeout=30)).outputs[0].path)
+        print([view.job_id async for view in producer.list(state="completed")])
+        (path,) = await producer.handle("job-1").save(sys.argv[3])
+        print(path.read_bytes())
+
+asyncio.run(main())
+print(sorted({"celery", "requests", "urllib3", "sqlalchemy"} & set(sys.modules)))
 """
 
 
@@ -122,3 +142,26 @@ def test_another_service_submits_with_it(python: Path, tmp_path: Path) -> None:
     assert (state, entry[b"job"].decode()) == ("None", job_id)
     assert request.prompt == "[pan left] a red square"
     assert stored == picture.read_bytes()
+
+
+def test_another_service_waits_lists_and_saves_with_it(python: Path, tmp_path: Path) -> None:
+    record = (SAMPLES / "view_completed.json").read_text()
+    with valkey_server(tmp_path) as valkey, RawServer(gateway) as server:
+        valkey.client.set(keys.view("job-1"), record)
+        command = [python, "-I", "-c", ASYNC_SERVICE, valkey.url, server.url, tmp_path / "film.mp4"]
+        done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["0.28", "film/job-1/0.mp4", "['job-1']", "b'film'", "[]"]
+
+
+def gateway(connection: Any, _server: RawServer) -> None:
+    """What a gateway says of the job of the samples, whose film is four bytes here."""
+    head, _ = read_request(connection)
+    job = json.loads((SAMPLES / "gateway_job.json").read_text())
+    job["outputs"][0] |= {"size_bytes": 4, "sha256": hashlib.sha256(b"film").hexdigest()}
+    if b"/outputs/0" in head:
+        connection.sendall(answer(b"film"))
+    elif b"?" in head:
+        connection.sendall(answer({"jobs": [job], "next_cursor": None}))
+    else:
+        connection.sendall(answer(job))

@@ -14,7 +14,7 @@ from schemas import handle as handle_module
 from schemas import keys
 from schemas.aio import AsyncHandle, AsyncProducer
 from schemas.errors import JobCancelled, JobFailed, NotSubmitted, RequestInvalid, WaitTimeout
-from schemas.jobs import JobEvent, State
+from schemas.jobs import JobEvent, State, encode_record
 from tests.integration.test_producer import STORY, entries, job_view, publish, raw
 from tests.support.valkey import Valkey, valkey_server
 
@@ -138,13 +138,26 @@ def test_events_come_from_the_first_to_the_last_each_once(valkey: Valkey) -> Non
 def test_an_older_view_that_comes_late_takes_no_newer_ones_place(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A record that was read before the newer view was published may come after it."""
     monkeypatch.setattr(handle_module, "REREAD_S", 3600.0)
 
     async def work(producer: AsyncProducer) -> None:
-        task, seen = await followed(valkey, producer.handle("job-1"))
-        # Both stand in the socket before the loop has its turn.
+        seen: list[JobEvent] = []
+        busy = asyncio.Event()
+
+        async def follow() -> None:
+            async for event in producer.handle("job-1").events(timeout=60):
+                seen.append(event)
+                await busy.wait()
+
+        publish(valkey, job_view("job-1", STORY[0]))
+        task = asyncio.create_task(follow())
+        await until(lambda: seen, "the first event")
         publish(valkey, job_view("job-1", *STORY))
-        publish(valkey, job_view("job-1", *STORY[:2]))
+        publish(valkey, older := job_view("job-1", *STORY[:2]))
+        (followed_job,) = producer._listener._jobs.values()
+        await until(lambda: followed_job.raw == encode_record(older).encode(), "the older view")
+        busy.set()
         await task
         assert [event.state for event in seen] == list(STORY)
 
