@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -22,8 +23,9 @@ from PIL import Image
 from redis.exceptions import NoPermissionError
 
 from schemas import data_url, keys
+from schemas.aio import AsyncProducer
 from schemas.errors import IdempotencyConflict, JobCancelled
-from schemas.jobs import State
+from schemas.jobs import JobView, State, encode_record
 from schemas.producer import Producer
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -219,6 +221,30 @@ def test_a_celery_client_reaches_nothing_but_its_own(server: Valkey, command: tu
 
 
 SHA256 = "a" * 64
+
+
+def test_a_producer_in_asyncio_waits_as_its_own_user(server: Valkey) -> None:
+    def heard(job_id: str) -> bool:
+        return server.client.pubsub_numsub(keys.view(job_id))[0][1] > 0
+
+    def end(job_id: str) -> None:
+        record = encode_record(JobView(job_id, State.COMPLETED))
+        server.client.set(keys.view(job_id), record)
+        server.client.publish(keys.view(job_id), record)
+
+    async def work() -> None:
+        async with AsyncProducer(server.url_for(login("producer"))) as producer:
+            first, second = (asyncio.create_task(producer.handle(each).get(timeout=60)) for each in ("job-a", "job-b"))
+            await asyncio.to_thread(wait_until, lambda: heard("job-a") and heard("job-b"))
+            end("job-a")
+            assert (await first).state is State.COMPLETED
+            await asyncio.to_thread(wait_until, lambda: not heard("job-a"), what="the end of the subscription")
+            assert heard("job-b")
+            end("job-b")
+            assert (await second).state is State.COMPLETED
+
+    asyncio.run(work())
+
 
 # What a producer has no business with: others' requests and pictures, the workers' own keys, and any listing.
 NOT_A_PRODUCERS = [
