@@ -38,6 +38,7 @@ KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_P
 _LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
 _SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE")
 _CALLBACK_VARIABLE: Final = "REELWORKS_CALLBACK_URL"
+_GATEWAY_VARIABLE: Final = "REELWORKS_GATEWAY_URL"
 _SOME_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, _CALLBACK_VARIABLE)
 _FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_SOME_PARTS_OWN) if name.endswith("_FILE"))
 
@@ -241,7 +242,7 @@ class StackPlan:
             ready=lambda: self._probe.answers(node),
             grace_s=grace_s,
             with_store=True,
-            own=self._calling_back(),
+            own={**self._calling_back(), **self._naming_the_gateway()},
         )
 
     def _flower(self) -> Part:
@@ -271,6 +272,12 @@ class StackPlan:
     def _calling_back(self) -> dict[str, str]:
         """What those need who have the provider call back, or read what it said."""
         return {} if self._callback_url is None else {_CALLBACK_VARIABLE: self._callback_url, **self._signing()}
+
+    def _naming_the_gateway(self) -> dict[str, str]:
+        """What those need who tell callers where their films are: the gateway's address, and what signs links."""
+        if self.gateway_url is None:
+            return {}
+        return {_GATEWAY_VARIABLE: self._options.env.get(_GATEWAY_VARIABLE) or self.gateway_url, **self._signing()}
 
     def _signing(self) -> dict[str, str]:
         """What links to films are signed with: what the environment gives, or what was made at the first start here,

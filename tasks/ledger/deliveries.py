@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -19,6 +20,16 @@ from tasks.domain.delivering import Again, Arrived, Dead, Decision, WebhookPolic
 
 from .database import Transaction
 from .tables import receivers, webhooks
+
+
+class Fate(StrEnum):
+    """What can become of a message."""
+
+    DUE = "due"
+    """It is sent, or tried again, when its time comes."""
+    ARRIVED = "arrived"
+    DEAD = "dead"
+    """It is not sent any more, unless somebody says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,13 @@ class Delivery:
     died_at: datetime | None
     last_error: str | None
     url: str = field(repr=False)
+
+    @property
+    def fate(self) -> Fate:
+        """What has become of it so far."""
+        if self.delivered_at is not None:
+            return Fate.ARRIVED
+        return Fate.DUE if self.due_at is not None else Fate.DEAD
 
 
 COLUMNS: Final = [webhooks.c[each.name] for each in fields(Delivery)]
@@ -103,7 +121,7 @@ def take(tx: Transaction, policy: WebhookPolicy, limit: int, room: int, busy: Co
     pause is tried with one message. What has waited for too long for such a receiver is dead.
     """
     query = sa.select(*COLUMNS).where(webhooks.c.due_at <= tx.now, _not_to(busy))
-    due = _deliveries(tx.execute(query.order_by(webhooks.c.due_at, webhooks.c.id).limit(limit)))
+    due = deliveries_of(tx.execute(query.order_by(webhooks.c.due_at, webhooks.c.id).limit(limit)))
     failing = _failing(tx, policy, {each.receiver for each in due})
     taken: list[Delivery] = []
     put_off = False
@@ -184,9 +202,12 @@ def receiver_failed(tx: Transaction, policy: WebhookPolicy, name: str, begun_at:
     return alone_s
 
 
-def replay(tx: Transaction, ids: Sequence[str]) -> int:
-    """Have messages sent (again) from now on, whatever became of them, and their receivers tried; gives how many."""
-    chosen = webhooks.c.id.in_(ids)
+def replay(tx: Transaction, ids: Sequence[str], tenant: str | None = None) -> int:
+    """Have messages sent (again) from now on, whatever became of them, and their receivers tried; gives how many.
+
+    `tenant`: only that one's.
+    """
+    chosen = webhooks.c.id.in_(ids) & (sa.true() if tenant is None else webhooks.c.tenant == tenant)
     fresh = {"due_at": tx.now, "since": tx.now, "died_at": None, "delivered_at": None, "last_error": None}
     names = sa.select(webhooks.c.receiver).where(chosen)
     tx.execute(sa.delete(receivers).where(receivers.c.name.in_(names)))
@@ -201,5 +222,6 @@ def _taken(each: Delivery, tries: int | None = None) -> dict[str, Any]:
     return {"this_id": each.id, "this_tries": each.tries if tries is None else tries}
 
 
-def _deliveries(rows: sa.CursorResult[Any]) -> list[Delivery]:
+def deliveries_of(rows: sa.CursorResult[Any]) -> list[Delivery]:
+    """The messages in rows of `COLUMNS`."""
     return [Delivery(**{**row, "event": State(row["event"])}) for row in rows.mappings()]

@@ -33,6 +33,7 @@ VERBS: Final = {
     "tenants": ("tenants", "Show tenants; set a tenant's share of the turns and its limit."),
     "keys": ("keys", "Show provider keys; set a key's limits, close it, open it again."),
     "apikeys": ("apikeys", "Show the gateway's keys; create, rotate and revoke them."),
+    "webhooks": ("webhooks", "List webhooks and the receivers that fail; replay messages, show and rotate secrets."),
     "budgets": ("budgets", "Show what is used of each budget; set one, remove one, count again."),
     "uncertain": ("uncertain", "List jobs that may have cost money unseen, and resolve them."),
     "cancel": ("mend", "Cancel a job."),

@@ -30,6 +30,7 @@ from workers.gateway.dropin import refused as dropin_refused
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
 from workers.gateway.usage import usage
+from workers.gateway.webhooks import RotateSchema, webhooks
 from workers.limits import GatewayLimits
 
 log = structlog.get_logger("reelworks.gateway")
@@ -115,7 +116,7 @@ def create_app(options: GatewayOptions) -> Flask:
     put(app.extensions, Desk(options))
     api = _ProblemApi(app)
     _document(api)
-    for blueprint in (native, usage, dropin, callbacks, health):
+    for blueprint in (native, usage, webhooks, dropin, callbacks, health):
         api.register_blueprint(blueprint)
     app.register_error_handler(Exception, _refused)
     app.before_request(_begin)
@@ -141,6 +142,7 @@ def _document(api: Api) -> None:
         api.register_field(field, kind, None)
     api.spec.components.schema("GenerationRequest", schema=request_schema())
     api.spec.components.schema("Retry", schema=RetrySchema)
+    api.spec.components.schema("Rotate", schema=RotateSchema)
     api.spec.components.security_scheme(SCHEME, {"type": "http", "scheme": "bearer"})
 
 

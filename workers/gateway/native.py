@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import uuid
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any, Final
 
 from flask import Response, json, request
@@ -20,15 +17,16 @@ from tasks import operating
 from tasks.domain.api_keys import Scope
 from tasks.domain.prices import expected_usd
 from tasks.forms.job import STATES, EventSchema, JobSchema, job_body
-from tasks.ledger.resources import JobResource, page_of, resource_of, resources_of
+from tasks.ledger.resources import page_of, resource_of, resources_of
 from tasks.ledger.spending import latest_charges
 from workers.gateway import following
 from workers.gateway.auth import allowed, caller
 from workers.gateway.bodies import BatchSchema, EstimateSchema, JobsSchema
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import LOCATED, MOVED, output_file
+from workers.gateway.pages import cursor_at, place_of
 from workers.gateway.problems import Trouble, refusals
-from workers.gateway.reading import json_body, own_request, wait_s
+from workers.gateway.reading import json_body, object_body, own_request, wait_s
 from workers.gateway.taking import taken_in
 
 native = Blueprint("jobs", __name__, url_prefix="/v1", description="Have films made, and follow them.")
@@ -171,29 +169,13 @@ def list_jobs(query: Mapping[str, Any]) -> Any:
     """List jobs, the latest first."""
     here, tenant, limit = desk(), caller().tenant, query["limit"]
     states = [State(each) for each in query["state"]]
-    before = None if query["cursor"] is None else _place(query["cursor"])
+    before = place_of(query["cursor"])
     with here.ctx.ledger.read() as tx:
         page = page_of(tx, tenant, states=states, batch_id=query["batch_id"], before=before, limit=limit + 1)
         found = resources_of(tx, tenant, page[:limit])
     progress = here.progress(found)
-    more = _cursor(found[-1]) if len(page) > limit else None
+    more = cursor_at(found[-1].accepted_at, found[-1].id) if len(page) > limit else None
     return {"jobs": [job_body(job, progress.get(job.id)) for job in found], "next_cursor": more}
-
-
-def _cursor(job: JobResource) -> str:
-    return base64.urlsafe_b64encode(f"{job.accepted_at.isoformat()} {job.id}".encode()).decode().rstrip("=")
-
-
-def _place(cursor: str) -> tuple[datetime, str]:
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True).decode()
-        at, _, job_id = text.partition(" ")
-        instant = datetime.fromisoformat(at)
-    except (ValueError, binascii.Error):
-        instant, job_id = None, ""
-    if instant is None or instant.tzinfo is None or not job_id:
-        raise RequestInvalid([Problem("cursor", "bad_format", "must be the next_cursor of a page")])
-    return instant, job_id
 
 
 @native.route("/jobs/<job_id>", methods=["GET"])
@@ -232,11 +214,9 @@ def cancel(job_id: str) -> Any:
 @native.response(202, JobSchema)
 def retry(job_id: str) -> Any:
     """Have a failed job tried again from the stage that failed. Its film is created once more only if asked for."""
-    body = json_body()
-    if not isinstance(body, Mapping) or not isinstance(anew := body.get("anew", False), bool):
+    anew = object_body("anew").get("anew", False)
+    if not isinstance(anew, bool):
         raise RequestInvalid([Problem("anew", "not_a_boolean", "must be true or false")])
-    if unknown := sorted(map(str, body.keys() - {"anew"})):
-        raise RequestInvalid([Problem(unknown[0], "unknown_field", "there is no such field; the only one is anew")])
     if anew and Scope.ADMIN not in caller().scopes:
         raise Trouble(403, "forbidden", f"To create a film once more costs again: it takes the scope {Scope.ADMIN}.")
     here = desk()

@@ -32,6 +32,19 @@ def json_body() -> Any:
         raise Trouble(400, "not_json", f"It can't be read{where}.") from None
 
 
+def object_body(*names: str) -> Mapping[str, Any]:
+    """The body as an object of these fields, each of which may be missing. Raises what `json_body` does, and
+    `RequestInvalid`.
+    """
+    body = json_body()
+    if not isinstance(body, Mapping):
+        raise RequestInvalid([Problem("request", "not_an_object", "must be a JSON object")])
+    if unknown := sorted(map(str, body.keys() - set(names))):
+        sentence = f"there is no such field; there is: {', '.join(names)}"
+        raise RequestInvalid([Problem(unknown[0], "unknown_field", sentence)])
+    return body
+
+
 def own_request(raw: Any, idempotency_key: str | None = None) -> GenerationRequest:
     """The request in `raw`, of the caller's tenant. `idempotency_key`: of the header. Raises `RequestInvalid`."""
     if not isinstance(raw, Mapping):
