@@ -15,12 +15,15 @@ UNSENT: Final = frozenset({"unsent", "throttled", "key_refused", "rejected"})
 @dataclass(frozen=True)
 class Books:
     """What is compared. `ends`: how each submitted job may end. `created`: by the provider's witness, the tasks of each
-    job, those of nobody under the empty id. `attempts`: the ledger's rows. `films`: the job of each stored output."""
+    job, those of nobody under the empty id. `attempts`: the ledger's rows. `films`: the job of each stored output.
+    `owed`: the ids of the webhooks, `told`: of those that their receiver has taken, once for each time."""
 
     ends: Mapping[str, frozenset[State]]
     states: Mapping[str, State]
     attempts: Sequence[Any]
     films: Sequence[str]
+    owed: Sequence[str]
+    told: Sequence[str]
     created: Mapping[str, Sequence[str]]
     billed: Sequence[str]
 
@@ -64,5 +67,8 @@ def _unexplained(books: Books) -> str:
     differing = {task for tasks in books.created.values() for task in tasks} ^ set(books.billed)
     if differing:
         return f"the bill and its witness differ: {sorted(differing)}"
+    untold = set(books.owed) - set(books.told)
+    if untold:
+        return f"{len(untold)} webhooks never came"
     without = [row.job_id for row in books.attempts if row.outcome == "unknown" and not row.reason]
     return f"{len(without)} creates of unknown outcome without evidence" if without else ""

@@ -87,7 +87,12 @@ def _submit_until(stack: Stack, place: str, done: Callable[[], bool]) -> None:
             raise AssertionError(f"nobody came by {place} within {PATIENCE_S:g} s")
         if helper is not None:
             stack.lay(helper)  # for each job anew: a message that came twice may die there with nothing left to do
-        job_id = stack.submit(prompt=_prompt(place), picture=place.startswith(_WITH_PICTURES), ends=_ends(place))
+        job_id = stack.submit(
+            prompt=_prompt(place),
+            picture=place.startswith(_WITH_PICTURES),
+            tells=place.startswith("notify."),
+            ends=_ends(place),
+        )
         if place.startswith("command."):
             stack.producer.handle(job_id).cancel()
         again_at = time.monotonic() + (3 * NEXT_JOB_S if place.startswith("sweep.park") else NEXT_JOB_S)

@@ -34,6 +34,7 @@ from tests.chaos import provider
 from tests.failpoints.books import Books
 from tests.support.crew import stands_still
 from tests.support.postgres import postgres_server
+from tests.support.receiver import Receiver, receiving
 from tests.support.waiting import wait_until
 from workers import stackplan
 from workers.embedded import EmbeddedStack, StackOptions
@@ -71,6 +72,9 @@ SETTINGS: Final = {
     "OPEN_TASKS_PER_KEY": "200",
     "HTTP_DOWNLOAD_READ_S": "3",
     "SETTLE_S": "1",
+    "WEBHOOK_FIRST_S": "0.2",
+    "WEBHOOK_CONNECT_S": "1",
+    "WEBHOOK_TOTAL_S": "1",
     "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
 }
 SCENARIO: Final = [
@@ -89,6 +93,7 @@ class Stack:
     producer: Producer
     ctx: Context
     fuses: Path
+    receiver: Receiver
     ends: dict[str, frozenset[State]] = field(default_factory=dict)
     """How each job may end, in the order in which they were submitted."""
     marks: dict[str, str] = field(default_factory=dict)
@@ -112,14 +117,22 @@ class Stack:
         return not (self.fuses / place).exists()
 
     def submit(
-        self, *, prompt: str = "", picture: bool = False, ends: frozenset[State] = frozenset({State.COMPLETED})
+        self,
+        *,
+        prompt: str = "",
+        picture: bool = False,
+        tells: bool = False,
+        ends: frozenset[State] = frozenset({State.COMPLETED}),
     ) -> str:
-        """Ask for a film. `picture`: of one that the store does not have. `ends`: how the job may end."""
+        """Ask for a film. `picture`: of one that the store does not have. `tells`: its caller, a tenant of its own,
+        wants to be told. `ends`: how the job may end.
+        """
         number = next(self._numbers)
         image, mark = data_url(_picture(number)) if picture else URL, f"shot-{number:06d}"
-        job = self.producer.submit(
-            model=MODEL, first_frame_image=image, prompt=f"[static] {prompt} {mark}", resolution="512P", duration=6
-        )
+        asked: dict[str, Any] = {"prompt": f"[static] {prompt} {mark}", "resolution": "512P", "duration": 6}
+        if tells:
+            asked |= {"callback_url": f"{self.receiver.url}/told", "tenant": mark}
+        job = self.producer.submit(model=MODEL, first_frame_image=image, **asked)
         self.ends[job.id], self.marks[mark] = ends, job.id
         return job.id
 
@@ -190,7 +203,11 @@ class Stack:
         self.embedded.check()
         states = self.states()
         at_rest = all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
-        return at_rest and not any(row.settle_at for row in self.rows(tables.attempts))
+        owed = [
+            *(row.settle_at for row in self.rows(tables.attempts)),
+            *(row.due_at for row in self.rows(tables.webhooks)),
+        ]
+        return at_rest and not any(owed)
 
     # --- what an operator does ---
 
@@ -202,6 +219,8 @@ class Stack:
             states=self.states(),
             attempts=self.rows(tables.attempts),
             films=[row.job_id for row in self.rows(tables.outputs)],
+            owed=[row.id for row in self.rows(tables.webhooks)],
+            told=[call.id for call in self.receiver.taken()],
             created={self.marks.get(mark, ""): tasks for mark, tasks in provider.witnessed(folder).items()},
             billed=[create.task for create in self.bill.creates],
         )
@@ -275,6 +294,8 @@ def stack(folder: Path, database: str, report: Callable[[str], None] = lambda _:
     )
     report("starting the stack")
     with ExitStack() as parts:
+        receiver = parts.enter_context(receiving())
+        env["REELWORKS_WEBHOOK_PRIVATE"] = receiver.place
         if database == "postgresql":
             env["REELWORKS_DATABASE_URL"] = parts.enter_context(postgres_server()).url
         # What the stack plans in production, but for the provider: its witness knows which job a task was created for.
@@ -285,4 +306,4 @@ def stack(folder: Path, database: str, report: Callable[[str], None] = lambda _:
             ctx = build(read_settings())
         parts.callback(ctx.close)
         producer = parts.enter_context(Producer(str(embedded.addresses["redis_url"])))
-        yield Stack(embedded, producer, ctx, fuses)
+        yield Stack(embedded, producer, ctx, fuses, receiver)

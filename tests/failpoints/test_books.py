@@ -22,6 +22,8 @@ BOOKS = Books(
     states={"older": State.FAILED, "job": State.COMPLETED},
     attempts=[attempt("older", "unknown", None, "read timeout"), attempt("job", "accepted", "task-1")],
     films=["job"],
+    owed=["message"],
+    told=["message", "message"],
     created={"job": ["task-1"]},
     billed=["task-1"],
 )
@@ -35,6 +37,10 @@ def test_books_that_agree_hold() -> None:
 def test_a_second_create_of_a_job_is_seen_even_while_an_older_one_is_in_doubt() -> None:
     twice = replace(BOOKS, created={"job": ["task-1", "task-2"]}, billed=["task-1", "task-2"])
     assert judge(twice, bill_matches=True).created_twice == 1
+
+
+def test_a_webhook_that_never_came_is_seen() -> None:
+    assert "1 webhooks" in judge(replace(BOOKS, told=[]), bill_matches=True).unexplained
 
 
 def test_a_second_attempt_that_may_have_been_sent_is_seen() -> None:
