@@ -199,15 +199,13 @@ class Stack:
         return read_bill(Path(str(self.embedded.addresses["bill"])))
 
     def settled(self) -> bool:
-        """Whether every job has ended, or waits for a person to say what became of its create; and all is paid for."""
+        """Whether every job has ended, or waits for a person to say what became of its create; all is paid and told."""
         self.embedded.check()
         states = self.states()
         at_rest = all(states.get(job_id) in {*TERMINAL, State.UNCERTAIN} for job_id in self.jobs)
-        owed = [
-            *(row.settle_at for row in self.rows(tables.attempts)),
-            *(row.due_at for row in self.rows(tables.webhooks)),
-        ]
-        return at_rest and not any(owed)
+        unpaid = any(row.settle_at for row in self.rows(tables.attempts))
+        untold = any(row.due_at for row in self.rows(tables.webhooks))
+        return at_rest and not unpaid and not untold
 
     # --- what an operator does ---
 
