@@ -31,12 +31,13 @@ from workers.storeplace import STORE_SECRETS
 
 ROOT = Path(__file__).parents[2]
 # What `up` decides by itself and a deployment by its .env, where the settings refuse to start without it.
-FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS"}
+FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS", "REELWORKS_GATEWAY_URL", "REELWORKS_GATEWAY_SECRET"}
 # What `up` keeps in a file of its folder, and a deployment in its .env.
 KEPT_OTHERWISE = {"REELWORKS_GATEWAY_SECRET_FILE": "REELWORKS_GATEWAY_SECRET"}
 # What only a deployment knows.
 _BUCKETS = {*STORE_SECRETS, "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"}
-OUTSIDE = {"gateway": {"REELWORKS_GATEWAY_URL", *_BUCKETS}}
+_WEBHOOKS = {f"REELWORKS_WEBHOOK_{name}" for name in ("HOSTS", "PORTS", "PRIVATE")}
+OUTSIDE = {"gateway": {"REELWORKS_GATEWAY_URL", *_WEBHOOKS, *_BUCKETS}}
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +132,8 @@ def test_a_service_has_every_setting_that_up_gives(compose: dict[str, Any], plan
         for variable in parts_of(plan)[name].env
         if variable.startswith("REELWORKS_")
     }
-    assert set(service(compose, name)["environment"]) == (given - FROM_ENV_FILE) | OUTSIDE.get(name, set())
+    from_file = FROM_ENV_FILE if name in pools.POOLS else set()
+    assert set(service(compose, name)["environment"]) == (given - from_file) | OUTSIDE.get(name, set())
 
 
 @pytest.mark.parametrize("name", pools.POOLS)
