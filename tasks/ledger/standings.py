@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -17,17 +16,8 @@ from .admission import held_by_tenant, open_tasks
 from .database import Transaction
 from .provider_keys import known_keys
 from .spending import budgets_now
-from .tables import IS_QUEUED, jobs, provider_keys, tenants
-
-_WAITING: Final = (
-    sa.select(
-        jobs.c.tenant,
-        sa.func.count().label("waiting"),
-        sa.func.min(jobs.c.accepted_at).label("oldest"),
-    )
-    .where(IS_QUEUED)
-    .group_by(jobs.c.tenant)
-)
+from .tables import provider_keys, tenants
+from .waiting import waiting_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +50,7 @@ class KeyStanding:
 
 def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool = False) -> list[TenantStanding]:
     """Every tenant that waits, has something open, or has settings of its own; those that wait longest first."""
-    waiting = {row.tenant: row for row in tx.execute(_WAITING)}
+    waiting = {line.tenant: line for line in waiting_lines(tx)}
     rows = {row.name: row for row in tx.execute(sa.select(tenants))}
     under_way = open_tasks(tx, uncertain_s)
     names = set(waiting) if waiting_only else {*waiting, *rows, *(each.tenant for each in under_way)}
@@ -76,7 +66,7 @@ def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool 
                 weight=1.0 if row is None else row.weight,
                 open_limit=None if row is None else row.open_limit,
                 waiting=count,
-                oldest_accepted_at=None if line is None else line.oldest,
+                oldest_accepted_at=None if line is None else line.oldest_accepted_at,
                 open_tasks=sum(each.tasks for each in mine),
                 held_usd=sum((each.held_usd for each in mine), Decimal(0)),
                 turn_gap_s=gap_s,

@@ -11,6 +11,7 @@ from redis.retry import Retry
 from .backlog import Backlog
 from .calls import Calls
 from .demand import Demand
+from .gauges import Gauges
 from .intake import Intake
 from .lanes import LaneBeats
 from .pressure import KeyPressure
@@ -73,6 +74,10 @@ class Pulse:
     @cached_property
     def timings(self) -> Timings:
         return Timings(self.redis)
+
+    @cached_property
+    def gauges(self) -> Gauges:
+        return Gauges(self.redis)
 
     @cached_property
     def views(self) -> Views:

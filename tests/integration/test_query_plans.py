@@ -19,6 +19,7 @@ import tasks.schedule
 from tasks import failpoints
 from tasks.failpoints import FAILPOINTS
 from tasks.ledger import Ledger, tables
+from tasks.ledger.gauges import ledger_gauges
 from tests.support.bench import Bench
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
 from tests.support.situations import with_policy
@@ -168,6 +169,47 @@ def test_an_index_that_is_gone_is_missed(
     with heard_on(bench.ctx.ledger) as heard:
         step(bench, completed)
     assert whole_readers(quiet.ctx.ledger, heard)
+
+
+def were_delivered(quiet: Bench, prefix: str) -> None:
+    """Have every ended job of `have_ended` told to its caller."""
+    with quiet.ctx.ledger.begin() as tx:
+        told = {"event": "completed", "url": "https://callers.example", "tries": 1, "delivered_at": tx.now}
+        rows = [{"id": f"{prefix}-{n}", "job_id": f"{prefix}-{n}", **told} for n in range(ENDED)]
+        tx.execute(sa.insert(tables.deliveries), rows)
+    with quiet.ctx.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("ANALYZE"))
+
+
+def read_gauges(bench: Bench) -> None:
+    with bench.ctx.ledger.read() as tx:
+        ledger_gauges(tx, 60)
+
+
+def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for_jobs_that_have_ended(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, completed = go_every_way(bench, quiet, monkeypatch)
+    bench.submit()
+    have_ended(quiet, completed, ENDED, "first")
+    were_delivered(quiet, "first")
+    with heard_on(bench.ctx.ledger) as heard:
+        read_gauges(bench)
+    asked = [each for each in heard.statements if each[0].startswith("SELECT")]
+    assert len(asked) >= 10
+    found = whole_readers(quiet.ctx.ledger, Heard(asked))
+    assert not found, "\n\n".join(found)
+
+    def costs() -> list[float]:
+        with undone(quiet.ctx.ledger) as connection:
+            return [work(connection, *statement) for statement in asked]
+
+    before = costs()
+    have_ended(quiet, completed, ENDED, "later")
+    were_delivered(quiet, "later")
+    for (text, _), few, many in zip(asked, before, costs(), strict=True):
+        # Another plan may be chosen by now, which takes some steps more, but none for each job.
+        assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
 
 def test_a_turn_costs_no_more_for_jobs_that_have_ended(

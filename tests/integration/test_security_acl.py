@@ -14,7 +14,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,8 @@ from schemas.aio import AsyncProducer
 from schemas.errors import IdempotencyConflict, JobCancelled
 from schemas.jobs import JobView, State, encode_record
 from schemas.producer import Producer
+from tasks.lanes import LANES
+from tasks.pulse import Pulse
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
@@ -127,6 +129,15 @@ def test_a_worker_that_comes_back_may_restore_what_it_held(server: Valkey, stack
     request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
     with Producer(server.url_for(login("producer"))) as producer:
         assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
+    assert denials(server) == []
+
+
+def test_what_metrics_read_is_allowed_to_whoever_works(server: Valkey, stack: EmbeddedStack) -> None:
+    server.client.acl_log_reset()
+    with closing(Pulse(server.url_for(login("worker")))) as pulse:
+        read = pulse.gauges.read(tuple(LANES), ("lanes", "create"))
+    assert read.is_whole
+    assert None not in read.lanes_left_s.values()
     assert denials(server) == []
 
 

@@ -35,6 +35,7 @@ VERBS: Final = {
     "apikeys": ("apikeys", "Show the gateway's keys; create, rotate and revoke them."),
     "webhooks": ("webhooks", "List webhooks and the receivers that fail; replay messages, show and rotate secrets."),
     "budgets": ("budgets", "Show what is used of each budget; set one, remove one, count again."),
+    "metrics": ("metrics", "Print the series that Prometheus scrapes."),
     "uncertain": ("uncertain", "List jobs that may have cost money unseen, and resolve them."),
     "cancel": ("mend", "Cancel a job."),
     "retry": ("mend", "Have a failed job tried again from the stage that failed."),

@@ -1,0 +1,127 @@
+"""Reads the ledger for who watches the whole: figures of what waits and is under way, and of money, for `/metrics`.
+
+What a reading costs depends on what waits and is open, and on the days that money was spent, never on how many jobs
+have ended: nobody counts those here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+
+import sqlalchemy as sa
+
+from schemas.jobs import State
+from tasks.domain.budgets import Budget, Period
+from tasks.domain.pace import ProviderKey
+
+from .admission import Open, held_by_tenant, open_tasks
+from .database import Transaction
+from .provider_keys import known_keys
+from .spending import budgets_now
+from .tables import IS_OPEN, attempts, deliveries, jobs, provider_keys, spending
+from .waiting import WaitingLine, waiting_lines
+
+_BY_STATE: Final = (
+    sa.select(jobs.c.state, sa.func.count().label("jobs"), sa.func.min(jobs.c.changed_at).label("since"))
+    .where(IS_OPEN)
+    .group_by(jobs.c.state)
+)
+_LAPSED: Final = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.lease_until <= sa.bindparam("now"))
+# Of what has a time at all. IS NOT NULL would say so, but SQLite then goes through the whole table.
+_EVER: Final = sa.literal(datetime(1970, 1, 1, tzinfo=UTC))
+_STRAYS: Final = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.settle_at > _EVER)
+_PENDING: Final = sa.select(sa.func.count().label("number"), sa.func.min(deliveries.c.due_at).label("due_at")).where(
+    deliveries.c.due_at > _EVER, deliveries.c.delivered_at.is_(None)
+)
+_SPENT: Final = sa.select(
+    sa.func.coalesce(sa.func.sum(spending.c.amount_usd), sa.literal(0, type_=spending.c.amount_usd.type))
+).where(spending.c.day >= sa.bindparam("first_day"))
+_STATEMENT_MS: Final = 5_000
+"""Longer than this no statement of a reading may take: whoever watches has given up by then."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFigures:
+    """Jobs in one state that is not an end. `oldest_s`: how long the first of them has been in it; 0 without any."""
+
+    jobs: int = 0
+    oldest_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFigures:
+    """One provider key. `open_limit` is `None` where none of its own is set."""
+
+    alias: str
+    open_tasks: int
+    open_limit: int | None
+    stopped: bool
+    """It takes nothing new now: closed by a person, or paused."""
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerGauges:
+    """How things stand at one moment. Ages and delays in seconds, money in USD."""
+
+    states: Mapping[State, StateFigures]
+    lines: Sequence[WaitingLine]
+    """Who waits, a tenant each."""
+    under_way: Sequence[Open]
+    keys: Sequence[KeyFigures]
+    """Those with a row, and those with something open."""
+    budgets: Sequence[Budget]
+    spent_usd: Mapping[Period, Decimal]
+    lapsed: int
+    """Jobs whose lease has run out: the sweep has not come by yet."""
+    strays: int
+    pending_deliveries: int
+    deliveries_late_s: float
+
+
+def ledger_gauges(tx: Transaction, uncertain_s: float) -> LedgerGauges:
+    """Read all of it. `uncertain_s`: for how long an uncertain job holds its slot. Raises `LedgerError`."""
+    if tx.dialect == "postgresql":
+        tx.execute(sa.text(f"SET LOCAL statement_timeout = {_STATEMENT_MS}"))
+    now = tx.now
+    lines = waiting_lines(tx)
+    under_way = open_tasks(tx, uncertain_s)
+    pending = tx.execute(_PENDING).one()
+    return LedgerGauges(
+        states=_states(tx, lines),
+        lines=lines,
+        under_way=under_way,
+        keys=_keys(tx, under_way),
+        budgets=budgets_now(tx, held_by_tenant(under_way)),
+        spent_usd={each: tx.execute(_SPENT, {"first_day": each.first_day(now.date())}).scalar_one() for each in Period},
+        lapsed=tx.execute(_LAPSED, {"now": now}).scalar_one(),
+        strays=tx.execute(_STRAYS).scalar_one(),
+        pending_deliveries=pending.number,
+        deliveries_late_s=_since(now, pending.due_at),
+    )
+
+
+def _states(tx: Transaction, lines: Sequence[WaitingLine]) -> dict[State, StateFigures]:
+    oldest = min((each.oldest_accepted_at for each in lines), default=None)
+    found = {State.QUEUED: StateFigures(sum(each.waiting for each in lines), _since(tx.now, oldest))}
+    for row in tx.execute(_BY_STATE):
+        found[State(row.state)] = StateFigures(row.jobs, _since(tx.now, row.since))
+    return found
+
+
+def _keys(tx: Transaction, under_way: Sequence[Open]) -> list[KeyFigures]:
+    rows = tx.execute(sa.select(provider_keys.c.alias)).scalars()
+    aliases = {each.key_alias for each in under_way if each.key_alias is not None}
+    return [_key(each, under_way, tx.now) for each in known_keys(tx, sorted({*aliases, *rows}))]
+
+
+def _key(key: ProviderKey, under_way: Sequence[Open], now: datetime) -> KeyFigures:
+    open_now = sum(each.tasks for each in under_way if each.key_alias == key.alias)
+    return KeyFigures(key.alias, open_now, key.open_limit, key.is_paused(now))
+
+
+def _since(now: datetime, then: datetime | None) -> float:
+    return 0.0 if then is None else max(0.0, (now - then).total_seconds())

@@ -1,0 +1,97 @@
+"""Every series there is: its name and unit by Prometheus' conventions, what it says, and its labels.
+
+Labels are bounded: words of our own (states, lanes, queues), aliases of provider keys, and of tenants only those that
+`families` chooses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus_client.core import GaugeMetricFamily
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A figure that goes up and down."""
+
+    name: str
+    says: str
+    labels: tuple[str, ...] = ()
+
+    def family(self) -> GaugeMetricFamily:
+        """An empty one, to add samples to."""
+        return GaugeMetricFamily(self.name, self.says, labels=self.labels)
+
+
+DATABASE_UP: Final = Gauge(
+    "reelworks_database_up", "Whether the ledger could be read; without it its series are absent."
+)
+REDIS_UP: Final = Gauge("reelworks_redis_up", "Whether Redis could be read; without it its series are absent.")
+
+# --- of the ledger ----------------------------------------------------------------------------------------------------
+JOBS: Final = Gauge("reelworks_jobs", "Jobs that have not ended, by state.", ("state",))
+JOBS_OLDEST: Final = Gauge(
+    "reelworks_jobs_oldest_age_seconds",
+    "How long the job that has been in a state for the longest has been in it (queued: since it was accepted).",
+    ("state",),
+)
+JOBS_LAPSED: Final = Gauge(
+    "reelworks_jobs_lapsed", "Jobs whose lease has run out, and that the sweep has yet to look after."
+)
+TENANT_QUEUED: Final = Gauge("reelworks_tenant_jobs_queued", "Jobs that wait, by tenant.", ("tenant",))
+TENANT_OLDEST: Final = Gauge(
+    "reelworks_tenant_queue_age_seconds", "How long the first of a tenant's queued jobs has waited.", ("tenant",)
+)
+TENANT_OPEN: Final = Gauge("reelworks_tenant_slots_used", "Slots that a tenant's jobs take.", ("tenant",))
+SLOTS_USED: Final = Gauge("reelworks_key_slots_used", "Slots of a provider key in use.", ("key",))
+SLOTS_LIMIT: Final = Gauge("reelworks_key_slots_limit", "Slots that a provider key has.", ("key",))
+KEY_STOPPED: Final = Gauge(
+    "reelworks_key_stopped", "Whether a provider key takes nothing new: closed by a person, or paused.", ("key",)
+)
+HELD: Final = Gauge("reelworks_held_usd", "What jobs under way may still cost.")
+SPENT: Final = Gauge(
+    "reelworks_spent_usd", "What was charged since the period began (UTC), as it is corrected by now.", ("period",)
+)
+BUDGET_LIMIT: Final = Gauge("reelworks_budget_limit_usd", "What a budget allows.", ("tenant", "period"))
+BUDGET_USED: Final = Gauge(
+    "reelworks_budget_used_usd", "What is used of a budget: charged, or held for jobs under way.", ("tenant", "period")
+)
+BUDGET_LEFT: Final = Gauge("reelworks_budget_left_usd", "What is left of a budget.", ("tenant", "period"))
+STRAYS: Final = Gauge("reelworks_strays", "Provider tasks that no job follows, and whose cost is still asked for.")
+DELIVERIES: Final = Gauge("reelworks_deliveries_pending", "Webhooks that are still to be delivered.")
+DELIVERIES_LATE: Final = Gauge(
+    "reelworks_deliveries_late_seconds", "For how long the webhook that is due for the longest has been due."
+)
+
+# --- of Redis ---------------------------------------------------------------------------------------------------------
+INTAKE: Final = Gauge(
+    "reelworks_intake_entries", "Entries of a stream that the accept lane has yet to do.", ("stream",)
+)
+INTAKE_OLDEST: Final = Gauge(
+    "reelworks_intake_oldest_age_seconds", "How long the first entry of a stream has been there.", ("stream",)
+)
+MESSAGES: Final = Gauge(
+    "reelworks_queue_messages", "Messages that no worker has taken yet, by Celery queue.", ("queue",)
+)
+LOOKS: Final = Gauge("reelworks_timetable_jobs", "Generating jobs on the timetable.")
+LOOKS_LATE: Final = Gauge(
+    "reelworks_timetable_late_seconds", "For how long the look that is due for the longest has been due."
+)
+WHOLE: Final = Gauge("reelworks_timetable_whole", "0 from a loss of Redis' data until the timetable is filled again.")
+LANE_UP: Final = Gauge("reelworks_lane_up", "Whether a lane has given a sign of life in time.", ("lane",))
+LANE_SILENT: Final = Gauge(
+    "reelworks_lane_silent_seconds",
+    "Since a living lane's last sign of life: it goes up to the lane's wait, and beyond that is its lag.",
+    ("lane",),
+)
+
+GAUGES: Final = tuple(each for each in globals().values() if isinstance(each, Gauge))
+"""All of them, in this order."""
+
+
+def table() -> str:
+    """The series as rows of a Markdown table, for `ops/metrics.md`."""
+    rows = [f"| `{each.name}` | {', '.join(each.labels)} | {each.says} |" for each in GAUGES]
+    return "\n".join(["| series | labels | |", "|---|---|---|", *rows])
