@@ -139,8 +139,20 @@ def check_signing_file(path: str) -> None:
         check_signing(read_private(path) or "-")
 
 
-def signing(secret: Secret, file: str) -> Secret | None:
-    """What links are signed with: itself, or what the file holds; `None` when neither is set."""
+def check_token(token: str) -> None:
+    """What a scraper sends: printable ASCII without blanks, as a header takes it, and too long to be guessed."""
+    if token and not re.fullmatch(rf"[!-~]{{{_SIGNING_CHARS},}}", token.strip()):
+        raise ValidationError(f"must have {_SIGNING_CHARS} characters at least, in ASCII, without blanks")
+
+
+def check_token_file(path: str) -> None:
+    """A file that holds what a scraper sends, and nothing else."""
+    if path:
+        check_token(read_private(path) or "-")
+
+
+def one_of(secret: Secret, file: str) -> Secret | None:
+    """The secret itself, or what the file holds; `None` when neither is set."""
     text = secret.reveal().strip() or (read_private(file) if file else "")
     return Secret(text) if text else None
 

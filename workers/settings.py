@@ -43,6 +43,7 @@ _EITHER: Final = (
     ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE"),
     ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE"),
     ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE"),
+    ("REELWORKS_METRICS_TOKEN", "REELWORKS_METRICS_TOKEN_FILE"),
 )
 
 
@@ -79,6 +80,8 @@ class Settings:
     """Where callers reach the gateway, if not where they say they do: in front of it stands a proxy."""
     gateway_secret: Secret | None
     """Signs links to outputs, and what the provider is given to call back."""
+    metrics_token: Secret | None
+    """What opens the gateway's `/metrics`; `None`: nothing does."""
     callback_url: str | None
     """Where the provider reaches the gateway; `None`: it is not asked to call back."""
     lanes_concurrency: int
@@ -129,6 +132,7 @@ def read_settings() -> Settings:
         gateway=_numbers(env, GatewayLimits, prefix="GATEWAY_"),
         gateway_url=env.str("GATEWAY_URL", "", validate=_base_url) or None,
         gateway_secret=None,
+        metrics_token=None,
         callback_url=env.str("CALLBACK_URL", "", validate=_base_url) or None,
         lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
         create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
@@ -143,13 +147,16 @@ def read_settings() -> Settings:
     listed_in = env.str("PROVIDER_KEYS_FILE", "", validate=credentials.check_keys_file)
     signs = Secret(env.str("GATEWAY_SECRET", "", validate=credentials.check_signing))
     signs_in = env.str("GATEWAY_SECRET_FILE", "", validate=credentials.check_signing_file)
+    watches = Secret(env.str("METRICS_TOKEN", "", validate=credentials.check_token))
+    watches_in = env.str("METRICS_TOKEN_FILE", "", validate=credentials.check_token_file)
     _check_each(env)
     _check_together(read, can_sign=bool(signs.reveal() or signs_in))
     return replace(
         read,
         redis_url=verified(read.redis_url),
         provider_keys=credentials.provider_keys(listed, listed_in, os.environ),
-        gateway_secret=credentials.signing(signs, signs_in),
+        gateway_secret=credentials.one_of(signs, signs_in),
+        metrics_token=credentials.one_of(watches, watches_in),
     )
 
 

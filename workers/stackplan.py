@@ -37,9 +37,10 @@ KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_P
 """Where provider keys may stand; whoever has none of these variables has no key."""
 _LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
 _SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE")
+_METRICS_VARIABLES: Final = ("REELWORKS_METRICS_TOKEN", "REELWORKS_METRICS_TOKEN_FILE")
 _CALLBACK_VARIABLE: Final = "REELWORKS_CALLBACK_URL"
 _GATEWAY_VARIABLE: Final = "REELWORKS_GATEWAY_URL"
-_SOME_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, _CALLBACK_VARIABLE)
+_SOME_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, *_METRICS_VARIABLES, _CALLBACK_VARIABLE)
 _FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_SOME_PARTS_OWN) if name.endswith("_FILE"))
 
 # A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
@@ -266,7 +267,7 @@ class StackPlan:
             grace_s=_WORKER_GRACE_S,
             with_keys=False,
             with_store=True,
-            own=self._signing(),
+            own={**self._signing(), **self._given(_METRICS_VARIABLES)},
         )
 
     def _calling_back(self) -> dict[str, str]:
@@ -283,9 +284,9 @@ class StackPlan:
         """What links to films are signed with: what the environment gives, or what was made at the first start here,
         so that links open for as long as they say.
         """
-        given = {name: value for name in _SIGNING_VARIABLES if (value := self._options.env.get(name))}
+        given = self._given(_SIGNING_VARIABLES)
         if given:
-            return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
+            return given
         kept = self.var / "gateway.secret"
         if not kept.exists():
             part = kept.with_suffix(".part")
@@ -293,6 +294,11 @@ class StackPlan:
             part.write_text(secrets.token_hex(32))
             part.replace(kept)
         return {"REELWORKS_GATEWAY_SECRET_FILE": str(kept)}
+
+    def _given(self, names: Sequence[str]) -> dict[str, str]:
+        """Those of these variables that the environment sets; files by their whole path."""
+        given = {name: value for name in names if (value := self._options.env.get(name))}
+        return {name: str(Path(value).absolute()) if name in _FILES else value for name, value in given.items()}
 
     def _login(self) -> dict[str, str]:
         """The login that the environment gives, or one made for this start: other users of the machine see the port."""

@@ -50,9 +50,13 @@ class Door:
         return self.ask("DELETE", path, **options)
 
 
-def client(limits: GatewayLimits | None = None, public_url: str | None = None) -> FlaskClient:
+def client(
+    limits: GatewayLimits | None = None, public_url: str | None = None, metrics_token: str | None = None
+) -> FlaskClient:
     """A client of a new application, which works with the context that is installed."""
-    options = GatewayOptions(Links(SIGNS, ttl_s=600), TOKENS, limits or GatewayLimits(), public_url)
+    options = GatewayOptions(
+        Links(SIGNS, ttl_s=600), TOKENS, limits or GatewayLimits(), public_url, metrics_token and Secret(metrics_token)
+    )
     app = create_app(options)
     app.testing = False  # errors are answers, as in production
     return app.test_client()

@@ -27,6 +27,8 @@ from workers.gateway.desk import Desk, GatewayOptions, put
 from workers.gateway.dropin import PATHS as DROPIN_PATHS
 from workers.gateway.dropin import dropin
 from workers.gateway.dropin import refused as dropin_refused
+from workers.gateway.metrics import SCHEME as METRICS_SCHEME
+from workers.gateway.metrics import metrics
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
 from workers.gateway.usage import usage
@@ -116,7 +118,7 @@ def create_app(options: GatewayOptions) -> Flask:
     put(app.extensions, Desk(options))
     api = _ProblemApi(app)
     _document(api)
-    for blueprint in (native, usage, webhooks, dropin, callbacks, health):
+    for blueprint in (native, usage, webhooks, dropin, callbacks, metrics, health):
         api.register_blueprint(blueprint)
     app.register_error_handler(Exception, _refused)
     app.before_request(_begin)
@@ -143,7 +145,8 @@ def _document(api: Api) -> None:
     api.spec.components.schema("GenerationRequest", schema=request_schema())
     api.spec.components.schema("Retry", schema=RetrySchema)
     api.spec.components.schema("Rotate", schema=RotateSchema)
-    api.spec.components.security_scheme(SCHEME, {"type": "http", "scheme": "bearer"})
+    for scheme in (SCHEME, METRICS_SCHEME):
+        api.spec.components.security_scheme(scheme, {"type": "http", "scheme": "bearer"})
 
 
 def _begin() -> None:

@@ -16,10 +16,12 @@ from tasks.domain.callbacks import CallbackTokens
 from tasks.forms.links import Links
 from tasks.ledger.resources import JobResource, resource_of
 from tasks.pulse import PulseError
+from workers.credentials import Secret
 from workers.gateway.following import Waits, until_ended
 from workers.gateway.problems import Trouble
 from workers.gateway.rates import Rates
 from workers.limits import GatewayLimits
+from workers.metrics.collector import Figures
 
 _AWAY_S: Final = 5.0
 _EXTENSION: Final = "reelworks"
@@ -33,6 +35,8 @@ class GatewayOptions:
     tokens: CallbackTokens
     limits: GatewayLimits
     public_url: str | None = None
+    metrics_token: Secret | None = None
+    """Who has it may see figures of all tenants; `None`: nobody may."""
 
 
 @dataclass
@@ -42,11 +46,13 @@ class Desk:
     options: GatewayOptions
     waits: Waits = field(init=False)
     rates: Rates = field(init=False)
+    figures: Figures = field(init=False)
     _away_until: float = 0.0
 
     def __post_init__(self) -> None:
         self.waits = Waits(self.options.limits.waits_most)
         self.rates = Rates(self.options.limits.processes)
+        self.figures = Figures(context.current)
 
     @property
     def ctx(self) -> Context:

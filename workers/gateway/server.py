@@ -25,7 +25,8 @@ _KEPT_S: Final = 15
 def serve(read: Settings, secret: Secret, address: str, port: int) -> None:
     """Serve until SIGTERM. `secret` signs links to outputs."""
     tokens = CallbackTokens(secret.reveal().encode())
-    options = GatewayOptions(runtime.links(read, secret), tokens, read.gateway, read.gateway_url)
+    links = runtime.links(read, secret)
+    options = GatewayOptions(links, tokens, read.gateway, read.gateway_url, read.metrics_token)
     _Server(read, options, f"{address}:{port}").run()
 
 

@@ -95,6 +95,8 @@ def test_a_secret_that_a_container_mounts_keeps_its_mode(
         ("VTRIX_API_KEY_FILE", "", "one key and nothing else"),
         ("REELWORKS_FLOWER_LOGIN_FILE", "", "is empty"),
         ("REELWORKS_FLOWER_LOGIN_FILE", KEY, "must be user:password"),
+        ("REELWORKS_METRICS_TOKEN_FILE", "", "must have 32 characters at least"),
+        ("REELWORKS_METRICS_TOKEN_FILE", KEY, "must have 32 characters at least"),
     ],
 )
 def test_a_file_that_can_not_be_used_is_refused_unquoted(
@@ -122,11 +124,34 @@ def test_a_login_that_no_browser_could_send_is_refused(monkeypatch: pytest.Monke
     assert list(problems()) == ["REELWORKS_FLOWER_LOGIN"]
 
 
-@pytest.mark.parametrize("name", ["REELWORKS_PROVIDER_KEYS", "VTRIX_API_KEY", "REELWORKS_FLOWER_LOGIN"])
+@pytest.mark.parametrize("token", [KEY, f"{KEY} {KEY} {KEY}", f"{KEY * 3}ä"])
+def test_a_token_that_can_be_guessed_or_not_be_sent_is_refused(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setenv("REELWORKS_METRICS_TOKEN", token)
+    assert list(problems()) == ["REELWORKS_METRICS_TOKEN"]
+
+
+def test_a_token_comes_from_a_file_or_from_its_variable(
+    private: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert read_settings().metrics_token is None
+    monkeypatch.setenv("REELWORKS_METRICS_TOKEN_FILE", private(f"{KEY * 3}\n"))
+    assert read_settings().metrics_token == Secret(KEY * 3)
+    monkeypatch.setenv("REELWORKS_METRICS_TOKEN_FILE", "")
+    monkeypatch.setenv("REELWORKS_METRICS_TOKEN", KEY * 2)
+    assert read_settings().metrics_token == Secret(KEY * 2)
+
+
+@pytest.mark.parametrize(
+    "name", ["REELWORKS_PROVIDER_KEYS", "VTRIX_API_KEY", "REELWORKS_FLOWER_LOGIN", "REELWORKS_METRICS_TOKEN"]
+)
 def test_one_secret_in_two_places_is_refused(
     private: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    content = {"REELWORKS_PROVIDER_KEYS": f"a={KEY}", "REELWORKS_FLOWER_LOGIN": f"a:{KEY}"}.get(name, KEY)
+    content = {
+        "REELWORKS_PROVIDER_KEYS": f"a={KEY}",
+        "REELWORKS_FLOWER_LOGIN": f"a:{KEY}",
+        "REELWORKS_METRICS_TOKEN": KEY * 3,
+    }.get(name, KEY)
     monkeypatch.setenv(name, content)
     monkeypatch.setenv(f"{name}_FILE", private(content))
     assert problems() == {f"{name}_FILE": f"{name} is set too: set one of the two"}
