@@ -16,6 +16,8 @@ import structlog
 
 from schemas.jobs import JobView
 from tasks.domain.callbacks import Callbacks
+from tasks.domain.figures import CHARGED_USD, CHARGES
+from tasks.domain.prices import Charged
 from tasks.failpoints import failpoint
 from tasks.forms.webhook import GatewayPlace
 from tasks.ledger import Ledger
@@ -53,6 +55,15 @@ class Context:
     """What callers are told of where the gateway is."""
     callbacks: Callbacks | None = None
     """Where the provider calls back; `None`: it is asked alone."""
+
+    def __post_init__(self) -> None:
+        self.ledger.on_charged = self._count_charged
+
+    def _count_charged(self, charged: Sequence[Charged]) -> None:
+        for each in charged:
+            labels = each.model, each.key_alias, "true" if each.price.estimated else "false"
+            self.pulse.tally.add(CHARGES, *labels)
+            self.pulse.tally.add(CHARGED_USD, *labels, amount=int(each.price.amount_usd * CHARGED_USD.per_unit))
 
     def show(self, job_ids: Sequence[str], turn_gaps_s: Mapping[str, float] | None = None) -> None:
         """Bring the live view of these jobs up to date. It is a view: when Redis can't be reached, work goes on.

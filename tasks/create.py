@@ -24,6 +24,7 @@ from tasks.answering import AttemptUnknown, commit_answer
 from tasks.context import Context
 from tasks.domain.answers import CreateOutcome, Unknown, Unsent
 from tasks.domain.creating import Answer, judge
+from tasks.domain.figures import REQUEST_S, REQUESTS
 from tasks.domain.job import Job
 from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
@@ -65,8 +66,11 @@ def create(job: str) -> None:
     job_begun, attempt_id = begun
     if ctx.callbacks is not None:
         body = with_callback(body, ctx.callbacks.url(attempt_id))
+    asked_at = time.monotonic()
     outcome = _ask(provider, body, send_by=begins_at + ctx.policy.create_start_s)
     answer = _answer(ctx, job_begun, attempt_id, outcome)
+    ctx.pulse.tally.took(REQUEST_S, [time.monotonic() - asked_at], "create")
+    ctx.pulse.tally.add(REQUESTS, "create", answer.key_alias, answer.verdict.outcome)
     after = _commit(ctx, job_begun, answer, try_until=begins_at + ctx.policy.create_lease_s)
     _follow(ctx, job_begun, answer, after)
 

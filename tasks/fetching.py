@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Generator, Sequence
 from concurrent.futures import wait
 from contextvars import copy_context
@@ -13,16 +14,27 @@ import structlog
 from schemas.jobs import Output
 from tasks.context import Context
 from tasks.domain.answers import Completed, RemoteOutput
-from tasks.domain.finishing import expected_film
+from tasks.domain.figures import DOWNLOAD_BYTES, DOWNLOAD_S, DOWNLOADS
+from tasks.domain.finishing import ExpectedFilm, expected_film
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
 from tasks.ledger.jobs import refresh_answer
-from tasks.media.errors import FetchExpired, FetchRefused
+from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused, MediaError, NoRoom, NotPlayable, StoreAway
 
 log = structlog.get_logger("reelworks.finish")
 
 _HAND_OVER_S: Final = 0.25
 """So long do outputs that are here wait for those of other jobs, that they may be worked together."""
+
+_OUTCOMES: Final[dict[type[MediaError], str]] = {
+    FetchExpired: "expired",
+    FetchInterrupted: "interrupted",
+    FetchRefused: "refused",
+    NoRoom: "no_room",
+    NotPlayable: "not_playable",
+    StoreAway: "store_away",
+}
+"""How what came of a download is counted; anything else is `failed`."""
 
 Fetched = tuple[Job, list[Output] | Exception]
 """A job with its outputs, all of them in the store; or why they are not."""
@@ -66,12 +78,28 @@ def _fetch(ctx: Context, job: Job, index: int, remote: RemoteOutput) -> Output:
     expected = expected_film(job.request)
     name = f"{job.tenant}/{job.id}/{index}"
     try:
-        return ctx.fetcher.keep(remote, name, index, expected)
+        return _keep(ctx, remote, name, index, expected)
     except FetchExpired:
         fresh = _refresh(ctx, job)
         if index >= len(fresh):
             raise
-        return ctx.fetcher.keep(fresh[index], name, index, expected)
+        return _keep(ctx, fresh[index], name, index, expected)
+
+
+def _keep(ctx: Context, remote: RemoteOutput, name: str, index: int, expected: ExpectedFilm) -> Output:
+    """Have one fetched, and count what came of it."""
+    tally, begun_at, outcome = ctx.pulse.tally, time.monotonic(), "failed"
+    try:
+        kept = ctx.fetcher.keep(remote, name, index, expected)
+        outcome = "stored"
+        tally.add(DOWNLOAD_BYTES, amount=kept.size_bytes)
+        tally.took(DOWNLOAD_S, [time.monotonic() - begun_at])
+    except MediaError as error:
+        outcome = _OUTCOMES.get(type(error), outcome)
+        raise
+    finally:
+        tally.add(DOWNLOADS, outcome)
+    return kept
 
 
 def _refresh(ctx: Context, job: Job) -> tuple[RemoteOutput, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 from tasks import context
 from tasks.context import Context
 from tasks.domain.callbacks import Callbacks, CallbackTokens
+from tasks.domain.figures import REQUEST_S
 from tasks.forms.links import Links
 from tasks.forms.webhook import GatewayPlace
 from tasks.hints import TOGETHER_MOST
@@ -51,11 +52,11 @@ def build(read: Settings) -> Context:
     ledger = open_ledger(read)
     if not _schema_checked:
         check(ledger)
-    store = open_store(read)
+    store, pulse = open_store(read), open_pulse(read)
     return Context(
         policy=read.policy,
         ledger=ledger,
-        pulse=open_pulse(read),
+        pulse=pulse,
         store=store,
         spool=open_spool(read),
         fetcher=OutputFetcher(
@@ -65,7 +66,7 @@ def build(read: Settings) -> Context:
             reach=read.output_reach,
         ),
         providers={alias: _client(read, alias) for alias in read.provider_keys},
-        asker=CurlAsker(_poll_deadlines(read)),
+        asker=CurlAsker(_poll_deadlines(read), lambda took_s: pulse.tally.took(REQUEST_S, took_s, "poll")),
         callbacks=_callbacks(read),
         webhooks=Webhooks(read.policy.webhook, read.webhook_reach),
         gateway=GatewayPlace(read.gateway_url or "", _links(read)),

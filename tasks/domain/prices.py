@@ -21,6 +21,15 @@ class Price:
     estimated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Charged:
+    """A charge that was written: the price, and what for."""
+
+    model: str
+    key_alias: str
+    price: Price
+
+
 def price_of(usage: Usage, estimate_usd: Decimal) -> Price:
     """The price of a completed task: the provider's figure where it gave one, else the price list's."""
     if usage.cost_usd is None:

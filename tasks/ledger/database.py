@@ -18,6 +18,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from tasks.domain.prices import Charged
 from tasks.failpoints import failpoint
 
 _SQLITE_BUSY_TIMEOUT_MS = 30_000
@@ -64,6 +65,8 @@ class Transaction:
     def __init__(self, connection: sa.Connection, clock: Callable[[], datetime]) -> None:
         self.connection = connection
         self._clock = clock
+        self.charged: list[Charged] = []
+        """What this transaction has charged so far."""
 
     @property
     def dialect(self) -> str:
@@ -119,6 +122,8 @@ class Ledger:
     def __init__(self, url: str, *, pool_size: int = 10, clock: Callable[[], datetime] | None = None) -> None:
         self._clock = clock or (lambda: datetime.now(UTC))
         self.engine = _engine(url, pool_size)
+        self.on_charged: Callable[[Sequence[Charged]], None] = lambda _charged: None
+        """Told of what a transaction has charged, once it is committed."""
 
     @contextmanager
     def begin(self, name: str = "other") -> Iterator[Transaction]:
@@ -127,8 +132,11 @@ class Ledger:
         `name` says which step of a job's way it is; see `tasks.failpoints`.
         """
         with self.engine.begin() as connection:
-            yield Transaction(connection, self._clock)
+            tx = Transaction(connection, self._clock)
+            yield tx
             failpoint(f"{name}.before_commit")
+        if tx.charged:
+            self.on_charged(tx.charged)
         failpoint(f"{name}.after_commit")
 
     @contextmanager

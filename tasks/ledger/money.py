@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.job import Job
-from tasks.domain.prices import MICRO_USD, Price
+from tasks.domain.prices import MICRO_USD, Charged, Price
 
 from . import spending
 from .database import LedgerConflict, Transaction
@@ -218,4 +218,5 @@ def charge(
     if written.first() is None:
         return False
     spending.add(tx, job.tenant, tx.now, price.amount_usd)
+    tx.charged.append(Charged(job.model, job.key_alias or "", price))
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import cached_property
 
 import redis
@@ -15,6 +16,7 @@ from .gauges import Gauges
 from .intake import Intake
 from .lanes import LaneBeats
 from .pressure import KeyPressure
+from .tally import Tally
 from .timetable import Timetable
 from .timings import Timings
 from .views import Views
@@ -42,6 +44,7 @@ class Pulse:
             retry=Retry(NoBackoff(), 0),
         )
         self._view_ttl_s = view_ttl_s
+        self.tally = Tally(self.redis)
 
     @cached_property
     def intake(self) -> Intake:
@@ -84,4 +87,6 @@ class Pulse:
         return Views(self.redis, self._view_ttl_s)
 
     def close(self) -> None:
+        with suppress(redis.RedisError):
+            self.tally.send()
         self.redis.close()

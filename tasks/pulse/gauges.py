@@ -37,6 +37,8 @@ class PulseGauges:
     """Whether the timetable holds every generating job, as far as is known."""
     lanes_left_s: Mapping[str, float | None]
     """How long each lane's last sign of life still holds; `None`: it has fallen silent."""
+    tally: Mapping[str, int]
+    """What was counted so far (`tasks.domain.figures`)."""
 
 
 class Gauges:
@@ -59,6 +61,7 @@ class Gauges:
                 pipe.llen(queue)
             for lane in lanes:
                 pipe.pttl(keys.lane_beat(lane))
+            pipe.hgetall(keys.TALLY)
             answers = iter(pipe.execute())
         seconds, micros = next(answers)
         now_s = seconds + micros / 1e6
@@ -69,6 +72,7 @@ class Gauges:
             is_whole=bool(next(answers)),
             queues={queue: next(answers) for queue in queues},
             lanes_left_s={lane: _left_s(next(answers)) for lane in lanes},
+            tally={field.decode(): int(amount) for field, amount in next(answers).items()},
         )
 
 

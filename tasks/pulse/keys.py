@@ -24,6 +24,10 @@ DEMAND: Final = f"{PREFIX}demand"
 """String that expires: there while jobs wait and no slot is free."""
 
 
+TALLY: Final = f"{PREFIX}tally"
+"""Hash: what was counted -> the sum, for all processes together."""
+
+
 CALLS: Final = f"{PREFIX}calls"
 """String that expires: there while the provider calls back."""
 

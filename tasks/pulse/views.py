@@ -9,6 +9,7 @@ from redis import Redis
 
 from schemas.jobs import JobView, encode_record
 from schemas.keys import TURN_GAPS, line, view
+from tasks.domain.figures import ENDED
 
 from . import keys
 from .scripts import load
@@ -43,8 +44,9 @@ class Views:
         for each in views:
             place = "" if each.turn_at is None else each.turn_at.timestamp()
             names += [view(each.job_id), line(each.tenant)]
-            args += [encode_record(each), each.seq, each.job_id, place]
-        self._publish(keys=names, args=args)
+            ended = ENDED.field(each.state, each.model) if each.terminal else ""
+            args += [encode_record(each), each.seq, each.job_id, place, ended]
+        self._publish(keys=[*names, keys.TALLY], args=args)
         if turn_gaps_s:
             self._redis.hset(TURN_GAPS, mapping={tenant: f"{gap_s:.3f}" for tenant, gap_s in turn_gaps_s.items()})
 

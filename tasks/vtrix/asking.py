@@ -7,6 +7,7 @@ on one thread (`tasks.vtrix.curl`). Both bound and read a poll in the same way, 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -33,6 +34,14 @@ Answer = PollAnswer | Exception
 """What the provider said; or the error of our own code that could not take it."""
 
 
+Timed = Callable[[Sequence[float]], None]
+"""Told how many seconds each of some polls took, whatever came of them."""
+
+
+def untimed(_took_s: Sequence[float]) -> None:
+    """For those who need not know."""
+
+
 class Asker(Protocol):
     """Safe to use from many threads; build it after the fork."""
 
@@ -51,15 +60,15 @@ class Asker(Protocol):
 class ThreadAsker:
     """A thread a look, over the client's own session: as many are asked at the same time as there are threads."""
 
-    def __init__(self, threads: ThreadPoolExecutor) -> None:
-        self._threads = threads
+    def __init__(self, threads: ThreadPoolExecutor, timed: Timed = untimed) -> None:
+        self._threads, self._timed = threads, timed
 
     def ask_many(self, more: Callable[[int], Sequence[L]], at_once: int) -> Iterator[list[tuple[L, Answer]]]:
         """See `Asker`."""
         asked: dict[Future[Answer], L] = {}
         while True:
             if room := at_once - len(asked):
-                asked |= {self._threads.submit(_ask, look): look for look in more(room)}
+                asked |= {self._threads.submit(self._ask, look): look for look in more(room)}
             if not asked:
                 return
             done, _ = wait(asked, timeout=HAND_OVER_S)
@@ -68,9 +77,11 @@ class ThreadAsker:
     def close(self) -> None:
         """The threads are closed by their owner."""
 
-
-def _ask(look: Look) -> Answer:
-    try:
-        return look.provider.poll(look.provider_task_id)
-    except Exception as error:  # noqa: BLE001 (whoever asked says what becomes of it)
-        return error
+    def _ask(self, look: Look) -> Answer:
+        begun_at = time.monotonic()
+        try:
+            return look.provider.poll(look.provider_task_id)
+        except Exception as error:  # noqa: BLE001 (whoever asked says what becomes of it)
+            return error
+        finally:
+            self._timed([time.monotonic() - begun_at])

@@ -22,7 +22,7 @@ import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from tasks.transport import TRANSPORT_ERRORS, Deadlines
-from tasks.vtrix.asking import HAND_OVER_S, Answer, L, Look
+from tasks.vtrix.asking import HAND_OVER_S, Answer, L, Look, Timed, untimed
 from tasks.vtrix.client import MAX_ANSWER_BYTES, NoReply, VtrixClient, read_body
 from tasks.vtrix.outcomes import Reply
 
@@ -57,11 +57,11 @@ class CurlAsker:
     """Asks as many at once as it is given, each over a connection of its own unless they share one by HTTP/2.
 
     Safe to use from many threads; build it after the fork. `within` bounds each poll. A TLS handshake counts as
-    connecting, and resolving a name too, so that nothing outlasts the deadlines.
+    connecting, and resolving a name too, so that nothing outlasts the deadlines. `timed` hears how long each poll took.
     """
 
-    def __init__(self, within: Deadlines) -> None:
-        self._within = within
+    def __init__(self, within: Deadlines, timed: Timed = untimed) -> None:
+        self._within, self._timed = within, timed
         self._idle: list[_Wire] = []
         self._closed = False
 
@@ -74,6 +74,8 @@ class CurlAsker:
         try:
             with closing(wire.fetch(more, at_once)) as fetched:
                 for ended in fetched:
+                    self._timed(wire.took_s)
+                    wire.took_s.clear()
                     yield [(look, _answer(look, outcome)) for look, outcome in ended]
         except BaseException:
             wire.close()  # whatever state it is in, and also when nobody wants the rest
@@ -215,6 +217,8 @@ class _Wire:
 
     def __init__(self, within: Deadlines) -> None:
         self._within = within
+        self.took_s: list[float] = []
+        """How long each took that has ended since this was cleared."""
         self._multi = pycurl.CurlMulti()
         self._free: list[_Transfer] = []
         self._open: dict[Any, _Transfer] = {}
@@ -298,6 +302,7 @@ class _Wire:
 
     def _end(self, transfer: _Transfer, *, keep: bool = True) -> None:
         del self._open[transfer.easy]
+        self.took_s.append(transfer.easy.getinfo(pycurl.TOTAL_TIME))
         self._multi.remove_handle(transfer.easy)
         if keep:
             self._free.append(transfer)

@@ -19,7 +19,7 @@ import requests.adapters
 from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, PollAnswer, Running
 from tasks.transport import Deadlines
 from tasks.vtrix import curl
-from tasks.vtrix.asking import Answer, Asker, Look, ThreadAsker
+from tasks.vtrix.asking import Answer, Asker, Look, ThreadAsker, Timed
 from tasks.vtrix.client import MAX_ANSWER_BYTES, VtrixClient
 from tasks.vtrix.curl import CurlAsker
 from tests.support.http2 import Http2Server
@@ -38,8 +38,9 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 class Asking:
     """One of the clients, and short ways to ask by it."""
 
-    def __init__(self, asker: Asker, **limits: float) -> None:
-        self.asker, self.limits = asker, limits
+    def __init__(self, make: Callable[[Timed], Asker], **limits: float) -> None:
+        self.took_s: list[float] = []
+        self.asker, self.limits = make(self.took_s.extend), limits
         self.stack = contextlib.ExitStack()
 
     def client(self, url: str, key: str = "key-main", **limits: float) -> VtrixClient:
@@ -85,9 +86,10 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
         def asking(**limits: float) -> Asking:
             if request.param == "curl":
-                made = Asking(CurlAsker(within(**limits)), **limits)
+                made = Asking(lambda timed: CurlAsker(within(**limits), timed), **limits)
             else:
-                made = Asking(ThreadAsker(stack.enter_context(ThreadPoolExecutor(32))), **limits)
+                threads = stack.enter_context(ThreadPoolExecutor(32))
+                made = Asking(lambda timed: ThreadAsker(threads, timed), **limits)
             stack.callback(made.asker.close)
             stack.enter_context(made.stack)
             return made
@@ -144,6 +146,20 @@ def test_a_whole_answer_means_the_same_by_either_client(
     with serving(body, status, headers) as server:
         assert asking.one(server.url) == meant
     assert server.accepted == 1  # nothing is followed, nothing tried again
+
+
+def test_each_poll_is_timed_once_whatever_came_of_it(make: Make) -> None:
+    asking = make(read_s=1.0)
+    silent = RawServer(lambda _connection, server: server.stopping.wait(30))
+    with serving(RUNNING) as server, silent:
+        asking.ask(asking.client(server.url), *(f"t{n}" for n in range(20)))
+        assert len(asking.took_s) == 20
+        assert all(0 < each < 60 for each in asking.took_s)
+        asking.one(silent.url)
+    assert len(asking.took_s) == 21
+    assert asking.took_s[-1] >= 0.9
+    asking.one("http://127.0.0.1:1")  # nobody listens
+    assert len(asking.took_s) == 22
 
 
 def test_final_answers_are_read_whole(asking: Asking) -> None:
@@ -512,7 +528,7 @@ class TestHttp2:
     @pytest.fixture
     def asker(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asking]:
         monkeypatch.setattr(curl, "DEFAULT_CA_BUNDLE_PATH", str(CA))
-        made = Asking(CurlAsker(within(read_s=3.0)))
+        made = Asking(lambda timed: CurlAsker(within(read_s=3.0), timed))
         with made.stack, contextlib.closing(made.asker):
             yield made
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,20 +19,31 @@ from click.testing import CliRunner
 from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
+from schemas import keys
 from schemas.jobs import TERMINAL, State
-from tasks import context
+from tasks import context, operating
+from tasks.charging import charge_task
+from tasks.create import create
+from tasks.domain.answers import LookAgain, Running, Throttled
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.domain.figures import DOWNLOAD_S, DOWNLOADS
 from tasks.domain.transitions import OPEN
+from tasks.finish import download, record
 from tasks.lanes import LANES
-from tasks.ledger import Ledger, tables
+from tasks.ledger import Ledger, LedgerError, tables
+from tasks.ledger.jobs import get
 from tasks.ledger.money import settle_later
 from tasks.ledger.provider_keys import set_key
 from tasks.ledger.spending import set_budget
-from tasks.pulse import Pulse
-from tests.support.bench import Bench
+from tasks.pulse import Pulse, PulseError
+from tasks.pulse.keys import TALLY
+from tests.support.bench import MODEL, Bench
 from tests.support.doors import Door, client, new_key
 from tests.support.every_way import backdate, go_every_way
-from tests.support.situations import completed, uncertain
+from tests.support.failing import away
+from tests.support.situations import FILM, FILM_BYTES, completed, failed_download, uncertain, with_policy
+from tests.support.valkey import Valkey
+from tests.support.waiting import wait_until
 from workers.cli import cli
 from workers.metrics import catalog, collector
 from workers.metrics.collector import Figures, text
@@ -48,6 +62,8 @@ def watched(bench: Bench) -> Iterator[Bench]:
 
 
 def shown(bench: Bench) -> str:
+    with suppress(PulseError):
+        bench.ctx.pulse.tally.send()
     return text(Figures(lambda: bench.ctx))
 
 
@@ -65,24 +81,32 @@ def of(found: Series, name: str) -> dict[tuple[str, ...], float]:
     return {labels: value for (each, labels), value in found.items() if each == name}
 
 
+def charge(bench: Bench, job_id: str, then: Callable[[], None] = lambda: None) -> None:
+    """Charge a generating job for its film, and do something before that is committed."""
+    with bench.ctx.ledger.begin() as tx:
+        job = get(tx, job_id)
+        assert job is not None
+        charge_task(tx, job, FILM.usage, {})
+        then()
+
+
 class TestForm:
     def test_everything_in_the_catalogue_is_shown_and_nothing_else(self, watched: Bench) -> None:
         families = parsed(shown(watched))
-        assert list(families) == [
-            catalog.DATABASE_UP.name,
-            *(each for each in families if each != "reelworks_database_up"),
-        ]
         assert {(each.name, each.documentation, each.type) for each in families.values()} == {
-            (each.name, each.says, "gauge") for each in catalog.GAUGES
+            (made.name, each.says, made.type) for each in catalog.ALL for made in [each.family()]
         }
 
-    def test_names_and_units_are_as_prometheus_has_them(self, watched: Bench) -> None:
+    @pytest.mark.usefixtures("quick_films")
+    def test_names_units_and_labels_are_as_prometheus_has_them(self, watched: Bench) -> None:
+        completed(watched, watched.submit())
+        bounded = {label for each in catalog.ALL for label in each.labels}
         for family in parsed(shown(watched)).values():
             assert re.fullmatch(r"reelworks_[a-z]+(_[a-z]+)*", family.name)
-            assert not re.search(r"_(ms|millis|minutes|kb|mb|percent|cents|total)$", family.name), family.name
             assert family.documentation.endswith(".")
-            if re.search(r"_(age|late|silent)", family.name):
-                assert family.name.endswith("_seconds")
+            for sample in family.samples:
+                assert sample.name.endswith("_total") is (family.type == "counter")
+                assert sample.labels.keys() <= bounded | ({"le"} if family.type == "histogram" else set())
 
     def test_every_series_has_a_value_from_the_start(self, watched: Bench) -> None:
         found = series(watched)
@@ -187,6 +211,154 @@ class TestLedger:
         assert found["reelworks_deliveries_late_seconds", ()] >= 3600
 
 
+class TestCounted:
+    @pytest.mark.usefixtures("quick_films")
+    def test_the_way_of_a_job_is_counted_to_its_charge(self, watched: Bench) -> None:
+        job_id = watched.generating()
+        watched.provider.polls += [Running(0.5), replace(FILM, took_s=0.0)]
+        watched.look()
+        watched.look()
+        download(job_id)
+        record(job_id)
+        found = series(watched)
+        assert of(found, "reelworks_provider_requests_total") == {
+            ("create", "main", "accepted"): 1,
+            ("poll", "main", "running"): 1,
+            ("poll", "main", "completed"): 1,
+        }
+        assert of(found, "reelworks_provider_request_seconds_count") == {("create",): 1, ("poll",): 2}
+        assert found["reelworks_poll_late_seconds_count", ()] == 2
+        for name in ("reelworks_detection_lag_seconds", "reelworks_generation_seconds"):
+            assert of(found, f"{name}_count") == {(MODEL,): 1}
+        assert found["reelworks_generation_seconds_sum", (MODEL,)] == 0
+        assert 0 < found["reelworks_detection_lag_seconds_sum", (MODEL,)] < 60
+        assert of(found, "reelworks_downloads_total") == {("stored",): 1}
+        assert found["reelworks_download_bytes_total", ()] == len(FILM_BYTES)
+        assert found["reelworks_download_seconds_count", ()] == 1
+        assert of(found, "reelworks_charged_usd_total") == {("false", "main", MODEL): 0.28}
+        assert of(found, "reelworks_charges_total") == {("false", "main", MODEL): 1}
+        assert of(found, "reelworks_jobs_ended_total") == {(MODEL, "completed"): 1}
+
+    def test_a_429_is_told_from_other_answers(self, watched: Bench) -> None:
+        watched.provider.creates.append(Throttled(0.0))
+        job_id = watched.admitted()
+        create(job_id)
+        for answer in (LookAgain("HTTP 429", throttled=True), LookAgain("HTTP 503"), LookAgain("ReadTimeout")):
+            watched.ctx.pulse.redis.delete("reelworks:key:main:pressure")
+            watched.ctx.pulse.pressure._read.clear()
+            if watched.state(job_id) is State.QUEUED:
+                job_id = watched.generating()
+            watched.provider.polls.append(answer)
+            watched.look()
+        requests = of(series(watched), "reelworks_provider_requests_total")
+        assert requests["create", "main", "throttled"] == 1
+        assert {labels[2] for labels in requests if labels[0] == "poll"} >= {"throttled", "http_5xx", "no_answer"}
+
+    def test_an_end_that_is_shown_again_is_counted_once(self, watched: Bench) -> None:
+        job_id = watched.submit()
+        operating.cancel(watched.ctx, job_id)
+        watched.ctx.show([job_id])
+        watched.ctx.pulse.redis.delete(keys.view(job_id))
+        watched.ctx.show([job_id])  # as after a wipe
+        assert of(series(watched), "reelworks_jobs_ended_total") == {(MODEL, "cancelled"): 1}
+
+    def test_a_charge_that_is_not_committed_is_not_counted(self, watched: Bench) -> None:
+        job_id = watched.generating()
+        with pytest.raises(LedgerError):
+            charge(watched, job_id, then=away)
+        watched.ctx.show([job_id])
+        assert of(series(watched), "reelworks_charges_total") == {}
+
+    def test_a_charge_that_is_written_again_is_counted_once(self, watched: Bench) -> None:
+        job_id = watched.generating()
+        for _ in range(2):
+            charge(watched, job_id)
+        watched.ctx.show([job_id])
+        assert of(series(watched), "reelworks_charged_usd_total") == {("false", "main", MODEL): 0.28}
+
+    def test_a_download_that_fails_is_counted_by_why(self, watched: Bench) -> None:
+        failed_download(watched)
+        downloads = of(series(watched), "reelworks_downloads_total")
+        assert downloads.keys() == {("interrupted",)}
+        assert downloads["interrupted",] > 1
+        assert of(series(watched), "reelworks_jobs_ended_total") == {(MODEL, "failed"): 1}
+
+    def test_many_looks_are_counted_in_one_go(self, watched: Bench) -> None:
+        watched = with_policy(watched, open_tasks_per_key=20)
+        for _ in range(12):
+            watched.generating()
+        redis = watched.ctx.pulse.redis
+        watched.ctx.pulse.tally.send()
+        redis.config_resetstat()
+        watched.look()
+        watched.ctx.pulse.tally.send()
+        assert len(watched.provider.polled) == 12
+        commands: Any = redis.info("commandstats")
+        # A field a kind of answer; of latency and lateness one a bucket, and the sum.
+        assert 0 < commands["cmdstat_hincrby"]["calls"] <= 12
+
+
+class TestTally:
+    """Counting is no reason for anything else to fail."""
+
+    def test_what_is_counted_is_sent_by_itself_soon(self, bench: Bench) -> None:
+        redis = bench.ctx.pulse.redis
+        for number in (1, 2):
+            bench.ctx.pulse.tally.add(DOWNLOADS, "stored")
+            sent = str(number).encode()
+            wait_until(lambda sent=sent: redis.hget(TALLY, "downloads|stored") == sent, what="the sum")
+
+    def test_what_is_counted_together_goes_together(self, bench: Bench) -> None:
+        threads = threading.active_count()
+        for _ in range(50):
+            bench.ctx.pulse.tally.add(DOWNLOADS, "stored")
+        assert threading.active_count() <= threads + 1
+
+    def test_what_is_counted_while_redis_is_away_is_sent_when_it_is_back(self, bench: Bench, tmp_path: Path) -> None:
+        folder = tmp_path / "another"
+        folder.mkdir()
+        server = Valkey(folder)
+        with closing(Pulse(server.url, timeout_s=0.5)) as pulse:
+            pulse.tally.add(DOWNLOADS, "stored")
+            with pytest.raises(PulseError):
+                pulse.tally.send()
+            server.start()
+            try:
+                pulse.tally.add(DOWNLOADS, "stored")
+                wait_until(lambda: pulse.redis.hget(TALLY, "downloads|stored") == b"2", what="the sum")
+            finally:
+                server.client.close()
+                server.stop()
+
+    def test_what_waits_when_a_process_stops_is_sent(self, bench: Bench, redis_url: str) -> None:
+        with closing(Pulse(redis_url)) as pulse:
+            pulse.tally.add(DOWNLOADS, "stored")
+        assert bench.ctx.pulse.redis.hget(TALLY, "downloads|stored") == b"1"
+
+    def test_a_strangers_value_in_its_place_stops_nobody(self, watched: Bench) -> None:
+        watched.ctx.pulse.redis.set(TALLY, "a stranger's")
+        job_id = watched.generating()
+        watched.look()
+        assert watched.view(job_id) is not None
+        operating.cancel(watched.ctx, watched.submit())
+        assert series(watched)["reelworks_redis_up", ()] == 0  # whoever watches is told
+
+    def test_nothing_is_lost_or_doubled_between_threads(self, bench: Bench) -> None:
+        tally = bench.ctx.pulse.tally
+
+        def work(_: int) -> None:
+            for _ in range(200):
+                tally.add(DOWNLOADS, "stored")
+                tally.took(DOWNLOAD_S, [0.1])
+                tally.send()
+
+        with ThreadPoolExecutor(8) as threads:
+            list(threads.map(work, range(8)))
+        tally.send()
+        assert bench.ctx.pulse.redis.hget(TALLY, "downloads|stored") == b"1600"
+        assert bench.ctx.pulse.redis.hget(TALLY, "download_s|sum") == b"160000000"
+
+
 class TestRedis:
     def test_what_waits_in_it_is_counted(self, watched: Bench) -> None:
         watched.enter({"job": "job-1", "request": "{}"})
@@ -229,8 +401,8 @@ class TestAway:
     def test_without_redis_the_ledger_is_shown(self, watched: Bench, door: Door) -> None:
         watched.submit()
         with closing(Pulse("redis://127.0.0.1:1/0", timeout_s=0.5)) as gone:
-            away = replace(watched.ctx, pulse=gone)
-            context.install(lambda: away)
+            without = replace(watched.ctx, pulse=gone)
+            context.install(lambda: without)
             found = self.read(door)
         assert found["reelworks_redis_up"].samples[0].value == 0
         assert found["reelworks_database_up"].samples[0].value == 1
@@ -239,8 +411,8 @@ class TestAway:
 
     def test_without_the_database_redis_is_shown(self, watched: Bench, door: Door) -> None:
         with closing(Ledger("postgresql+psycopg://127.0.0.1:1/none")) as gone:
-            away = replace(watched.ctx, ledger=gone)
-            context.install(lambda: away)
+            without = replace(watched.ctx, ledger=gone)
+            context.install(lambda: without)
             found = self.read(door)
         assert found["reelworks_database_up"].samples[0].value == 0
         assert found["reelworks_redis_up"].samples[0].value == 1

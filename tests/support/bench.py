@@ -24,6 +24,7 @@ from tasks import context
 from tasks.context import Context
 from tasks.create import create
 from tasks.domain.answers import Accepted, Completed, CreateOutcome, PollAnswer, Running, Usage
+from tasks.domain.figures import REQUEST_S
 from tasks.domain.polling import PollPolicy
 from tasks.lanes import TURNS
 from tasks.ledger import Ledger, tables
@@ -165,7 +166,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             spool=Spool(folder / "spool"),
             fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
-            asker=ThreadAsker(threads),
+            asker=ThreadAsker(threads, lambda took_s: pulse.tally.took(REQUEST_S, took_s, "poll")),
             threads=threads,
             webhooks=webhooks,
         )

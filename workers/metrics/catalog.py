@@ -1,7 +1,7 @@
 """Every series there is: its name and unit by Prometheus' conventions, what it says, and its labels.
 
-Labels are bounded: words of our own (states, lanes, queues), aliases of provider keys, and of tenants only those that
-`families` chooses.
+Labels are bounded: words of our own (states, lanes, queues), models, aliases of provider keys, and of tenants only
+those that `families` chooses.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+from tasks.domain import figures
+from tasks.domain.figures import Count, Spread
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,40 @@ class Gauge:
     def family(self) -> GaugeMetricFamily:
         """An empty one, to add samples to."""
         return GaugeMetricFamily(self.name, self.says, labels=self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """A figure that only grows, but for a loss of Redis' data, after which it begins anew."""
+
+    name: str
+    says: str
+    of: Count
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.of.labels
+
+    def family(self) -> CounterMetricFamily:
+        """An empty one, to add samples to."""
+        return CounterMetricFamily(self.name, self.says, labels=self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How long something takes."""
+
+    name: str
+    says: str
+    of: Spread
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return self.of.labels
+
+    def family(self) -> HistogramMetricFamily:
+        """An empty one, to add samples to."""
+        return HistogramMetricFamily(self.name, self.says, labels=self.labels)
 
 
 DATABASE_UP: Final = Gauge(
@@ -87,11 +124,53 @@ LANE_SILENT: Final = Gauge(
     ("lane",),
 )
 
+# --- counted on the way, and kept in Redis ----------------------------------------------------------------------------
+REQUESTS: Final = Sum(
+    "reelworks_provider_requests_total",
+    "Calls of the provider (`call`: create, poll), by key and by what came of them; a 429 is `throttled`.",
+    figures.REQUESTS,
+)
+REQUEST: Final = Histogram(
+    "reelworks_provider_request_seconds",
+    "How long calls of the provider took, whatever came of them.",
+    figures.REQUEST_S,
+)
+LOOK_LATE: Final = Histogram(
+    "reelworks_poll_late_seconds", "How long after it fell due a look was claimed.", figures.LOOK_LATE_S
+)
+DETECTION: Final = Histogram(
+    "reelworks_detection_lag_seconds",
+    "From the end of a provider task, by the provider's clock, to when it was seen.",
+    figures.DETECTION_S,
+)
+GENERATION: Final = Histogram(
+    "reelworks_generation_seconds", "How long provider tasks took, by the provider's clock.", figures.GENERATION_S
+)
+DOWNLOADS: Final = Sum("reelworks_downloads_total", "Downloads of outputs, by what came of them.", figures.DOWNLOADS)
+DOWNLOAD_BYTES: Final = Sum(
+    "reelworks_download_bytes_total", "Bytes of outputs that were stored.", figures.DOWNLOAD_BYTES
+)
+DOWNLOAD: Final = Histogram(
+    "reelworks_download_seconds", "How long it took to fetch, check and store an output.", figures.DOWNLOAD_S
+)
+CHARGES: Final = Sum("reelworks_charges_total", "Charges, by whether the amount is an estimate.", figures.CHARGES)
+CHARGED: Final = Sum(
+    "reelworks_charged_usd_total",
+    "What was charged, as it was charged first: corrections are not taken off.",
+    figures.CHARGED_USD,
+)
+ENDED: Final = Sum("reelworks_jobs_ended_total", "Jobs that have ended, by how.", figures.ENDED)
+
 GAUGES: Final = tuple(each for each in globals().values() if isinstance(each, Gauge))
-"""All of them, in this order."""
+SUMS: Final = tuple(each for each in globals().values() if isinstance(each, Sum))
+HISTOGRAMS: Final = tuple(each for each in globals().values() if isinstance(each, Histogram))
+ALL: Final[tuple[Gauge | Sum | Histogram, ...]] = (*GAUGES, *SUMS, *HISTOGRAMS)
+
+
+_KINDS: Final = {Gauge: "gauge", Sum: "counter", Histogram: "histogram"}
 
 
 def table() -> str:
     """The series as rows of a Markdown table, for `ops/metrics.md`."""
-    rows = [f"| `{each.name}` | {', '.join(each.labels)} | {each.says} |" for each in GAUGES]
-    return "\n".join(["| series | labels | |", "|---|---|---|", *rows])
+    rows = [f"| `{each.name}` | {_KINDS[type(each)]} | {', '.join(each.labels)} | {each.says} |" for each in ALL]
+    return "\n".join(["| series | | labels | |", "|---|---|---|---|", *rows])

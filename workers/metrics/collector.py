@@ -53,7 +53,7 @@ class Figures(Collector):
 
     def describe(self) -> list[Metric]:
         """The names, so that to be registered takes no reading."""
-        return [gauge.family() for gauge in catalog.GAUGES]
+        return [each.family() for each in catalog.ALL]
 
 
 def text(figures: Figures) -> str:

@@ -7,16 +7,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import accumulate
 from typing import Final
 
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
 
 from tasks.domain.budgets import EVERYONE, Budget
+from tasks.domain.figures import counted, spread
 from tasks.domain.transitions import OPEN
 from tasks.ledger.gauges import LedgerGauges, StateFigures
 from tasks.pulse.gauges import PulseGauges
 from workers.metrics import catalog
-from workers.metrics.catalog import Gauge
+from workers.metrics.catalog import Gauge, Histogram, Sum
 
 TENANTS_MOST: Final = 20
 """Tenants without a budget that are named."""
@@ -95,7 +98,7 @@ def _of_budgets(read: LedgerGauges) -> Iterator[GaugeMetricFamily]:
     yield labelled(catalog.BUDGET_LEFT, left)
 
 
-def of_redis(read: PulseGauges, lane_ttl_s: float) -> Iterator[GaugeMetricFamily]:
+def of_redis(read: PulseGauges, lane_ttl_s: float) -> Iterator[Metric]:
     """`lane_ttl_s`: for how long a sign of life holds."""
     yield labelled(catalog.INTAKE, {(name,): each.entries for name, each in read.streams.items()})
     yield labelled(catalog.INTAKE_OLDEST, {(name,): each.oldest_s for name, each in read.streams.items()})
@@ -106,3 +109,22 @@ def of_redis(read: PulseGauges, lane_ttl_s: float) -> Iterator[GaugeMetricFamily
     yield labelled(catalog.LANE_UP, {(lane,): left_s is not None for lane, left_s in read.lanes_left_s.items()})
     alive = {lane: left_s for lane, left_s in read.lanes_left_s.items() if left_s is not None}
     yield labelled(catalog.LANE_SILENT, {(lane,): max(0.0, lane_ttl_s - left_s) for lane, left_s in alive.items()})
+    yield from (_sum(each, read.tally) for each in catalog.SUMS)
+    yield from (_histogram(each, read.tally) for each in catalog.HISTOGRAMS)
+
+
+def _sum(what: Sum, tally: Mapping[str, int]) -> CounterMetricFamily:
+    family = what.family()
+    # Without labels there is one series, from the start: what begins at its first value has no rate.
+    begun = {} if what.labels else {(): 0.0}
+    for labels, value in (begun | counted(what.of, tally)).items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _histogram(what: Histogram, tally: Mapping[str, int]) -> HistogramMetricFamily:
+    family = what.family()
+    bounds = [*map(floatToGoString, what.of.bounds_s), "+Inf"]
+    for labels, found in spread(what.of, tally).items():
+        family.add_metric(labels, [*zip(bounds, accumulate(found.counts), strict=True)], found.sum_s)
+    return family
