@@ -72,13 +72,17 @@ class Gauges:
             is_whole=bool(next(answers)),
             queues={queue: next(answers) for queue in queues},
             lanes_left_s={lane: _left_s(next(answers)) for lane in lanes},
-            tally={field.decode(): int(amount) for field, amount in next(answers).items()},
+            tally=_tally(next(answers)),
         )
 
 
 def _stream(entries: int, oldest: Sequence[Any], now_s: float) -> StreamFigures:
     came_s = int(oldest[0][0].partition(b"-")[0]) / 1000 if oldest else now_s
     return StreamFigures(entries, max(0.0, now_s - came_s))
+
+
+def _tally(sums: Mapping[bytes, bytes]) -> dict[str, int]:
+    return {field.decode("utf-8", "replace"): int(amount) for field, amount in sums.items() if amount.isdigit()}
 
 
 def _late_s(earliest: Sequence[Any], now_s: float) -> float:

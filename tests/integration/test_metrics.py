@@ -336,12 +336,23 @@ class TestTally:
         assert bench.ctx.pulse.redis.hget(TALLY, "downloads|stored") == b"1"
 
     def test_a_strangers_value_in_its_place_stops_nobody(self, watched: Bench) -> None:
-        watched.ctx.pulse.redis.set(TALLY, "a stranger's")
+        redis = watched.ctx.pulse.redis
+        redis.set(TALLY, "a stranger's")
         job_id = watched.generating()
         watched.look()
         assert watched.view(job_id) is not None
-        operating.cancel(watched.ctx, watched.submit())
+        cancelled = watched.submit()
+        assert redis.zscore(keys.line("default"), cancelled) is not None
+        operating.cancel(watched.ctx, cancelled)
+        assert redis.zscore(keys.line("default"), cancelled) is None
         assert series(watched)["reelworks_redis_up", ()] == 0  # whoever watches is told
+
+    def test_one_sum_that_is_no_number_holds_no_other_up(self, watched: Bench) -> None:
+        watched.ctx.pulse.redis.hset(TALLY, mapping={"downloads|stored": "a stranger's", b"\xff": 7})
+        for outcome in ("stored", "refused"):
+            watched.ctx.pulse.tally.add(DOWNLOADS, outcome)
+        watched.ctx.pulse.tally.send()
+        assert of(series(watched), "reelworks_downloads_total") == {("refused",): 1}
 
     def test_nothing_is_lost_or_doubled_between_threads(self, bench: Bench) -> None:
         tally = bench.ctx.pulse.tally
