@@ -22,7 +22,7 @@ from .admission import Open, held_by_tenant, open_tasks
 from .database import Transaction
 from .provider_keys import known_keys
 from .spending import budgets_now
-from .tables import IS_OPEN, attempts, deliveries, jobs, provider_keys, spending
+from .tables import IS_OPEN, attempts, jobs, provider_keys, spending, webhooks
 from .waiting import WaitingLine, waiting_lines
 
 _BY_STATE: Final = (
@@ -34,8 +34,8 @@ _LAPSED: Final = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.lease
 # Of what has a time at all. IS NOT NULL would say so, but SQLite then goes through the whole table.
 _EVER: Final = sa.literal(datetime(1970, 1, 1, tzinfo=UTC))
 _STRAYS: Final = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.settle_at > _EVER)
-_PENDING: Final = sa.select(sa.func.count().label("number"), sa.func.min(deliveries.c.due_at).label("due_at")).where(
-    deliveries.c.due_at > _EVER, deliveries.c.delivered_at.is_(None)
+_PENDING: Final = sa.select(sa.func.count().label("number"), sa.func.min(webhooks.c.due_at).label("due_at")).where(
+    webhooks.c.due_at > _EVER
 )
 _SPENT: Final = sa.select(
     sa.func.coalesce(sa.func.sum(spending.c.amount_usd), sa.literal(0, type_=spending.c.amount_usd.type))

@@ -24,6 +24,7 @@ from schemas.requests import parse_request
 from tasks.domain.answers import RemoteOutput
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
+from tasks.forms.job import JobSchema, OutputSchema
 from tasks.hints import hint_create, hint_finish, hint_record
 from tasks.ledger import Ledger
 from tasks.ledger.jobs import accept, get
@@ -31,7 +32,6 @@ from tasks.ledger.migrate import upgrade
 from tests.support.jobs import NEW_JOB
 from tests.support.valkey import Valkey, valkey_server
 from workers.celeryconfig import config
-from workers.gateway.bodies import JobSchema, OutputSchema
 from workers.settings import read_settings
 
 SAMPLES = Path(__file__).parent / "samples" / "own"

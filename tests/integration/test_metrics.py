@@ -31,6 +31,7 @@ from tasks.domain.transitions import OPEN
 from tasks.finish import download, record
 from tasks.lanes import LANES
 from tasks.ledger import Ledger, LedgerError, tables
+from tasks.ledger.deliveries import owe
 from tasks.ledger.jobs import get
 from tasks.ledger.money import settle_later
 from tasks.ledger.provider_keys import set_key
@@ -195,15 +196,11 @@ class TestLedger:
         (attempt,) = [row.id for row in watched.rows(tables.attempts) if row.job_id == job_id]
         with watched.ctx.ledger.begin() as tx:
             settle_later(tx, attempt, 60)
-            told = {"job_id": job_id, "url": "https://callers.example", "tries": 0}
-            tx.execute(
-                sa.insert(tables.deliveries),
-                [
-                    {"id": "1", "event": "completed", "due_at": tx.now, "delivered_at": None, **told},
-                    {"id": "2", "event": "failed", "due_at": None, "delivered_at": tx.now, **told},
-                ],
-            )
-        backdate(watched, "due_at", tables.deliveries)
+            for seq, state in ((1, State.GENERATING), (2, State.FAILED)):
+                owe(tx, job_id, "default", seq, state, "https://callers.example")
+            arrived = tables.webhooks.c.event == State.GENERATING
+            tx.execute(sa.update(tables.webhooks).where(arrived).values(due_at=None, delivered_at=tx.now))
+        backdate(watched, "due_at", tables.webhooks)
         found = series(watched)
         assert found["reelworks_jobs_lapsed", ()] == 1
         assert found["reelworks_strays", ()] == 1

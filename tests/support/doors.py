@@ -18,6 +18,7 @@ from tasks.domain.callbacks import CallbackTokens
 from tasks.forms.links import Links
 from tasks.ledger import Ledger
 from tasks.ledger.api_keys import add_api_key
+from workers.credentials import Secret
 from workers.gateway import keytext
 from workers.gateway.app import create_app
 from workers.gateway.desk import GatewayOptions
