@@ -242,10 +242,13 @@ class TestLimits:
             set_tenant(tx, "film", jobs_limit=2)
         first = door.post("/v1/jobs", REQUEST).get_json()["id"]
         problem(door.post("/v1/batches", {"jobs": [REQUEST, REQUEST]}), 429, "too_many_jobs")
-        assert door.post("/v1/jobs", REQUEST).status_code == 202
+        keyed = {"headers": {"Idempotency-Key": "second"}}
+        second = door.post("/v1/jobs", REQUEST, **keyed)
+        assert second.status_code == 202
         answer = door.post("/v1/jobs", REQUEST)
         problem(answer, 429, "too_many_jobs")
         assert answer.headers["Retry-After"]
+        assert door.post("/v1/jobs", REQUEST, **keyed).get_json()["id"] == second.get_json()["id"]
         door.delete(f"/v1/jobs/{first}")
         assert door.post("/v1/jobs", REQUEST).status_code == 202
         assert len(bench.rows(tables.jobs)) == 3
