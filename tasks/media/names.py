@@ -24,6 +24,18 @@ def output(relative: str) -> re.Match[str]:
     return match
 
 
+def outputs_folder(tenant: str, job_id: str) -> str:
+    """The folder of a job's outputs: `{tenant}/{job_id}`. Raises `PathRefused`."""
+    folder = f"{tenant}/{job_id}"
+    output(f"{folder}/0.mp4")
+    return folder
+
+
+def is_output(relative: str) -> bool:
+    """Whether a path is one that an output can have."""
+    return _OUTPUT.fullmatch(relative) is not None
+
+
 def input_path(sha256: str, ext: str) -> str:
     """The path of an input: `inputs/<2 characters>/<sha256>.<ext>`. Raises `PathRefused`."""
     if not _SHA256.fullmatch(sha256) or not _EXTENSION.fullmatch(ext):

@@ -10,11 +10,12 @@ threads of its own, which a fork leaves behind: they begin at the first use, so 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from tasks.media.bucket import Bucket
 from tasks.media.errors import InputUnavailable, PathRefused, StoreAway
 from tasks.media.parts import Parts
 from tasks.media.sniff import MEDIA_TYPES
-from tasks.media.store import SignedUrl
+from tasks.media.store import Removed, SignedUrl
 
 if TYPE_CHECKING:
     from obstore import GetResult  # of its stubs alone
@@ -168,6 +169,19 @@ class S3Store:
             raise InputUnavailable(sha256, "the stored bytes have another checksum")
         return data
 
+    def remove_outputs(self, tenant: str, job_id: str) -> Removed:
+        folder = names.outputs_folder(tenant, job_id)
+        listed = _found(lambda: obstore.list(self._objects, folder).collect())
+        return self._removed({each["path"]: each["size"] for each in listed if names.is_output(each["path"])})
+
+    def remove_input(self, sha256: str, ext: str) -> Removed:
+        path = names.input_path(sha256, ext)
+        found = self._head(path)
+        if found is None:
+            self._look(path)  # an answer to HEAD does not tell a missing object from a missing bucket
+            return Removed()
+        return self._removed({path: found.meta["size"]})
+
     def try_out(self) -> None:
         """Write, read and delete a small object. Raises `StoreAway`."""
         path, data = f".tried/{secrets.token_hex(8)}", secrets.token_bytes(16)
@@ -177,6 +191,11 @@ class S3Store:
         _ask(lambda: obstore.delete(self._objects, path))
         if read != data:
             raise StoreAway("the object store does not give back what was written")
+
+    def _removed(self, sizes_bytes: Mapping[str, int]) -> Removed:
+        for path in sizes_bytes:  # one by one: not every object store knows of more at once
+            _ask(functools.partial(obstore.delete, self._objects, path))
+        return Removed(len(sizes_bytes), sum(sizes_bytes.values()))
 
     def _holds(self, relative: str, size_bytes: int, sha256: str) -> bool:
         """Whether an object of this size is there whose bytes had this checksum when it was uploaded."""

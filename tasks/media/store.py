@@ -6,12 +6,13 @@ A file is visible under its name whole and durable, or not at all. Refuses every
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Final, Literal, Protocol
 
-from tasks.durably import free_bytes, publish
+from tasks.durably import free_bytes, publish, sync
 from tasks.failpoints import failpoint
 from tasks.media import names
 from tasks.media.errors import InputUnavailable, PathRefused
@@ -26,6 +27,14 @@ class SignedUrl:
 
     url: str = field(repr=False)
     ttl_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """How many files were removed, and their bytes: nothing where none was there (any more)."""
+
+    files: int = 0
+    size_bytes: int = 0
 
 
 class Store(Protocol):
@@ -73,6 +82,12 @@ class Store(Protocol):
 
     def get_input(self, sha256: str, ext: str) -> bytes:
         """An input's bytes. Raises `InputUnavailable` if they are missing or are no longer those that were put."""
+
+    def remove_outputs(self, tenant: str, job_id: str) -> Removed:
+        """Remove all outputs of a job, those too that were kept before it failed; again is no harm."""
+
+    def remove_input(self, sha256: str, ext: str) -> Removed:
+        """Remove an input, whoever may need it: only the ledger knows. Again is no harm."""
 
 
 class FolderStore:
@@ -156,3 +171,31 @@ class FolderStore:
         if hashlib.sha256(data).hexdigest() != sha256:
             raise InputUnavailable(sha256, "the stored bytes have another checksum")
         return data
+
+    def remove_outputs(self, tenant: str, job_id: str) -> Removed:
+        relative = names.outputs_folder(tenant, job_id)
+        folder = self.root / relative
+        try:
+            found = [path for path in folder.iterdir() if names.is_output(f"{relative}/{path.name}")]
+        except FileNotFoundError:
+            return Removed()
+        sizes_bytes = [_unlinked(path) for path in found]
+        sync(folder)
+        with suppress(OSError):  # what is none of ours may stand there
+            folder.rmdir()
+        return Removed(len(found), sum(sizes_bytes))
+
+    def remove_input(self, sha256: str, ext: str) -> Removed:
+        path = self.root / names.input_path(sha256, ext)
+        try:
+            size_bytes = _unlinked(path)
+        except FileNotFoundError:
+            return Removed()
+        sync(path.parent)
+        return Removed(1, size_bytes)
+
+
+def _unlinked(path: Path) -> int:
+    size_bytes = path.lstat().st_size
+    path.unlink()
+    return size_bytes

@@ -14,9 +14,10 @@ import obstore
 import pytest
 import requests
 
-from tasks.media.errors import InputUnavailable, PathRefused
+from tasks.media.bucket import Bucket
+from tasks.media.errors import InputUnavailable, PathRefused, StoreAway
 from tasks.media.s3store import S3Store
-from tasks.media.store import FolderStore, SignedUrl, Store
+from tasks.media.store import FolderStore, Removed, SignedUrl, Store
 from tests.support.objects import ObjectStore
 
 PATH = "default/0b9c2d1e-1111-4222-8333-444455556666/0.mp4"
@@ -262,9 +263,51 @@ def test_tenant_named_like_the_folder_of_inputs_has_outputs_beside_them(store: A
     assert store.get_input(SHA, "png") == DATA
 
 
+JOB = PATH.split("/")[1]
+
+
+def test_all_outputs_of_a_job_are_removed_and_nobody_elses(store: AnyStore) -> None:
+    mine = [PATH, PATH.replace("0.mp4", "1.jpg")]
+    others = [PATH.replace(JOB, f"{JOB}-2"), PATH.replace("default", "other"), f"default/x{JOB}/0.mp4"]
+    for path in [*mine, *others]:
+        commit(store, DATA, path)
+    assert store.remove_outputs("default", JOB) == Removed(2, 2 * len(DATA))
+    assert visible(store) == sorted(others)
+    assert store.remove_outputs("default", JOB) == Removed()
+    commit(store, DATA)  # it can be kept again
+    assert read(store) == DATA
+
+
+def test_an_input_is_removed_and_can_be_put_again(store: AnyStore) -> None:
+    other = hashlib.sha256(LARGE).hexdigest()
+    store.put_input(SHA, DATA, "png")
+    store.put_input(other, LARGE, "png")
+    assert store.remove_input(SHA, "png") == Removed(1, len(DATA))
+    assert not store.has_input(SHA, "png")
+    assert store.has_input(other, "png")
+    assert store.remove_input(SHA, "png") == Removed()
+    store.put_input(SHA, DATA, "png")
+    assert store.get_input(SHA, "png") == DATA
+
+
+@pytest.mark.parametrize("ids", [("..", JOB), ("default", ".."), ("default", ""), ("", JOB), ("inputs", "ab")])
+def test_nothing_but_outputs_and_inputs_can_be_removed(store: AnyStore, ids: tuple[str, str]) -> None:
+    with pytest.raises(PathRefused):
+        store.remove_outputs(*ids)
+    with pytest.raises(PathRefused):
+        store.remove_input("..", "png")
+
+
+def test_nothing_is_taken_for_removed_when_the_bucket_is_not_there(objects: ObjectStore, tmp_path: Path) -> None:
+    gone = S3Store(Bucket("reelworks-nobodys-bucket"), tmp_path / "parts")
+    for remove in (lambda: gone.remove_outputs("default", JOB), lambda: gone.remove_input(SHA, "png")):
+        with pytest.raises(StoreAway, match="NoSuchBucket"):
+            remove()
+
+
 def test_it_offers_all_that_a_store_does(store: AnyStore) -> None:
     promised = [name for name, value in vars(Store).items() if callable(value) and not name.startswith("_")]
-    assert {"part", "commit", "handed_out", "put_input", "get_input"} <= set(promised)
+    assert {"part", "commit", "handed_out", "put_input", "get_input", "remove_outputs"} <= set(promised)
     assert all(callable(getattr(store, name)) for name in promised)
 
 
