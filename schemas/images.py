@@ -64,7 +64,12 @@ class ImageRef:
     @property
     def text(self) -> str:
         """`input:<sha256>.<jpg|png|webp>:<width>x<height>`"""
-        return f"input:{self.sha256}.{self.format}:{self.width}x{self.height}"
+        return f"input:{self.name}:{self.width}x{self.height}"
+
+    @property
+    def name(self) -> str:
+        """`<sha256>.<jpg|png|webp>`: what it is kept under, whatever its size."""
+        return f"{self.sha256}.{self.format}"
 
     @classmethod
     def parse(cls, text: str) -> ImageRef:

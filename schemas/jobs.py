@@ -74,6 +74,8 @@ class Output:
     duration_s: float | None = None
     mismatch: str | None = None
     """What differs from what was asked for, in one sentence; `None` when nothing does."""
+    kept: bool = True
+    """Whether the file is still in the store: it is not kept for good where a retention is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,6 +225,7 @@ _OUTPUT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "height": (int, _NONE),
     "duration_s": (float, int, _NONE),
     "mismatch": (str, _NONE),
+    "kept": (bool,),
 }
 _EVENT_TYPES: Final[Mapping[str, tuple[type, ...]]] = {"seq": (int,), "event": (str,), "state": (str,), "at": (str,)}
 
@@ -277,7 +280,7 @@ def _info(view: JobView) -> dict[str, Any]:
         "events": [
             {"seq": e.seq, "event": e.event, "state": e.state.value, "at": e.at.isoformat()} for e in view.events
         ],
-        "outputs": [asdict(output) for output in view.outputs],
+        "outputs": [_output(output) for output in view.outputs],
         "charged_usd": None if view.charged_usd is None else str(view.charged_usd),
         "charge_estimated": view.charge_estimated,
         "error_code": view.error_code,
@@ -286,3 +289,10 @@ def _info(view: JobView) -> dict[str, Any]:
         "metadata": dict(view.metadata),
         **({} if view.turn_at is None else {"turn_at": view.turn_at.isoformat()}),
     }
+
+
+def _output(output: Output) -> dict[str, Any]:
+    said = asdict(output)
+    if output.kept:
+        del said["kept"]  # goes without saying
+    return said

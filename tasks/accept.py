@@ -22,6 +22,7 @@ from tasks.entering import check_callback, keep_inputs, new_job
 from tasks.failpoints import failpoint
 from tasks.inputs import stored_inputs
 from tasks.lanes import lane
+from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import put_aside
 from tasks.ledger.jobs import NewJob, fingerprints, holder_of
@@ -135,7 +136,7 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         keep_inputs(ctx, request, blobs)
     except RequestInvalid as error:
         return Refused(entry, job_id, str(error), record)
-    except (OSError, PulseError):
+    except (OSError, LedgerError, PulseError):
         raise  # ours, not the entry's: it stays in the stream
     except Exception as error:
         # Whatever else a stranger's entry can cause must not stop the entries behind it.

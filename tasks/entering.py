@@ -12,6 +12,8 @@ from schemas.images import ImageRef
 from schemas.requests import GenerationRequest, job_id_of
 from tasks.context import Context
 from tasks.ledger.jobs import NewJob, accept, fingerprints, holder_of
+from tasks.ledger.retention import are_going, keep_after_all
+from tasks.media.errors import StoreAway
 
 
 class StoreFull(Exception):
@@ -77,19 +79,44 @@ def new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:
         deadline_s=request.deadline_s,
         max_cost_usd=request.max_cost_usd,
         head_start_s=request.priority * ctx.policy.priority_step_s,
+        pictures=tuple(image.name for _, image in _stored(request)),
     )
+
+
+def _stored(request: GenerationRequest) -> list[tuple[str, ImageRef]]:
+    """The pictures of a request that are kept by us, by their fields."""
+    names = ("first_frame_image", "last_frame_image")
+    images = ((name, getattr(request, name)) for name in names)
+    return [(name, image) for name, image in images if isinstance(image, ImageRef)]
 
 
 def keep_inputs(ctx: Context, request: GenerationRequest, blobs: Mapping[str, bytes]) -> None:
     """Copy a request's pictures to the store, from `blobs` (by SHA-256) or from Redis: a committed job needs no other.
 
-    Raises `RequestInvalid` when a picture is gone, and `PulseError` or `OSError` when it can't be had or kept.
+    Raises `RequestInvalid` when a picture is gone, and `PulseError`, `LedgerError` or `OSError` when it can't be had or
+    kept.
     """
-    for name in ("first_frame_image", "last_frame_image"):
-        image = getattr(request, name)
-        if not isinstance(image, ImageRef) or ctx.store.has_input(image.sha256, image.format):
+    stored = _stored(request)
+    _have_stay(ctx, [image.name for _, image in stored])
+    for name, image in stored:
+        if ctx.store.has_input(image.sha256, image.format):
             continue
         data = blobs.get(image.sha256) or ctx.pulse.intake.input(image.sha256)
         if data is None:
             raise RequestInvalid([Problem(name, "input_missing", "the stored image is gone; submit it again")])
         ctx.store.put_input(image.sha256, data, image.format)
+
+
+def _have_stay(ctx: Context, pictures: Sequence[str]) -> None:
+    """See that none of these pictures is removed because no job named it so far: before it is looked for, or put.
+
+    Raises `StoreAway` while one is being removed: in a moment it is known to be gone, and can be put again.
+    """
+    if not pictures:
+        return
+    with ctx.ledger.read() as tx:
+        if not are_going(tx, pictures):
+            return
+    with ctx.ledger.begin("accept") as tx:
+        if not keep_after_all(tx, pictures):
+            raise StoreAway("a picture is just being removed")

@@ -46,12 +46,16 @@ _PLACES: Final[dict[str, tuple[str, ...]]] = {
         "notify.settle",
         "command.put_aside",
         "operate",
+        "prune.files",
+        "prune.claim",
+        "prune.removed",
     ),
     "post": ("create", "notify"),
     "publish": ("create", "download", "record", "lane", "view", "seed", "confirm"),
     "rename": ("output", "input", "spool", "set_aside"),
     "ack": ("accept", "command"),
     "claim": ("poll",),
+    "remove": ("prune",),
     "put_back": ("poll",),
 }
 """Kind of step -> where it happens. A place is `WHERE.before_KIND` or `WHERE.after_KIND`."""

@@ -20,9 +20,11 @@ from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, Running
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
+from tasks.inputs import stored_inputs
 from tasks.ledger.database import Transaction
-from tasks.ledger.jobs import commands_done, get, move, request_cancel
+from tasks.ledger.jobs import commands_done, get, lock_many, move, request_cancel
 from tasks.ledger.money import latest_attempt, name_task, owner_of_task, unknown_task
+from tasks.ledger.retention import is_given_up, take_back
 from tasks.settling import ask
 
 log = structlog.get_logger("reelworks.operate")
@@ -69,6 +71,7 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None 
     Raises `NotPossible` when the job has not failed, or when only another create could help and `anew` was not given.
     """
     with ctx.ledger.begin("operate") as tx:
+        lock_many(tx, [job_id])  # its files may be given up at this moment
         job = _existing(tx, job_id)
         if command is not None and command in commands_done(tx, job_id):
             return job
@@ -77,6 +80,7 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None 
             raise NotPossible(f"job {job_id} is uncertain: resolve it with `python -m workers uncertain`")
         if job.state is not State.FAILED:
             raise NotPossible(f"job {job_id} has not failed: it is {job.state}")
+        _take_back(ctx, tx, job, anew=anew)
         if anew:
             moved = _create_anew(tx, job, by)
         elif job.error_stage == State.DOWNLOADING and job.answer is not None:
@@ -92,6 +96,18 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None 
     log.info("job_retried", job_id=job_id, state=after.state, anew=anew)
     ctx.show([job_id])
     return after
+
+
+def _take_back(ctx: Context, tx: Transaction, job: Job, *, anew: bool) -> None:
+    """Have files kept again that were given up. Raises `NotPossible` when a create would miss a picture."""
+    if not is_given_up(tx, job.id):
+        return
+    pictures = stored_inputs(job.request)
+    if not take_back(tx, job, [image.name for image in pictures]):
+        raise NotPossible(f"the files of job {job.id} are just being removed; try again in a moment")
+    creates = anew or job.provider_task_id is None
+    if creates and not all(ctx.store.has_input(image.sha256, image.format) for image in pictures):
+        raise NotPossible(f"the pictures of job {job.id} are not kept any more: submit it again")
 
 
 def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operator") -> Job:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from tasks.domain.delivering import WebhookPolicy
 from tasks.domain.doubt import DoubtPolicy
@@ -67,3 +68,18 @@ class Policy:
     disk_low_bytes: int = 1_000_000_000
     """What stays free where outputs are kept, and where the spool is: a download that would go below stops; no download
     is claimed, and no create."""
+
+    outputs_days: float = 0.0
+    """How long the files of a job are kept after its end, in days; 0: for good."""
+    jobs_days: float = 0.0
+    """How long a job is kept after its end, in days; 0: for good. What it was charged is kept for good in any case."""
+
+
+LONGEST_DAYS: Final = 36_500.0
+
+
+def days_problem(outputs_days: float, jobs_days: float) -> str | None:
+    """Why jobs can't be kept for `jobs_days` and their files for `outputs_days`; `None` when they can."""
+    if jobs_days and not 0 < outputs_days <= jobs_days:
+        return "must not be below REELWORKS_OUTPUTS_DAYS, which it needs: nobody would know of the files of no job"
+    return None

@@ -1,4 +1,5 @@
-"""Lane sweep: finds every job that nobody works on and has somebody look at it; fills a wiped Redis from the ledger."""
+"""Lane sweep: finds every job that nobody works on and has somebody look at it; fills a wiped Redis from the ledger;
+removes what is not kept any more."""
 
 from __future__ import annotations
 
@@ -19,6 +20,7 @@ from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_c
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tasks.operating import NotPossible, create_anew
+from tasks.pruning import prune
 from tasks.schedule import seed, timetable_entry
 from tasks.settling import settle_strays
 
@@ -51,6 +53,7 @@ def sweep(ctx: Context) -> float:
     _resolve(ctx)
     settle_strays(ctx)
     more = _show_again(ctx)
+    more = prune(ctx, ctx.policy.outputs_days, ctx.policy.jobs_days).more or more
     return 0.0 if more or len(left) == ctx.policy.sweep_batch else ctx.policy.sweep_interval_s
 
 

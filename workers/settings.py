@@ -23,7 +23,7 @@ from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
 from tasks.media.bucket import Bucket, is_address
 from tasks.outward import Reach
-from tasks.policy import Policy
+from tasks.policy import LONGEST_DAYS, Policy, days_problem
 from workers import credentials
 from workers.credentials import Secret
 from workers.limits import GatewayLimits, HttpLimits
@@ -35,7 +35,7 @@ _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
 _LONGEST_IDLE_S: Final = 2.0
 _LARGEST_POLL_BATCH: Final = 400
-_MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes"}
+_MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes", "outputs_days", "jobs_days"}
 _at_least_one = validate.Range(min=1)
 # Two places for one secret: which of them counts would be a guess.
 _EITHER: Final = (
@@ -267,7 +267,7 @@ def _database_url(url: str) -> None:
 
 def _check_together(read: Settings, *, can_sign: bool) -> None:
     """Rules that hold between settings: each is a promise that would quietly break otherwise."""
-    problems: dict[str, str] = {}
+    problems = _days_problems(read.policy)
     if read.callback_url is not None and not can_sign:
         problems["REELWORKS_CALLBACK_URL"] = (
             "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
@@ -301,3 +301,15 @@ def _check_together(read: Settings, *, can_sign: bool) -> None:
         )
     if problems:
         raise SettingsInvalid(problems)
+
+
+def _days_problems(policy: Policy) -> dict[str, str]:
+    given = {"REELWORKS_OUTPUTS_DAYS": policy.outputs_days, "REELWORKS_JOBS_DAYS": policy.jobs_days}
+    # The longest is in the past of every calendar; what is no number is above it as well.
+    problems = {
+        name: f"must be at most {LONGEST_DAYS:g}; 0 keeps them for good"
+        for name, days in given.items()
+        if not days <= LONGEST_DAYS
+    }
+    problem = days_problem(policy.outputs_days, policy.jobs_days)
+    return problems or ({} if problem is None else {"REELWORKS_JOBS_DAYS": problem})

@@ -63,6 +63,9 @@ class OutputSchema(Schema):
     mismatch = fields.String(
         required=True, allow_none=True, metadata={"description": "What differs from what was asked for."}
     )
+    kept = fields.Boolean(
+        required=True, metadata={"description": "False: the file is not kept any more, and its `url` answers 404."}
+    )
 
 
 class JobErrorSchema(Schema):

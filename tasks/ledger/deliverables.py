@@ -11,10 +11,11 @@ import sqlalchemy as sa
 from schemas.jobs import Output
 
 from .database import Transaction
-from .tables import outputs, rejected
+from .tables import jobs, outputs, rejected
 
 _OUTPUTS: Final = (
-    sa.select(outputs)
+    sa.select(outputs, jobs.c.pruned_at.is_(None).label("kept"))
+    .join(jobs, jobs.c.id == outputs.c.job_id)
     .where(outputs.c.job_id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(outputs.c.job_id, outputs.c["index"])
 )
@@ -24,6 +25,8 @@ def store_outputs(tx: Transaction, job_id: str, stored: Sequence[Output]) -> Non
     """Write a job's stored outputs. Written again (a download that was repeated), the rows stay as they were."""
     if stored:
         rows = [{"job_id": job_id, "stored_at": tx.now, **asdict(output)} for output in stored]
+        for row in rows:
+            del row["kept"]  # is the job's to say
         tx.execute(tx.insert_new(outputs), rows)
 
 

@@ -22,7 +22,7 @@ from tasks.domain.transitions import LEASED, Event, next_state
 from .database import Transaction
 from .deliveries import owe
 from .money import count_doubtful
-from .tables import jobs, timeline
+from .tables import inputs, jobs, timeline
 
 _COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
 # A claim that runs out was never given back: whoever had it died, or slept too long.
@@ -38,6 +38,7 @@ _LOCK_MANY: Final = _GET_MANY.order_by(jobs.c.id).with_for_update()
 _MOVE: Final = sa.update(jobs).where(_UNMOVED, jobs.c.state == _this("this_state")).returning(*_COLUMNS)
 _MOVE_MINE: Final = _MOVE.where(jobs.c.tries == _this("this_tries"), jobs.c.claimed)
 _TELL: Final = sa.insert(timeline)
+_NAME: Final = sa.insert(inputs)
 _CLAIM: Final = (
     sa.update(jobs)
     .where(
@@ -77,6 +78,8 @@ class NewJob:
     """Of those that were asked for together."""
     door: str | None = None
     """By which it came, where that decides how it is shown to its caller (`tasks.ledger.resources`)."""
+    pictures: tuple[str, ...] = ()
+    """The input images it needs, as `sha256.ext`."""
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -95,6 +98,9 @@ def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
             _TELL,
             [_moment(job_id, 1, Event.ACCEPT, State.QUEUED, tx.now) for job_id in sorted(inserted)],
         )
+        named = {(name, job.id) for job in new if job.id in inserted for name in job.pictures}
+        if named:
+            tx.execute(_NAME, [{"name": name, "job_id": job_id} for name, job_id in sorted(named)])
     return inserted
 
 

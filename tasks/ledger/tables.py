@@ -39,6 +39,7 @@ IS_QUEUED: Final = text("state = 'queued'")
 IS_IN_BATCH: Final = text("batch_id IS NOT NULL")
 HAS_DIED: Final = text("died_at IS NOT NULL")
 IS_OPEN: Final = text("state IN ('admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')")
+IS_KEPT: Final = text("state IN ('completed', 'failed', 'cancelled') AND pruned_at IS NULL")
 
 
 def partial(where: TextClause) -> dict[str, Any]:
@@ -82,7 +83,8 @@ jobs = Table(
     Column("error_stage", String(16)),
     Column("batch_id", String(36)),  # whose jobs were asked for together
     Column("door", String(16)),  # by which it came, where that decides how it is shown
-    UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for good
+    Column("pruned_at", Instant),  # since when its files are not kept any more
+    UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for as long as that is kept
     UniqueConstraint("provider_task_id"),
     # The lines of those that wait, and what is under way: as long as these are, however many jobs have ended.
     Index("ix_jobs_waiting", "tenant", "turn_at", "priority", "accepted_at", "id", **partial(IS_QUEUED)),
@@ -93,6 +95,7 @@ jobs = Table(
     Index("ix_jobs_tenant", "tenant", "accepted_at", "id"),
     Index("ix_jobs_batch", "batch_id", **partial(IS_IN_BATCH)),
     Index("ix_jobs_changed_at", "state", "changed_at", "id"),
+    Index("ix_jobs_kept", "changed_at", "id", **partial(IS_KEPT)),
 )
 
 # Write-ahead of every POST: a row here before the request leaves, its outcome afterwards.
@@ -117,12 +120,13 @@ attempts = Table(
     Index("ix_attempts_key_alias", "key_alias", "begun_at"),
 )
 
-# One charge a provider task, whatever is repeated.
+# One charge a provider task, whatever is repeated. It outlives its job.
 charges = Table(
     "charges",
     metadata,
     Column("provider_task_id", String(255), primary_key=True),
-    Column("job_id", ForeignKey("jobs.id"), nullable=False, index=True),
+    Column("job_id", ForeignKey("jobs.id"), index=True),  # NULL: its job is not kept any more
+    Column("pruned_job_id", String(64)),  # the id of that job, which may be another one's by now
     Column("tenant", String(64), nullable=False),
     Column("model", String(64), nullable=False),
     Column("resolution", String(16)),
@@ -272,6 +276,26 @@ webhook_secrets = Table(
     Column("secret", String(64), nullable=False),
     Column("created_at", Instant, nullable=False),
     Column("ends_at", Instant),
+)
+
+# Which input images a job may still need. An image that no row names is removed from the store in the end.
+inputs = Table(
+    "inputs",
+    metadata,
+    Column("name", String(80), primary_key=True),  # sha256.ext
+    Column("job_id", ForeignKey("jobs.id"), primary_key=True, index=True),
+)
+
+# What is to be removed from the store. A row goes when the files are gone, so none is forgotten.
+removals = Table(
+    "removals",
+    metadata,
+    Column("name", String(160), primary_key=True),  # tenant/job: all its outputs; sha256.ext: an input image
+    Column("tenant", String(64)),
+    Column("job_id", String(64), index=True),  # not a key of jobs: it may outlive its job
+    Column("due_at", Instant, nullable=False, index=True),
+    Column("claimed_until", Instant, index=True),  # somebody is at it, or died of it: what is left is not known
+    Column("failed", Boolean, nullable=False, server_default=text("false")),  # nobody is at it: it is tried again then
 )
 
 # Of the first schema, and never written to: it stays for one release.

@@ -50,6 +50,20 @@ class Views:
         if turn_gaps_s:
             self._redis.hset(TURN_GAPS, mapping={tenant: f"{gap_s:.3f}" for tenant, gap_s in turn_gaps_s.items()})
 
+    def correct(self, views: Sequence[JobView]) -> None:
+        """Set those of these views that are still there, of jobs that can't change any more; they live no longer."""
+        if not views:
+            return
+        with self._redis.pipeline(transaction=False) as pipe:
+            for each in views:
+                pipe.set(view(each.job_id), encode_record(each), xx=True, keepttl=True)
+            pipe.execute()
+
+    def forget(self, job_ids: Sequence[str]) -> None:
+        """Drop the views of jobs that are not kept any more."""
+        if job_ids:
+            self._redis.unlink(*(view(job_id) for job_id in job_ids))
+
     def refill(self) -> ViewsRefill | None:
         """How far the views have been published again since the timetable was last refilled; `None`: all of them."""
         found = self._redis.get(keys.VIEWS_REFILL)

@@ -80,6 +80,14 @@ def test_the_sample_of_the_gateways_job_has_the_fields_that_it_writes() -> None:
     assert set(sample("gateway_job")["outputs"][0]) == set(OutputSchema().fields)
 
 
+def test_a_view_of_a_file_that_is_not_kept_any_more_says_so() -> None:
+    record = sample("view_pruned")
+    view = decode_record(json.dumps(record))
+    assert view is not None
+    assert [output.kept for output in view.outputs] == [False]
+    assert json.loads(encode_record(view)) == record
+
+
 def test_a_view_from_a_later_version_is_still_read() -> None:
     record = sample("view_completed")
     record["result"]["a_later_field"] = 1

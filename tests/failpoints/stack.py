@@ -75,6 +75,7 @@ SETTINGS: Final = {
     "WEBHOOK_FIRST_S": "0.2",
     "WEBHOOK_CONNECT_S": "1",
     "WEBHOOK_TOTAL_S": "1",
+    "OUTPUTS_DAYS": "0.00003",  # seconds, so that files are pruned while jobs go on; rows tell what was stored
     "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
 }
 SCENARIO: Final = [

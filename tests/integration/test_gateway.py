@@ -425,6 +425,15 @@ class TestOutputs:
         file.unlink()
         problem(door.get(film), 404, "not_found")
 
+    def test_a_film_that_is_not_kept_any_more_says_so_at_once(self, bench: Bench, door: Door, film: str) -> None:
+        (job_id,) = [row.id for row in bench.rows(tables.jobs)]
+        assert [each["kept"] for each in door.get(f"/v1/jobs/{job_id}").get_json()["outputs"]] == [True]
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).values(pruned_at=tx.now))
+        # The file is still there for a moment: who removes it comes next.
+        assert problem(door.get(film), 404, "not_found")["detail"] == "The file is not kept any more."
+        assert [each["kept"] for each in door.get(f"/v1/jobs/{job_id}").get_json()["outputs"]] == [False]
+
 
 class TestEvents:
     def test_they_come_as_they_happen_and_end_with_the_job(self, bench: Bench, door: Door, quick_films: None) -> None:

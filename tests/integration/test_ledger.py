@@ -10,6 +10,7 @@ from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
@@ -29,7 +30,7 @@ from tasks.ledger.jobs import (
     move,
     release,
 )
-from tasks.ledger.migrate import check, upgrade
+from tasks.ledger.migrate import _config, check, upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tests.support.jobs import NEW_JOB
@@ -290,6 +291,38 @@ def test_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
     with ledger.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, tables.metadata) == []
+
+
+def test_a_migration_says_of_jobs_that_are_there_which_pictures_they_need(database_url: str) -> None:
+    ledger, name = Ledger(database_url), f"{'ab' * 32}.png"
+    images = {
+        "job-1": [f"input:{name}:400x400"] * 2,
+        "job-2": ["https://x/y.png", None],
+        "job-3": [f"input:{name}:1x1"],
+    }
+    with ledger.engine.begin() as connection:
+        config, then = _config(), sa.MetaData()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0005")
+        then.reflect(connection)
+        job = {"tenant": "default", "fingerprint": "f", "model": "m", "rank": 0, "estimate_usd": 0, "state": "queued"}
+        job |= {"version": 1, "tries": 0, "claimed": False, "accepted_at": NOON, "changed_at": NOON}
+        for job_id, each in images.items():
+            request = dict(zip(("first_frame_image", "last_frame_image"), each, strict=False))
+            connection.execute(sa.insert(then.tables["jobs"]), {**job, "id": job_id, "request": request})
+        paid = {"provider_task_id": "task-1", "job_id": "job-1", "tenant": "default", "model": "m", "key_alias": "a"}
+        paid |= {"amount_usd": 280_000, "estimated": False, "usage": {}, "metadata": {}, "charged_at": NOON}
+        connection.execute(sa.insert(then.tables["charges"]), paid)
+    upgrade(ledger)
+    with ledger.read() as tx:
+        needed = {(row.job_id, row.name) for row in tx.execute(sa.select(tables.inputs))}
+        charged = [(row.job_id, row.amount_usd) for row in tx.execute(sa.select(tables.charges))]
+    ledger.close()
+    assert needed == {("job-1", name), ("job-3", name)}
+    assert charged == [("job-1", Decimal("0.28"))]
+
+
+NOON, URL = datetime(2026, 11, 1, 12, tzinfo=UTC), "https://pictures.example/first.jpg"
 
 
 def test_migrating_again_changes_nothing(ledger: Ledger) -> None:

@@ -24,11 +24,11 @@ from tests.support.bench import Bench
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
 from tests.support.situations import with_policy
 
-GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "webhooks")
+GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "inputs", "webhooks")
 """Tables with a row, or several, of every job there ever was."""
 SHORT = frozenset(
     str(index.name) for index in tables.jobs.indexes if index.dialect_options["postgresql"].get("where") is not None
-)
+) - {"ix_jobs_kept"}
 """Indexes of those jobs alone that wait or are under way: to read all of one is what they are for."""
 ENDED = 1_000
 _LIST = re.compile(r"(%\(\w+\)s(::\w+)?|\?)(, (%\(\w+\)s(::\w+)?|\?))+")
@@ -155,9 +155,10 @@ def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
     [
         ("ix_jobs_lease", lambda bench, _: bench.turn("sweep")),
         ("ix_attempts_settle_at", lambda bench, _: bench.turn("sweep")),
+        ("ix_jobs_kept", lambda bench, _: with_policy(bench, outputs_days=1.0).turn("sweep")),
         ("ix_charges_job_id", lambda bench, completed: bench.ctx.show([completed])),
     ],
-    ids=["lease", "settle", "charges"],
+    ids=["lease", "settle", "kept", "charges"],
 )
 def test_an_index_that_is_gone_is_missed(
     bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch, index: str, step: Callable[[Bench, str], object]

@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import data_url, keys
-from schemas.jobs import Output, State
+from schemas.jobs import TERMINAL, Output, State
 from tasks import answering, context, fetching, finish, operating
 from tasks.create import create
 from tasks.domain.answers import Accepted, Failed, Rejected, Running, Unsent
@@ -161,6 +161,29 @@ def send_webhooks(bench: Bench) -> None:
     wait_until(all_sent, what="the end of what was sent")
 
 
+def prune_what_ended(bench: Bench, quiet: Bench, completed: str) -> None:
+    """Have all that is kept for a while go, but for one job; a picture is asked for again just before."""
+    refused = bench.admitted(first_frame_image=data_url(picture()))
+    bench.provider.creates.append(Rejected("2013", "bad"))
+    create(refused)
+    quiet.lapse()
+    bench.turn("sweep")
+    with quiet.ctx.ledger.begin() as tx:
+        ended = tables.jobs.c.state.in_(sorted(TERMINAL)) & (tables.jobs.c.id != completed)
+        values = {"changed_at": tx.now - timedelta(days=9), "lease_until": None}
+        tx.execute(sa.update(tables.jobs).where(ended).values(values))
+        tx.execute(sa.update(tables.attempts).values(settle_at=None))
+    bench = with_policy(bench, outputs_days=1.0)
+    bench.turn("sweep")
+    operating.retry(bench.ctx, refused)
+    bench.submit(first_frame_image=data_url(picture()))
+    backdate(quiet, "due_at", tables.removals)
+    bench.turn("sweep")
+    bench = with_policy(bench, jobs_days=1.0)
+    bench.turn("sweep")
+    assert completed in {row.id for row in quiet.rows(tables.jobs)}
+
+
 def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) -> tuple[Bench, str]:
     """Have jobs go through every step, and to every end. Gives the bench with its policy, and a job that completed."""
     policy = {"open_tasks_per_key": 99, "uncertain": DoubtPolicy(retry_after_s=60, max_extra=1)}
@@ -173,7 +196,8 @@ def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) ->
     bench.generating()
     bench.ctx.pulse.redis.flushall()
     bench.turn("sweep")
-    return bench, completed
+    prune_what_ended(bench, quiet, completed)
+    return with_policy(bench, outputs_days=1.0, jobs_days=1.0), completed
 
 
 def have_ended(quiet: Bench, completed: str, count: int, prefix: str) -> None:
@@ -188,6 +212,10 @@ def have_ended(quiet: Bench, completed: str, count: int, prefix: str) -> None:
                 own = {"provider_task_id": f"{prefix}-task-{n}", "id": f"{prefix}-{n}", "lease_until": None}
                 row.update({name: value for name, value in own.items() if name in row})
             tx.execute(sa.insert(table), copies)
+        owners = [f"{prefix}-{n}" for n in range(count)]
+        tx.execute(sa.insert(tables.inputs), [{"name": f"{owner}.png", "job_id": owner} for owner in owners])
+        sent = {"event": "completed", "url": URL, "tries": 1, "delivered_at": tx.now}
+        tx.execute(sa.insert(tables.deliveries), [{"id": owner, "job_id": owner, **sent} for owner in owners])
     with quiet.ctx.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         # PostgreSQL's indexes hold what was undone as well, until it is swept out.
         connection.execute(sa.text("VACUUM ANALYZE" if connection.dialect.name == "postgresql" else "ANALYZE"))

@@ -128,7 +128,8 @@ def _attempts(report: JobReport) -> Table:
 def _outputs(report: JobReport) -> Table:
     shown = table("output", "type", "file in the store", "frame", "duration", "size", "mismatch", right=("size",))
     for each in report.outputs:
-        cells = (str(each.index), escape(each.type), escape(each.path), frame(each), film_length(each))
+        file = escape(each.path) if each.kept else "not kept any more"
+        cells = (str(each.index), escape(each.type), file, frame(each), film_length(each))
         shown.add_row(*cells, size(each.size_bytes), escape(each.mismatch or ""))
     return shown
 

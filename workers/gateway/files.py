@@ -26,6 +26,8 @@ def output_file(ctx: Context, job: JobResource | None, index: int) -> Response:
     output = next((each for each in (() if job is None else job.view.outputs) if each.index == index), None)
     if job is None or output is None:
         raise Trouble(404, "not_found", "There is no such output (yet): a completed job lists its own.")
+    if not output.kept:
+        raise _gone()
     extension = output.path.rpartition(".")[2]
     try:
         # A signature holds for one method.
@@ -41,7 +43,11 @@ def output_file(ctx: Context, job: JobResource | None, index: int) -> Response:
             max_age=_KEPT_S,
         )
     except FileNotFoundError:
-        raise Trouble(404, "not_found", "The file is not kept any more.") from None
+        raise _gone() from None
     sent.headers["Cache-Control"] = f"private, max-age={_KEPT_S}"
     sent.headers["X-Content-Type-Options"] = "nosniff"
     return sent
+
+
+def _gone() -> Trouble:
+    return Trouble(404, "not_found", "The file is not kept any more.")

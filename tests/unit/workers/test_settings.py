@@ -84,6 +84,9 @@ def test_all_errors_come_at_once_each_by_its_variable(monkeypatch: pytest.Monkey
         ("REELWORKS_POLL_LEASE_S", "13"),
         ("REELWORKS_LANE_IDLE_S", "2.5"),
         ("REELWORKS_POLL_BATCH", "401"),
+        ("REELWORKS_JOBS_DAYS", "1"),
+        ("REELWORKS_OUTPUTS_DAYS", "36501"),
+        ("REELWORKS_OUTPUTS_DAYS", "nan"),
     ],
 )
 def test_settings_that_would_break_a_promise_together_are_refused(
@@ -91,6 +94,22 @@ def test_settings_that_would_break_a_promise_together_are_refused(
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsInvalid, match=name):
+        read_settings()
+
+
+@pytest.mark.parametrize(
+    ("outputs_days", "jobs_days", "holds"), [(0, 0, True), (3, 0, True), (3, 3, True), (3, 2, False)]
+)
+def test_jobs_are_kept_as_long_as_their_files(
+    monkeypatch: pytest.MonkeyPatch, outputs_days: float, jobs_days: float, holds: bool
+) -> None:
+    monkeypatch.setenv("REELWORKS_OUTPUTS_DAYS", str(outputs_days))
+    monkeypatch.setenv("REELWORKS_JOBS_DAYS", str(jobs_days))
+    if holds:
+        policy = read_settings().policy
+        assert (policy.outputs_days, policy.jobs_days) == (outputs_days, jobs_days)
+        return
+    with pytest.raises(SettingsInvalid, match="REELWORKS_JOBS_DAYS: must not be below REELWORKS_OUTPUTS_DAYS"):
         read_settings()
 
 
