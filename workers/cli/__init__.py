@@ -40,6 +40,7 @@ VERBS: Final = {
     "cancel": ("mend", "Cancel a job."),
     "retry": ("mend", "Have a failed job tried again from the stage that failed."),
     "reconcile": ("reconcile", "Compare the ledger with the provider, task by task."),
+    "prune": ("prune", "Remove files and jobs that are not to be kept any longer."),
     "doctor": ("doctor", "Look at every setting and dependency, and say what to do."),
     "migrate": ("operate", "Bring the database to the schema of this version."),
     "pool": ("operate", "Run one worker pool in this process."),

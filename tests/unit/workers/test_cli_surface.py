@@ -64,7 +64,7 @@ def test_each_verb_says_in_the_list_what_it_says_itself(verb: str) -> None:
 
 
 def test_each_verb_that_reads_offers_json() -> None:
-    for verb in ("up", "demo", "submit", "watch", "jobs", "job", "costs", "doctor"):
+    for verb in ("up", "demo", "submit", "watch", "jobs", "job", "costs", "prune", "doctor"):
         assert "--json" in run(verb, "--help").output, verb
 
 
