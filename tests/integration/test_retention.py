@@ -257,6 +257,24 @@ class TestPictures:
         assert kept.state(handle.id) is State.QUEUED
         assert files(kept) == {PICTURE_FILE}
 
+    def test_a_picture_that_could_not_be_removed_keeps_no_request_out(
+        self, kept: Bench, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refused(*_: Any) -> Any:
+            raise StoreAway("the object store says AccessDenied")
+
+        old = completed(kept, first_frame_image=data_url(PICTURE))
+        settled(kept)
+        aged(kept, old)
+        kept.turn("sweep")
+        later(kept)
+        with monkeypatch.context() as patch:
+            patch.setattr(type(kept.ctx.store), "remove_input", refused)
+            kept.turn("sweep")
+        assert [row.failed for row in kept.rows(tables.removals)] == [True]
+        assert kept.state(kept.submit(first_frame_image=data_url(PICTURE))) is State.QUEUED
+        assert kept.rows(tables.removals) == []
+
     def test_a_failed_job_that_is_tried_again_keeps_its_picture_while_it_is_there(self, kept: Bench) -> None:
         job_id = rejected(kept)
         kept.turn("sweep")

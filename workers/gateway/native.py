@@ -35,7 +35,7 @@ _IDEMPOTENCY: Final[dict[str, Any]] = {
     "in": "header",
     "name": "Idempotency-Key",
     "schema": {"type": "string", "pattern": "^[!-~]{1,200}$"},
-    "description": "The same key is the same job, for good: with it, repeating a request is safe.",
+    "description": "The same key is the same job, for as long as that is kept: with it, repeating a request is safe.",
 }
 _PREFER: Final[dict[str, Any]] = {
     "in": "header",
