@@ -35,8 +35,8 @@ log = structlog.get_logger("reelworks.prune")
 
 BATCH: Final = 50
 """So many of each at a time: the sweep has jobs to rescue."""
-# Above the time that a batch takes, so that nobody else begins with it meanwhile.
-_LEASE_S: Final = 120.0
+# As many times to live as a lane's turn is kept alive at most: nobody else begins with a batch meanwhile.
+_LEASE_TTLS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +100,9 @@ def _correct_views(ctx: Context, job_ids: Sequence[str]) -> None:
 
 def _remove_files(ctx: Context) -> Pruned:
     """Remove what was given up from the store. While the store can't do it nothing else is tried."""
+    lease_s = _LEASE_TTLS * ctx.policy.lane_ttl_s
     with ctx.ledger.begin("prune.claim") as tx:
-        claimed = claim_removals(tx, BATCH, _LEASE_S)
+        claimed = claim_removals(tx, BATCH, lease_s)
     if not claimed:
         return Pruned()
     failpoint("prune.before_remove")
@@ -111,7 +112,7 @@ def _remove_files(ctx: Context) -> Pruned:
     failed = [removal.name for removal, result in zip(claimed, results, strict=True) if isinstance(result, OSError)]
     with ctx.ledger.begin("prune.removed") as tx:
         removed(tx, [removal.name for removal, _ in done])
-        not_removed(tx, failed, _LEASE_S)
+        not_removed(tx, failed, lease_s)
     if failed:
         error = next(result for result in results if isinstance(result, OSError))
         log.warning("files_not_removed", count=len(failed), reason=error.strerror or str(error))
