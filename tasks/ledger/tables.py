@@ -39,7 +39,11 @@ IS_QUEUED: Final = text("state = 'queued'")
 IS_IN_BATCH: Final = text("batch_id IS NOT NULL")
 HAS_DIED: Final = text("died_at IS NOT NULL")
 IS_OPEN: Final = text("state IN ('admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')")
-IS_KEPT: Final = text("state IN ('completed', 'failed', 'cancelled') AND pruned_at IS NULL")
+# Said the other way round: SQLite would look for three states in another index, and sort all jobs that ever ended.
+IS_KEPT: Final = text(
+    "state NOT IN ('queued', 'admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')"
+    " AND pruned_at IS NULL"
+)
 
 
 def partial(where: TextClause) -> dict[str, Any]:

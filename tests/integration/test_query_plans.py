@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -155,10 +156,9 @@ def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
     [
         ("ix_jobs_lease", lambda bench, _: bench.turn("sweep")),
         ("ix_attempts_settle_at", lambda bench, _: bench.turn("sweep")),
-        ("ix_jobs_kept", lambda bench, _: with_policy(bench, outputs_days=1.0).turn("sweep")),
         ("ix_charges_job_id", lambda bench, completed: bench.ctx.show([completed])),
     ],
-    ids=["lease", "settle", "kept", "charges"],
+    ids=["lease", "settle", "charges"],
 )
 def test_an_index_that_is_gone_is_missed(
     bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch, index: str, step: Callable[[Bench, str], object]
@@ -217,7 +217,9 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
     bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench, completed = go_every_way(bench, quiet, monkeypatch)
-    bench = with_policy(bench, sweep_batch=5)  # of what ended lately, so many are shown again in a turn after a wipe
+    bench = with_policy(
+        bench, sweep_batch=5, outputs_days=1.0, jobs_days=30.0
+    )  # of what ended lately, so many are shown again in a turn after a wipe
     for _ in range(3):
         bench.submit()
     backdate(quiet, "settle_at", tables.attempts)
@@ -241,6 +243,10 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
 
     before = costs()
     have_ended(quiet, completed, ENDED, "later")
+    have_ended(quiet, completed, ENDED, "pruned")
+    with quiet.ctx.ledger.begin() as tx:  # kept by now without their files
+        values = {"pruned_at": tx.now, "changed_at": tx.now - timedelta(days=9)}
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id.startswith("pruned-")).values(values))
     after = costs()
     for lane, statements in sent.items():
         for (text, _), few, many in zip(statements, before[lane], after[lane], strict=True):

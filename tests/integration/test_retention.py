@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from schemas import data_url, keys
-from schemas.jobs import Output, State
+from schemas.jobs import TERMINAL, Output, State
 from tasks import context, operating, pruning
 from tasks.create import create
 from tasks.domain.answers import Completed, Rejected, RemoteOutput
@@ -478,3 +479,8 @@ def test_what_is_due_is_counted_as_it_will_be_removed(kept: Bench) -> None:
         assert due(tx, 0.0, 0.0) == Due(0, 0, 0, 0)
     gone = pruning.prune(kept.ctx, DAYS, DAYS)
     assert (gone.jobs_without_files, gone.files, gone.size_bytes, gone.jobs) == (2, 2, 2 * len(FILM_BYTES), 2)
+
+
+def test_files_are_given_up_of_jobs_that_have_ended_alone() -> None:
+    words = set(re.findall(r"'(\w+)'", str(tables.IS_KEPT)))
+    assert words == set(State) - TERMINAL, "a state that is new has to stand there"

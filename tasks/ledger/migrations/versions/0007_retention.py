@@ -14,7 +14,10 @@ down_revision = "0005"
 branch_labels = None
 depends_on = None
 
-_OF_KEPT = sa.text("state IN ('completed', 'failed', 'cancelled') AND pruned_at IS NULL")
+_OF_KEPT = sa.text(
+    "state NOT IN ('queued', 'admitted', 'creating', 'uncertain', 'generating', 'downloading', 'recording')"
+    " AND pruned_at IS NULL"
+)
 _KEPT: Any = {"sqlite_where": _OF_KEPT, "postgresql_where": _OF_KEPT}
 _JOBS_AT_ONCE = 1000
 _IMAGES = ("first_frame_image", "last_frame_image")
