@@ -17,13 +17,13 @@ from schemas.jobs import TERMINAL
 from tasks.domain.job import Job
 
 from .database import Transaction
-from .tables import IS_KEPT, attempts, charges, deliveries, inputs, jobs, outputs, removals, timeline
+from .tables import IS_KEPT, attempts, charges, inputs, jobs, outputs, removals, timeline, webhooks
 
-# As figures, not as EXISTS: a database may turn that into a join, and read all deliveries there are.
+# As figures, not as EXISTS: a database may turn that into a join, and read all webhooks there are.
 _TO_DELIVER: Final = (
     sa.select(sa.func.count())
-    .select_from(deliveries)
-    .where(deliveries.c.job_id == jobs.c.id, deliveries.c.due_at.is_not(None))
+    .select_from(webhooks)
+    .where(webhooks.c.job_id == jobs.c.id, webhooks.c.due_at.is_not(None))
     .scalar_subquery()
 )
 _TO_SETTLE: Final = (
@@ -38,8 +38,8 @@ _TO_REMOVE: Final = (
 # Nearly all jobs have no lease: SQLite would look for that in an index, and go through all of them.
 _LEASED: Final = sa.case((jobs.c.lease_until.is_(None), 0), else_=1)
 _DONE_WITH: Final = (_LEASED == 0) & (_TO_DELIVER == 0) & (_TO_SETTLE == 0)
-"""Of a job that has ended: those who wait were told, its webhooks are delivered, all its costs are known."""
-_OWNED: Final = (inputs, outputs, timeline, attempts, deliveries)
+"""Of a job that has ended: those who wait were told, its webhooks have arrived or are dead, all its costs are known."""
+_OWNED: Final = (inputs, outputs, timeline, attempts, webhooks)
 """Tables whose rows go with their job. Charges are not among them."""
 _PICTURE_LEFT_S: Final = 600.0
 """How long a picture stays after the last job that named it was given up. Above the time from a door's look at

@@ -172,16 +172,6 @@ def test_an_index_that_is_gone_is_missed(
     assert whole_readers(quiet.ctx.ledger, heard)
 
 
-def were_delivered(quiet: Bench, prefix: str) -> None:
-    """Have every ended job of `have_ended` told to its caller."""
-    with quiet.ctx.ledger.begin() as tx:
-        told = {"event": "completed", "url": "https://callers.example", "tries": 1, "delivered_at": tx.now}
-        rows = [{"id": f"{prefix}-{n}", "job_id": f"{prefix}-{n}", **told} for n in range(ENDED)]
-        tx.execute(sa.insert(tables.deliveries), rows)
-    with quiet.ctx.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text("ANALYZE"))
-
-
 def read_gauges(bench: Bench) -> None:
     with bench.ctx.ledger.read() as tx:
         ledger_gauges(tx, 60)
@@ -193,7 +183,6 @@ def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for
     bench, completed = go_every_way(bench, quiet, monkeypatch)
     bench.submit()
     have_ended(quiet, completed, ENDED, "first")
-    were_delivered(quiet, "first")
     with heard_on(bench.ctx.ledger) as heard:
         read_gauges(bench)
     asked = [each for each in heard.statements if each[0].startswith("SELECT")]
@@ -207,7 +196,6 @@ def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for
 
     before = costs()
     have_ended(quiet, completed, ENDED, "later")
-    were_delivered(quiet, "later")
     for (text, _), few, many in zip(asked, before, costs(), strict=True):
         # Another plan may be chosen by now, which takes some steps more, but none for each job.
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"

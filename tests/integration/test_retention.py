@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +20,7 @@ from tasks.create import create
 from tasks.domain.answers import Completed, Rejected, RemoteOutput
 from tasks.finish import download, record
 from tasks.ledger import reports, tables
+from tasks.ledger.deliveries import owe
 from tasks.ledger.retention import Due, due
 from tasks.media.errors import StoreAway
 from tasks.media.outputs import OutputFetcher
@@ -187,15 +187,14 @@ def hold(tx: Any, job_id: str, reason: str) -> None:
     elif reason == "settle":
         tx.execute(sa.update(tables.attempts).where(tables.attempts.c.job_id == job_id).values(settle_at=then))
     else:
-        row = {"id": str(uuid.uuid4()), "job_id": job_id, "event": "completed", "url": "https://x", "tries": 1}
-        tx.execute(sa.insert(tables.deliveries), {**row, "due_at": then})
+        owe(tx, job_id, "default", 99, State.COMPLETED, "https://callers.example")
 
 
 def let_go(tx: Any, job_id: str, reason: str) -> None:
     table, column = {
         "lease": (tables.jobs, "lease_until"),
         "settle": (tables.attempts, "settle_at"),
-        "delivery": (tables.deliveries, "due_at"),
+        "delivery": (tables.webhooks, "due_at"),
     }[reason]
     owner = table.c.id if table is tables.jobs else table.c.job_id
     tx.execute(sa.update(table).where(owner == job_id).values({column: None}))
@@ -396,7 +395,7 @@ class TestJobs:
             let_go(tx, old, "delivery")
         forgetful.turn("sweep")
         assert {row.id for row in forgetful.rows(tables.jobs)} == {young}
-        for table in (tables.timeline, tables.attempts, tables.outputs, tables.deliveries, tables.inputs):
+        for table in (tables.timeline, tables.attempts, tables.outputs, tables.webhooks, tables.inputs):
             assert old not in {row.job_id for row in forgetful.rows(table)}
         assert money(forgetful) == before
         paid = {(row.job_id, row.pruned_job_id) for row in forgetful.rows(tables.charges)}
