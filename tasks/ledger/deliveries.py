@@ -63,6 +63,8 @@ class Delivery:
 
 COLUMNS: Final = [webhooks.c[each.name] for each in fields(Delivery)]
 
+_FORGOTTEN_S: Final = 7 * 86_400.0
+"""A receiver that failed so long ago, and was not tried since, is as one that never failed."""
 _this: Final = sa.bindparam
 _OWE: Final = sa.insert(webhooks)
 _DUE: Final = webhooks.c.due_at <= _this("now")
@@ -194,7 +196,11 @@ def receiver_failed(tx: Transaction, policy: WebhookPolicy, name: str, begun_at:
 
     `begun_at`: when the try began. Tries that were under way together have failed together: that is one failure.
     """
-    tx.execute(tx.insert_new(receivers), {"name": name, "failures": 0})
+    first = tx.insert_new(receivers).returning(receivers.c.name)
+    if tx.execute(first, {"name": name, "failures": 0}).first() is not None:
+        # Whoever invents names would have the table grow without end.
+        long_ago = tx.now - timedelta(seconds=_FORGOTTEN_S)
+        tx.execute(sa.delete(receivers).where(receivers.c.failed_at < long_ago))
     failures = tx.execute(_FAILED, {"this_name": name, "begun_at": begun_at, "now": tx.now}).scalar()
     alone_s = 0.0 if failures is None else pause_s(policy, failures)
     if alone_s > 0:

@@ -337,6 +337,21 @@ class TestManyReceivers:
             assert told.ctx.webhooks.room() == free
             slow.over.set()
 
+    def test_one_that_failed_long_ago_is_forgotten(self, told: Bench, receiver: Receiver, later: Later) -> None:
+        receiver.answers = [500, 500]
+        ask(told, receiver)
+        send(told)
+        (old,) = told.rows(tables.receivers)
+        later(8 * 24 * HOUR_S)
+        with receiving() as other:
+            other.answers = [500]
+            cancel(told.ctx, told.submit(callback_url=f"{other.url}/hook", tenant="another"))
+            with told.ctx.ledger.begin() as tx:
+                tx.execute(sa.update(tables.webhooks).where(tables.webhooks.c.tenant == "default").values(due_at=None))
+            send(told)
+        (new,) = told.rows(tables.receivers)
+        assert new.name != old.name
+
     def test_failures_at_the_same_moment_are_one(self, told: Bench, receiver: Receiver) -> None:
         receiver.answers = [500] * POLICY.slots_per_receiver
         for _ in range(POLICY.slots_per_receiver):
