@@ -16,7 +16,7 @@ from schemas.jobs import TERMINAL, State
 from tasks.domain.transitions import Event
 from tests.chaos.books import Attempt, Books, Row
 from tests.chaos.harm import Done
-from tests.chaos.plan import AMBIGUOUS, THRIFTY, Order
+from tests.chaos.orders import AMBIGUOUS, THRIFTY, Order
 
 RESCUE_LIMIT_S: Final = 30.0
 _WORK_DUE: Final = frozenset({State.ADMITTED, State.CREATING, State.DOWNLOADING, State.RECORDING})

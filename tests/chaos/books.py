@@ -15,7 +15,7 @@ from ops.simulator.bill import read_bill
 from schemas.jobs import State
 from tasks.ledger import Ledger, tables
 from tests.chaos import provider
-from tests.chaos.plan import Order
+from tests.chaos.orders import Order
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from schemas import data_url
 from schemas.errors import NotSubmitted
 from schemas.jobs import JobView
 from schemas.producer import Producer
-from tests.chaos.plan import MODEL, Order
+from tests.chaos.orders import MODEL, Order
 
 _LOOK_S: Final = 0.2
 _REPEAT_S: Final = 0.3

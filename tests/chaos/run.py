@@ -22,7 +22,8 @@ from tests.chaos.account import Breach, Result
 from tests.chaos.books import Books
 from tests.chaos.harm import Done, Harm
 from tests.chaos.operator import Operator, cancel
-from tests.chaos.plan import THRIFTY, Plan
+from tests.chaos.orders import THRIFTY
+from tests.chaos.plan import Plan
 from tests.chaos.producers import Producers, Submitted
 from tests.chaos.racing import Racers
 from tests.chaos.stage import Stage, staged, write_scenario

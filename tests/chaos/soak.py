@@ -18,7 +18,8 @@ import psutil
 import redis
 
 from schemas.jobs import TERMINAL
-from tests.chaos.plan import Blow, Order, Plan, Scale
+from tests.chaos.orders import Order
+from tests.chaos.plan import Blow, Plan, Scale
 from tests.chaos.run import standing
 from tests.chaos.stage import WORKERS, Stage
 

@@ -12,7 +12,7 @@ from typing import Final
 from unittest import mock
 
 from tasks.context import Context
-from tests.chaos import plan, provider
+from tests.chaos import orders, provider
 from tests.support.postgres import postgres_server
 from workers import pools, runtime, stackplan
 from workers.embedded import EmbeddedStack, StackOptions
@@ -139,5 +139,5 @@ def _context(environment: dict[str, str]) -> Context:
 def write_scenario(path: Path) -> Path:
     """The simulator's rules of a run, as a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plan.scenario()))
+    path.write_text(json.dumps(orders.scenario()))
     return path

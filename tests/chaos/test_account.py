@@ -12,7 +12,7 @@ from schemas.jobs import State
 from tests.chaos.account import reckon
 from tests.chaos.books import Attempt, Books, Moment, Row
 from tests.chaos.harm import Done
-from tests.chaos.plan import Order
+from tests.chaos.orders import Order
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = Order(number=1, kind="plain", picture=0, at_s=0, cancel_after_s=None, twice=False)

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.books import story
-from tests.chaos.plan import Order, Plan, Scale, make_plan
+from tests.chaos.orders import Order
+from tests.chaos.plan import Plan, Scale, make_plan
 from tests.chaos.run import run
 
 SEED = 3

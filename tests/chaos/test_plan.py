@@ -8,7 +8,8 @@ import pytest
 
 from ops.simulator.scenario import Scenario
 from tasks.failpoints import FAILPOINTS
-from tests.chaos.plan import AMBIGUOUS, PLACES, Scale, make_plan, scenario
+from tests.chaos.orders import AMBIGUOUS, scenario
+from tests.chaos.plan import PLACES, Scale, make_plan
 
 FULL = Scale.full(1000, 240)
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from schemas.jobs import State
-from tests.chaos.plan import SMALL, THRIFTY
+from tests.chaos.orders import SMALL, THRIFTY
 from tests.chaos.test_account import BOOKS, ORDER, ROW, USD, moments, promises
 from tests.chaos.turns import Turns, turns
 

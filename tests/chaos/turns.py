@@ -14,7 +14,7 @@ from schemas.jobs import State
 from tasks.domain.transitions import Event
 from tests.chaos.account import Breach
 from tests.chaos.books import Books
-from tests.chaos.plan import BIG, SMALL, THRIFTY
+from tests.chaos.orders import BIG, SMALL, THRIFTY
 
 
 @dataclass(frozen=True, slots=True)

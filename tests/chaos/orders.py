@@ -1,0 +1,124 @@
+"""The jobs of a chaos run with their scripted faults, drawn from its seed, and what the simulator is told of them.
+
+Pure: the same seed gives the same orders.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+CALM_S: Final = 3.0
+"""For so long at the beginning nothing is harmed."""
+MODEL: Final = "minimax_hailuo_02_i2v"
+BIG, SMALL, THRIFTY = "big", "small", "thrifty"
+"""Tenants: one with nearly all jobs, one with few, and one with a budget that is soon used up."""
+_TENANTS: Final = {BIG: 0.85, SMALL: 0.05, THRIFTY: 0.10}
+FILM_USD: Final = Decimal("0.10")
+
+# Kind of job -> (what the simulator's scenario says of it, share of all jobs in thousandths). A kind stands in the
+# prompt's prose, by which its rule finds it.
+_CREATE_FAULTS: Final = (
+    *("accept_then_reset", "accept_never_answer", "http_500_after_accept", "http_502_after_accept", "no_id"),
+    *("http_500_before_accept", "reset_before_accept", "not_json", "redirect", "truncated_body", "slow_drip"),
+)
+_POLL_FAULTS: Final = (
+    *("reset", "never_answer", "http_500", "http_404", "http_429"),
+    *("not_json", "truncated_body", "slow_drip", "redirect"),
+)
+_OUTPUT_FAULTS: Final = (
+    *("url_expired", "truncated_output", "slow_output", "not_a_video"),
+    *("reset", "never_answer", "http_500", "http_404", "http_429"),
+)
+_COST_FORMS: Final = ("number", "empty", "null", "missing", "garbage")
+
+AMBIGUOUS: Final = frozenset(f"create-{fault}" for fault in _CREATE_FAULTS)
+"""Kinds whose create the simulator answers so that its outcome may not be known."""
+
+
+def _kinds() -> dict[str, tuple[dict[str, Any], float]]:
+    kinds: dict[str, tuple[dict[str, Any], float]] = {}
+    for fault in _CREATE_FAULTS:
+        kinds[f"create-{fault}"] = ({"create": {"fault": fault}}, 50 / len(_CREATE_FAULTS))
+    for fault in _POLL_FAULTS:
+        kinds[f"poll-{fault}"] = ({"poll": {"fault": fault, "fault_times": 2}}, 30 / len(_POLL_FAULTS))
+    for fault in _OUTPUT_FAULTS:
+        kinds[f"output-{fault}"] = ({"output": {"fault": fault}}, 40 / len(_OUTPUT_FAULTS))
+    for form in _COST_FORMS:
+        kinds[f"cost-{form}"] = ({"poll": {"cost_form": form}}, 30 / len(_COST_FORMS))
+    # Twice is as often as a file of the wrong kind is asked for: the job fails, and an operator has it fetched again.
+    kinds["unstorable"] = ({"output": {"fault": "not_a_video", "fault_times": 2}}, 5)
+    # So slow that whoever downloads it has to renew its lease.
+    kinds["stuck"] = ({"output": {"fault": "never_answer"}}, 15)
+    kinds["failed"] = ({"poll": {"outcome": "failed"}}, 20)
+    kinds["failed-paid"] = ({"poll": {"outcome": "failed", "cost_usd": "0.05", "usage": "present"}}, 10)
+    kinds["refused"] = ({"create": {"fault": "refused_without_id"}}, 5)
+    return kinds
+
+
+KINDS: Final = _kinds()
+_THROTTLED_SHARE: Final = 20
+_CANCELLED_SHARE: Final = 0.06
+_REPEATED_SHARE: Final = 0.05
+# So many that few come twice: only a picture that is new to the store is written there.
+_PICTURES: Final = 230
+_PICTURE_SHARE: Final = 0.05
+
+
+def scenario() -> list[dict[str, Any]]:
+    """The simulator's rules: one a kind."""
+    rules = [{"match": {"prompt_contains": f" {kind} "}, **rule} for kind, (rule, _) in KINDS.items()]
+    return [*rules, {"match": {"prompt_contains": " throttled ", "chance": 0.6}, "create": {"status": 429}}]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One job to submit: `at_s` after the start, `cancel_after_s` after it was seen accepted."""
+
+    number: int
+    kind: str
+    picture: int
+    at_s: float
+    cancel_after_s: float | None
+    twice: bool
+    tenant: str = BIG
+
+    @property
+    def cancelled_by(self) -> str:
+        """Who cancels the job: its `producer`, by a command, or an `operator`; empty for nobody."""
+        if self.cancel_after_s is None:
+            return ""
+        return ("producer", "operator")[self.number % 2]
+
+    @property
+    def mark(self) -> str:
+        """What names the job in its prompt, and so to the simulator."""
+        return f"shot-{self.number:06d}"
+
+    @property
+    def prompt(self) -> str:
+        return f"[static] {self.kind} {self.mark}"
+
+
+def make_orders(seed: int, jobs: int, window_s: float) -> tuple[Order, ...]:
+    """So many orders, which come over `window_s` seconds."""
+    die = random.Random(f"{seed}:orders")
+    names = [*KINDS, "throttled", "plain"]
+    shares = [*(share for _, share in KINDS.values()), _THROTTLED_SHARE]
+    kinds = die.choices(names, [*shares, 1000 - sum(shares)], k=jobs)
+    times = sorted(die.uniform(0, window_s) for _ in range(jobs))
+    tenants = die.choices(list(_TENANTS), list(_TENANTS.values()), k=jobs)
+    return tuple(
+        Order(
+            number=number,
+            kind=kind,
+            picture=die.randrange(1, _PICTURES) if die.random() < _PICTURE_SHARE else 0,
+            at_s=at_s,
+            cancel_after_s=die.expovariate(1.0) if die.random() < _CANCELLED_SHARE else None,
+            twice=die.random() < _REPEATED_SHARE,
+            tenant=tenants[number],
+        )
+        for number, (kind, at_s) in enumerate(zip(kinds, times, strict=True))
+    )
