@@ -44,6 +44,8 @@ class Result:
     rescues: int
     rescue_p99_s: float
     bill_matches: bool
+    doors: int
+    """Through how many doors a job came that is completed."""
     breaches: tuple[Breach, ...]
 
 
@@ -71,8 +73,14 @@ def reckon(books: Books, harm: Sequence[Done]) -> Result:
         rescues=len(rescues),
         rescue_p99_s=p99_s,
         bill_matches=not money,
+        doors=len({order.door for job_id, order in books.orders.items() if _is_completed(books, job_id)}),
         breaches=(*lost, *twice, *money, *unexplained, *slow, *fallen),
     )
+
+
+def _is_completed(books: Books, job_id: str) -> bool:
+    row = books.rows.get(job_id)
+    return row is not None and row.state is State.COMPLETED
 
 
 def _lost(books: Books) -> Iterable[Breach]:
@@ -93,7 +101,7 @@ def _lost(books: Books) -> Iterable[Breach]:
                 file = books.store / path
                 if not file.is_file() or file.stat().st_size != size_bytes:
                     yield Breach("lost", job_id, f"its file {path} is not in the store as it was stored")
-    for job_id in books.rows.keys() - books.orders.keys():
+    for job_id in books.rows.keys() - books.asked.keys():
         yield Breach("lost", job_id, "nobody submitted this job")
 
 
@@ -121,7 +129,7 @@ def _cancelled(books: Books, job_id: str) -> bool:
 
 
 def _paid_twice(books: Books) -> Iterable[Breach]:
-    ids = {order.mark: job_id for job_id, order in books.orders.items()}
+    ids = {order.mark: job_id for job_id, order in books.asked.items()}
     for mark, created in books.created.items():
         job_id = ids.get(mark, "")
         row = books.rows.get(job_id)
@@ -146,7 +154,7 @@ def _asked_for(row: Row) -> int:
 
 def _money(books: Books) -> Iterable[Breach]:
     job_of = {task: mark for mark, created in books.created.items() for task in created}
-    ids = {order.mark: job_id for job_id, order in books.orders.items()}
+    ids = {order.mark: job_id for job_id, order in books.asked.items()}
     for task in sorted(books.billed_usd.keys() | books.charged_usd.keys()):
         billed, charged = books.billed_usd.get(task), books.charged_usd.get(task)
         job_id = ids.get(job_of.get(task, ""), books.owner.get(task, ""))
@@ -170,7 +178,8 @@ def _unexplained(books: Books, doubts: Mapping[str, Row], harm: Sequence[Done]) 
 
 
 def _scripted(books: Books, job_id: str) -> bool:
-    return job_id in books.orders and books.orders[job_id].kind in AMBIGUOUS
+    order = books.asked.get(job_id)
+    return order is not None and order.kind in AMBIGUOUS
 
 
 _CREATE_HARM: Final = ("died create", "freeze create", "kill create")

@@ -49,7 +49,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """Everything that is compared. `orders` and `confirmed_at` by job id, `created` by mark, money by provider task."""
+    """Everything that is compared. Orders and `confirmed_at` by job id, `created` by mark, money by provider task.
+
+    `orders` are those that were confirmed; of those `unanswered` there may be a job or none.
+    """
 
     orders: Mapping[str, Order]
     confirmed_at: Mapping[str, datetime]
@@ -66,6 +69,12 @@ class Books:
     """Jobs that were cancelled in the course of the harm, whatever their orders say."""
     most_open: int = 0
     """The most tasks that a key ever had open, by the provider's own count."""
+    unanswered: Mapping[str, Order] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> Mapping[str, Order]:
+        """Every order, answered or not."""
+        return {**self.unanswered, **self.orders}
 
 
 def read(
@@ -73,8 +82,10 @@ def read(
     simulator: Path,
     store: Path,
     submitted: Iterable[tuple[str, Order, datetime]],
-    cancelled: Collection[str] = (),
-    most_open: int = 0,
+    *,
+    unanswered: Mapping[str, Order],
+    cancelled: Collection[str],
+    most_open: int,
 ) -> Books:
     """The books of a run that has ended."""
     t = tables
@@ -113,6 +124,7 @@ def read(
         store=store,
         cancelled=cancelled,
         most_open=most_open,
+        unanswered=unanswered,
     )
 
 
@@ -125,7 +137,7 @@ def _grouped(tx: Any, table: sa.Table) -> dict[str, list[Mapping[str, Any]]]:
 
 def story(books: Books, job_id: str) -> list[str]:
     """A job's timeline and attempts, a line each, in the order of time."""
-    row, order = books.rows.get(job_id), books.orders.get(job_id)
+    row, order = books.rows.get(job_id), books.asked.get(job_id)
     lines = [(books.confirmed_at[job_id], "confirmed to its producer")] if job_id in books.confirmed_at else []
     moments, tries = (row.moments, row.attempts) if row else ((), ())
     lines += [(m.at, f"{m.event} -> {m.state} {dict(m.detail) or ''}") for m in moments]

@@ -1,4 +1,4 @@
-"""The jobs of a chaos run with their scripted faults, drawn from its seed, and what the simulator is told of them.
+"""The jobs of a chaos run with their doors and scripted faults, drawn from its seed; and the rules of the simulator.
 
 Pure: the same seed gives the same orders.
 """
@@ -6,7 +6,8 @@ Pure: the same seed gives the same orders.
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,8 +16,14 @@ CALM_S: Final = 3.0
 MODEL: Final = "minimax_hailuo_02_i2v"
 BIG, SMALL, THRIFTY = "big", "small", "thrifty"
 """Tenants: one with nearly all jobs, one with few, and one with a budget that is soon used up."""
-_TENANTS: Final = {BIG: 0.85, SMALL: 0.05, THRIFTY: 0.10}
+TENANTS: Final = {BIG: 0.85, SMALL: 0.05, THRIFTY: 0.10}
 FILM_USD: Final = Decimal("0.10")
+
+PRODUCER, XADD, CELERY, NATIVE, DROPIN = "producer", "xadd", "celery", "native", "dropin"
+DOORS: Final = (PRODUCER, XADD, CELERY, NATIVE, DROPIN)
+"""Where jobs come in: the Python producer, a raw `XADD`, Celery by name, and the gateway's two doors."""
+BY_HTTP: Final = frozenset({NATIVE, DROPIN})
+_MANY_AT_ONCE: Final = frozenset({PRODUCER, NATIVE})
 
 # Kind of job -> (what the simulator's scenario says of it, share of all jobs in thousandths). A kind stands in the
 # prompt's prose, by which its rule finds it.
@@ -62,6 +69,8 @@ KINDS: Final = _kinds()
 _THROTTLED_SHARE: Final = 20
 _CANCELLED_SHARE: Final = 0.06
 _REPEATED_SHARE: Final = 0.05
+_BATCHED_SHARE: Final = 0.1
+_BATCH_MOST: Final = 5
 # So many that few come twice: only a picture that is new to the store is written there.
 _PICTURES: Final = 230
 _PICTURE_SHARE: Final = 0.05
@@ -84,6 +93,14 @@ class Order:
     cancel_after_s: float | None
     twice: bool
     tenant: str = BIG
+    door: str = PRODUCER
+    batch: int | None = None
+    """The number of the first order of those that come in one call; `None`: this one comes by itself."""
+
+    @property
+    def call(self) -> int:
+        """What names the call in which it comes."""
+        return self.number if self.batch is None else self.batch
 
     @property
     def cancelled_by(self) -> str:
@@ -109,8 +126,8 @@ def make_orders(seed: int, jobs: int, window_s: float) -> tuple[Order, ...]:
     shares = [*(share for _, share in KINDS.values()), _THROTTLED_SHARE]
     kinds = die.choices(names, [*shares, 1000 - sum(shares)], k=jobs)
     times = sorted(die.uniform(0, window_s) for _ in range(jobs))
-    tenants = die.choices(list(_TENANTS), list(_TENANTS.values()), k=jobs)
-    return tuple(
+    tenants = die.choices(list(TENANTS), list(TENANTS.values()), k=jobs)
+    orders = [
         Order(
             number=number,
             kind=kind,
@@ -121,4 +138,23 @@ def make_orders(seed: int, jobs: int, window_s: float) -> tuple[Order, ...]:
             tenant=tenants[number],
         )
         for number, (kind, at_s) in enumerate(zip(kinds, times, strict=True))
-    )
+    ]
+    return _through_doors(random.Random(f"{seed}:doors"), orders)
+
+
+def _through_doors(die: random.Random, orders: Sequence[Order]) -> tuple[Order, ...]:
+    """The orders with their doors, by their times. Those of a batch come when the last of them is due."""
+    weights = [die.uniform(1, 2) for _ in DOORS]
+    lines: dict[tuple[str, str], list[Order]] = {}
+    for order, door in zip(orders, die.choices(DOORS, weights, k=len(orders)), strict=True):
+        lines.setdefault((door, order.tenant), []).append(replace(order, door=door))
+    made: list[Order] = []
+    for (door, _), line in lines.items():
+        begun = 0
+        while begun < len(line):
+            batched = door in _MANY_AT_ONCE and die.random() < _BATCHED_SHARE
+            call = line[begun : begun + (die.randint(2, _BATCH_MOST) if batched else 1)]
+            begun += len(call)
+            batch = call[0].number if len(call) > 1 else None
+            made += [replace(order, at_s=call[-1].at_s, batch=batch) for order in call]
+    return tuple(sorted(made, key=lambda order: (order.at_s, order.number)))

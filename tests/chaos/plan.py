@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from tasks.failpoints import FAILPOINTS
-from tests.chaos.orders import CALM_S, FILM_USD, THRIFTY, Order, make_orders
+from tests.chaos.orders import BY_HTTP, CALM_S, FILM_USD, THRIFTY, Order, make_orders
 
 _AFFORDABLE: Final = 3
 """The budget of the thrifty tenant pays for one of so many of its jobs."""
@@ -59,7 +59,7 @@ class Scale:
 
     @classmethod
     def small(cls) -> Scale:
-        return cls(jobs=60, window_s=22, fuses=5, kills=3, wipes=1, broker_restarts=1, freezes=0, refusals=0, slots=6)
+        return cls(jobs=60, window_s=22, fuses=5, kills=4, wipes=1, broker_restarts=1, freezes=0, refusals=0, slots=6)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,11 @@ class Plan:
     scale: Scale
     orders: tuple[Order, ...]
     blows: tuple[Blow, ...]
+
+    @property
+    def by_http(self) -> bool:
+        """Whether some of the jobs come through the gateway."""
+        return any(order.door in BY_HTTP for order in self.orders)
 
     @property
     def allowed_usd(self) -> Decimal | None:
@@ -92,10 +97,11 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
         spool, rest = [], [place for place in rest if place not in _AFTER and not place.startswith(_SELDOM)]
         rest = rest[: scale.fuses]
     acts: list[tuple[str, str, float]] = [("fuse", place, 0.0) for place in rest if place not in _AFTER]
-    acts += [("kill", die.choice(_TARGETS), 0.0) for _ in range(scale.kills)]
+    targets = [*_GATEWAY, *(die.choice(_TARGETS) for _ in range(scale.kills))]
+    acts += [("kill", target, 0.0) for target in targets[: scale.kills]]
     acts += [("wipe", "", 0.0)] * scale.wipes
     acts += [("broker", ("SIGKILL", "SIGTERM")[n % 2], 0.0) for n in range(scale.broker_restarts)]
-    acts += [("freeze", die.choice(_WORKERS), die.uniform(3, 9)) for _ in range(scale.freezes)]
+    acts += [("freeze", die.choice((*_WORKERS, "gateway")), die.uniform(3, 9)) for _ in range(scale.freezes)]
     acts += [("refuse", spool[n] if n < len(spool) else "", 3.0) for n in range(scale.refusals)]
     die.shuffle(acts)
     # What is seldom come by, and what has to burn before another place is passed at all, is laid early enough.
@@ -118,6 +124,8 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
 _HARMED: Final = 0.85
 _WORKERS: Final = ("lanes", "lanes-b", "create", "create-b", "finish", "finish-b")
 _TARGETS: Final = (*_WORKERS, "finish child", "finish-b child")
+_GATEWAY: Final = ("gateway", "gateway child")
+"""Killed once each in any run; who is killed beside them is chance."""
 # Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
 _SELDOM: Final = (
     *("operate.", "command.", "sweep.", "input.", "create.claim.", "settle.", "set_aside.", "seed."),

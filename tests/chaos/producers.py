@@ -1,27 +1,26 @@
-"""Producers as services are: they submit with an idempotency key, repeat what was not confirmed, and watch for a view.
+"""Producers as services are: at each door one that submits with a key, and repeats what it was not told is accepted.
 
-A wipe of Redis loses what was only in the stream, so after one they submit again whatever they have not seen accepted.
+A wipe of Redis loses what was only there. So at the doors in Redis they watch for a view, and after a wipe submit again
+whatever they have not seen accepted; what the gateway has answered is committed, and never submitted again.
 """
 
 from __future__ import annotations
 
-import io
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
-from typing import Any, Final
+from typing import Final
 
 import redis
-from PIL import Image
 
-from schemas import data_url
 from schemas.errors import NotSubmitted
 from schemas.jobs import JobView
 from schemas.producer import Producer
-from tests.chaos.orders import MODEL, Order
+from tests.chaos.doors import Door, Place, Unanswered, commits, id_of, opened
+from tests.chaos.orders import DOORS, Order
 
 _LOOK_S: Final = 0.2
 _REPEAT_S: Final = 0.3
@@ -29,10 +28,12 @@ _REPEAT_S: Final = 0.3
 
 @dataclass
 class Submitted:
-    """One order as its producer knows it. `confirmed_at` is when a submission was last confirmed (aware, UTC)."""
+    """One order as its producer knows it. `confirmed_at` is when a submission was last confirmed (aware, UTC); `None`:
+    nobody knows whether there is such a job.
+    """
 
     order: Order
-    job_id: str = ""
+    job_id: str
     confirmed_at: datetime | None = None
     wipes: int = 0
     seen_at: float | None = None
@@ -46,17 +47,18 @@ class Submitted:
 
 
 class Producers:
-    """Threads that submit the orders when their time comes, each its share. `wipes()` counts the wipes so far."""
+    """Threads that submit the orders when their time comes, one at each door. `wipes()` counts the wipes so far."""
 
-    def __init__(
-        self, redis_url: str, orders: Sequence[Order], wipes: Callable[[], int], *, keep_s: int, threads: int = 2
-    ) -> None:
-        self.submitted = [Submitted(order) for order in orders]
+    def __init__(self, place: Place, orders: Sequence[Order], wipes: Callable[[], int]) -> None:
+        self.submitted = [Submitted(order, id_of(order)) for order in orders]
         self.unconfirmed = 0
-        self._redis_url, self._wipes, self._keep_s = redis_url, wipes, keep_s
+        self._place, self._wipes = place, wipes
         self._stop = threading.Event()
-        shares = [self.submitted[n::threads] for n in range(threads)]
-        self._threads = [threading.Thread(target=self._run, args=(share,), name="producer") for share in shares]
+        self._threads = [
+            threading.Thread(target=self._run, args=(door, share), name=f"producer {door}")
+            for door in DOORS
+            if (share := [one for one in self.submitted if one.order.door == door])
+        ]
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -77,53 +79,67 @@ class Producers:
             if thread.ident is not None:
                 thread.join()
 
-    def _run(self, share: Sequence[Submitted]) -> None:
+    def _run(self, name: str, share: Sequence[Submitted]) -> None:
         try:
-            with Producer(self._redis_url, idempotency_ttl_s=self._keep_s) as producer:
-                self._produce(producer, list(share))
+            with closing(opened(name, self._place)) as door, Producer(self._place.redis_url) as watch:
+                self._produce(door, watch, share)
         except BaseException as error:  # noqa: BLE001 (raised by `done`, where somebody sees it)
             self._error = error
 
-    def _produce(self, producer: Producer, waiting: list[Submitted]) -> None:
+    def _produce(self, door: Door, watch: Producer, share: Sequence[Submitted]) -> None:
+        waiting = _calls(share)
         unseen: list[Submitted] = []
-        to_cancel = [one for one in waiting if one.order.cancelled_by == "producer"]
+        to_cancel = [one for one in share if one.order.cancelled_by == "producer"]
         while (waiting or unseen or to_cancel) and not self._stop.is_set():
             now_s = time.monotonic() - self._begun_at
-            while waiting and waiting[0].order.at_s <= now_s:
-                one = waiting.pop(0)
-                for _ in range(1 + one.order.twice):
-                    self._submit(producer, one)
-                unseen.append(one)
-            unseen = [one for one in unseen if not self._look(producer, one)]
-            to_cancel = [one for one in to_cancel if not _cancelled(producer, one)]
+            while waiting and waiting[0][0].order.at_s <= now_s:
+                call = waiting.pop(0)
+                for _ in range(1 + any(one.order.twice for one in call)):
+                    self._submit(door, call)
+                unseen += call
+            unseen = [one for one in unseen if not self._look(door, watch, one)]
+            to_cancel = [one for one in to_cancel if not _cancelled(watch, one)]
             self._stop.wait(_LOOK_S)
 
-    def _submit(self, producer: Producer, one: Submitted) -> None:
+    def _submit(self, door: Door, call: Sequence[Submitted]) -> None:
+        """Repeat a call until it is answered."""
         while not self._stop.is_set():
             wipes = self._wipes()
             try:
-                handle = producer.submit(**request(one.order))
-            except NotSubmitted:
+                job_ids = door.submit([one.order for one in call])
+            except Unanswered:
                 self.unconfirmed += 1
                 self._stop.wait(_REPEAT_S)
                 continue
-            one.job_id, one.wipes, one.confirmed_at = handle.id, wipes, datetime.now(UTC)
-            one.submissions += 1
-            one.ids.add(handle.id)
+            for one, job_id in zip(call, job_ids, strict=True):
+                one.job_id, one.wipes, one.confirmed_at = job_id, wipes, datetime.now(UTC)
+                one.submissions += 1
+                one.ids.add(job_id)
             return
 
-    def _look(self, producer: Producer, one: Submitted) -> bool:
+    def _look(self, door: Door, watch: Producer, one: Submitted) -> bool:
         """Whether the order is known to be accepted; submits it again where it may be lost, or was turned away."""
-        try:
-            view = producer.handle(one.job_id).view()
-        except redis.RedisError:
-            return False
-        if view is not None and not _turned_away(view):
+        if commits(one.order):
+            accepted = one.confirmed_at is not None
+        else:
+            try:
+                view = watch.handle(one.job_id).view()
+            except redis.RedisError:
+                return False
+            accepted = view is not None and not _turned_away(view)
+            if not accepted and (view is not None or self._wipes() > one.wipes):
+                self._submit(door, [one])
+        if accepted:
             one.seen_at = time.monotonic()
-            return True
-        if view is not None or self._wipes() > one.wipes:
-            self._submit(producer, one)
-        return False
+        return accepted
+
+
+def _calls(share: Iterable[Submitted]) -> list[list[Submitted]]:
+    """What is submitted together, in the order of its times."""
+    calls: dict[int, list[Submitted]] = {}
+    for one in share:
+        calls.setdefault(one.order.call, []).append(one)
+    return list(calls.values())
 
 
 def _cancelled(producer: Producer, one: Submitted) -> bool:
@@ -140,23 +156,3 @@ def _cancelled(producer: Producer, one: Submitted) -> bool:
 def _turned_away(view: JobView) -> bool:
     """Refused at the door (its picture was wiped): not accepted, so submitting it again is the producer's part."""
     return view.error_stage == "accept"
-
-
-def request(order: Order) -> dict[str, Any]:
-    """The request of an order. Mostly one picture, and one camera movement: the simulator renders each film once."""
-    return {
-        "model": MODEL,
-        "first_frame_image": _picture(order.picture),
-        "prompt": order.prompt,
-        "resolution": "512P",
-        "tenant": order.tenant,
-        "idempotency_key": order.mark,
-    }
-
-
-@cache
-def _picture(number: int) -> str:
-    image = Image.linear_gradient("L").rotate(90).resize((310, 310 + 2 * number)).convert("RGB")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return data_url(buffer.getvalue())

@@ -61,7 +61,8 @@ class Outcome:
             f"chaos: jobs={r.jobs} kills={counts.get('kill', 0)} redis_wipes={counts.get('wipe', 0)} "
             f"broker_restarts={counts.get('broker', 0)} lost={r.lost} paid_twice={r.paid_twice} "
             f"uncertain={r.uncertain} rescue_p99_s={r.rescue_p99_s:.1f} "
-            f"bill_matches={'yes' if r.bill_matches else 'no'} seed={self.seed} database={self.database}"
+            f"bill_matches={'yes' if r.bill_matches else 'no'} doors={r.doors} "
+            f"seed={self.seed} database={self.database}"
         )
 
 
@@ -90,13 +91,14 @@ def run(
         scenario=scenario,
         keep_s=keep_s,
         slots=plan.scale.slots,
+        gateway=plan.by_http,
     ) as stage:
         deadline = time.monotonic() + within_s
         say(f"the stack is up in {folder}")
         _allow(stage, plan)
         racers = Racers(stage, plan.seed)
         harm = Harm(stage, plan)
-        producers = Producers(stage.redis_url, plan.orders, lambda: harm.wipes, keep_s=keep_s)
+        producers = Producers(stage, plan.orders, lambda: harm.wipes)
         try:
             producers.start()
             harm.start()
@@ -209,7 +211,15 @@ def _script(stage: Stage, rules: str) -> None:
 def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
-    found = books.read(stage.context.ledger, stage.simulator, store, submitted, harm.cancelled, _most_open(stage))
+    found = books.read(
+        stage.context.ledger,
+        stage.simulator,
+        store,
+        submitted,
+        unanswered={one.job_id: one.order for one in producers.submitted if one.confirmed_at is None},
+        cancelled=harm.cancelled,
+        most_open=_most_open(stage),
+    )
     result = account.reckon(found, harm.done)
     admission = turns.turns(found, slots=plan.scale.slots, allowed_usd=plan.allowed_usd)
     breaches = [*result.breaches, *admission.breaches()]
@@ -220,6 +230,8 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
     ]
     if len(submitted) < len(plan.orders):
         breaches.append(Breach("run", "", f"only {len(submitted)} of {len(plan.orders)} jobs could be submitted"))
+    if result.doors < (planned := len({order.door for order in plan.orders})):
+        breaches.append(Breach("run", "", f"only {result.doors} of {planned} doors brought a job that completed"))
     scale = plan.scale
     for kind, least in (("kill", scale.fuses + scale.kills), ("wipe", scale.wipes), ("broker", scale.broker_restarts)):
         if (done := harm.counts[kind]) < least:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from unittest import mock
 
 from tasks.context import Context
 from tests.chaos import orders, provider
+from tests.support.doors import new_key
 from tests.support.postgres import postgres_server
 from workers import pools, runtime, stackplan
 from workers.embedded import EmbeddedStack, StackOptions
@@ -69,6 +70,10 @@ class Stage:
     fuses: Path
     redis_url: str
     database: str
+    keep_s: int
+    """For how long Redis keeps what is only looked at: views, records of idempotency keys."""
+    keys: Mapping[str, str] = field(repr=False)
+    """The text of the gateway's key, by tenant; of none where there is no gateway."""
 
     @property
     def simulator(self) -> Path:
@@ -78,6 +83,10 @@ class Stage:
     @property
     def bill(self) -> Path:
         return self.simulator / "bill.jsonl"
+
+    @property
+    def gateway_url(self) -> str:
+        return str(self.stack.addresses["gateway_url"])
 
     @property
     def provider_url(self) -> str:
@@ -91,11 +100,11 @@ class Stage:
 
 @contextmanager
 def staged(
-    folder: Path, *, seed: int, database: str, app: str, scenario: Path, keep_s: int, slots: int
+    folder: Path, *, seed: int, database: str, app: str, scenario: Path, keep_s: int, slots: int, gateway: bool
 ) -> Iterator[Stage]:
     """A stack in `folder` on a database server of its own; `app` is the Celery application that its workers run.
 
-    `slots`: provider tasks that each of its two keys may have open.
+    `slots`: provider tasks that each of its two keys may have open. `gateway`: whether it has one.
     """
     fuses = folder / "fuses"
     fuses.mkdir(parents=True)
@@ -116,6 +125,7 @@ def staged(
             seed=seed,
             scenario=scenario,
             flower=False,
+            gateway=gateway,
             env=env,
             pool_sizes=PoolSizes(lanes_concurrency=4, create_concurrency=6, finish_concurrency=2),
             # A run kills far more often than any stack dies by itself.
@@ -124,10 +134,10 @@ def staged(
         stack = inner.enter_context(EmbeddedStack(options))
         environment = {**env, **stack.environment}
         context = _context(environment)
-        inner.callback(context.ledger.close)
-        inner.callback(context.pulse.close)
-        inner.callback(context.threads.shutdown)
-        yield Stage(stack, context, environment, folder, fuses, environment["REELWORKS_REDIS_URL"], database)
+        inner.callback(context.close)
+        keys = {tenant: new_key(context.ledger, tenant) for tenant in orders.TENANTS} if gateway else {}
+        redis_url = environment["REELWORKS_REDIS_URL"]
+        yield Stage(stack, context, environment, folder, fuses, redis_url, database, keep_s, keys)
 
 
 def _context(environment: dict[str, str]) -> Context:

@@ -12,7 +12,7 @@ from schemas.jobs import State
 from tests.chaos.account import reckon
 from tests.chaos.books import Attempt, Books, Moment, Row
 from tests.chaos.harm import Done
-from tests.chaos.orders import Order
+from tests.chaos.orders import DOORS, Order
 
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 ORDER = Order(number=1, kind="plain", picture=0, at_s=0, cancel_after_s=None, twice=False)
@@ -77,6 +77,70 @@ def test_books_that_agree_break_no_promise() -> None:
 )
 def test_a_lost_job_is_seen(rows: dict[str, Row]) -> None:
     assert promises(replace(BOOKS, rows=rows)) == ["lost"]
+
+
+def through_every_door() -> Books:
+    """A job through each door, all completed."""
+    orders = {door: replace(ORDER, number=number, door=door) for number, door in enumerate(DOORS)}
+    tasks = {door: f"task-{door}" for door in DOORS}
+    return replace(
+        BOOKS,
+        orders=orders,
+        confirmed_at={door: at(0) for door in DOORS},
+        rows={door: replace(ROW, attempts=(replace(ATTEMPT, provider_task_id=tasks[door]),)) for door in DOORS},
+        created={orders[door].mark: [tasks[door]] for door in DOORS},
+        billed=list(tasks.values()),
+        ended_at={},
+        billed_usd=dict.fromkeys(tasks.values(), USD),
+        charged_usd=dict.fromkeys(tasks.values(), USD),
+        owner={task: door for door, task in tasks.items()},
+    )
+
+
+def without(books: Books, job_id: str) -> Books:
+    """The same, but nothing came of a job."""
+    mark = {**books.orders, **books.unanswered}[job_id].mark
+    (task,) = books.created[mark]
+    return replace(
+        books,
+        rows={each: row for each, row in books.rows.items() if each != job_id},
+        created={each: tasks for each, tasks in books.created.items() if each != mark},
+        billed=[each for each in books.billed if each != task],
+        billed_usd={each: usd for each, usd in books.billed_usd.items() if each != task},
+        charged_usd={each: usd for each, usd in books.charged_usd.items() if each != task},
+        owner={each: job for each, job in books.owner.items() if each != task},
+    )
+
+
+def test_doors_are_counted_by_what_they_completed() -> None:
+    result = reckon(through_every_door(), [])
+    assert (result.breaches, result.doors) == ((), 5)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_a_job_that_its_door_confirmed_and_nobody_knows_is_lost(door: str) -> None:
+    result = reckon(without(through_every_door(), door), [])
+    assert [(breach.promise, breach.job_id) for breach in result.breaches] == [("lost", door)]
+    assert (result.lost, result.doors) == (1, 4)
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_what_nobody_was_told_of_may_be_a_job_or_none_but_is_never_paid_twice(door: str) -> None:
+    every = through_every_door()
+    told = {each: order for each, order in every.orders.items() if each != door}
+    books = replace(every, orders=told, unanswered={door: every.orders[door]})
+    assert promises(books) == []
+    assert promises(without(books, door)) == []
+    again = f"task-{door}-again"
+    twice = replace(
+        books,
+        created={**books.created, every.orders[door].mark: [f"task-{door}", again]},
+        billed=[*books.billed, again],
+        billed_usd={**books.billed_usd, again: USD},
+        charged_usd={**books.charged_usd, again: USD},
+        owner={**books.owner, again: door},
+    )
+    assert promises(twice) == ["paid_twice"]
 
 
 def ended(event: str, state: State, error: str | None = None, *, after: int = 5) -> Books:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.books import story
-from tests.chaos.orders import Order
+from tests.chaos.orders import DOORS, Order
 from tests.chaos.plan import Plan, Scale, make_plan
 from tests.chaos.run import run
 
@@ -19,7 +19,8 @@ def test_kills_a_wipe_and_a_broker_restart_lose_nothing_and_pay_nothing_twice(tm
     outcome = run(make_plan(SEED, Scale.small()), tmp_path / "run", database="sqlite", within_s=100, say=print)
     told = [f"{b.promise}: {b.sentence}\n" + "\n".join(story(outcome.books, b.job_id)) for b in outcome.breaches]
     assert not told, "\n".join([*told, outcome.closing_line()])
-    assert outcome.counts["kill"] >= 8
+    assert outcome.counts["kill"] >= 9
+    assert outcome.result.doors == len(DOORS)
 
 
 @pytest.mark.timeout(150)

@@ -8,7 +8,7 @@ import pytest
 
 from ops.simulator.scenario import Scenario
 from tasks.failpoints import FAILPOINTS
-from tests.chaos.orders import AMBIGUOUS, scenario
+from tests.chaos.orders import AMBIGUOUS, DOORS, NATIVE, PRODUCER, Order, scenario
 from tests.chaos.plan import PLACES, Scale, make_plan
 
 FULL = Scale.full(1000, 240)
@@ -45,6 +45,31 @@ def test_what_is_seldom_come_by_is_laid_early(seed: int) -> None:
     seldom = ("operate.", "command.", "sweep.park.", "download.re", "input.", "create.before_post")
     blows = make_plan(seed, FULL).blows
     assert max(blow.at_s for blow in blows if blow.target.startswith(seldom)) < FULL.window_s * 0.6
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_jobs_come_through_every_door_one_by_one_and_together(seed: int) -> None:
+    orders = make_plan(seed, FULL).orders
+    shares = Counter(order.door for order in orders)
+    assert shares.keys() == set(DOORS)
+    assert min(shares.values()) > len(orders) / 12
+    assert [order.at_s for order in orders] == sorted(order.at_s for order in orders)
+    batches: dict[int, list[Order]] = {}
+    for order in orders:
+        if order.batch is not None:
+            batches.setdefault(order.call, []).append(order)
+    assert {batch[0].door for batch in batches.values()} == {PRODUCER, NATIVE}
+    for batch in batches.values():
+        assert len(batch) > 1
+        assert len({(order.door, order.tenant, order.at_s) for order in batch}) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("scale", [FULL, Scale.small()], ids=["full", "small"])
+def test_the_gateway_and_one_of_its_processes_are_among_those_killed(seed: int, scale: Scale) -> None:
+    kills = [blow.target for blow in make_plan(seed, scale).blows if blow.kind == "kill"]
+    assert len(kills) == scale.kills
+    assert {"gateway", "gateway child"} <= set(kills)
 
 
 def test_about_five_of_a_hundred_creates_are_ambiguous() -> None:

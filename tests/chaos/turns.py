@@ -61,7 +61,7 @@ def turns(books: Books, *, slots: int, allowed_usd: Decimal | None) -> Turns:
         admitted = next((moment for moment in moments if moment.state is State.ADMITTED), None)
         if admitted is not None:
             waits.setdefault(order.tenant, []).append((admitted.at - moments[0].at).total_seconds())
-    thrifty = {job_id for job_id, order in books.orders.items() if order.tenant == THRIFTY}
+    thrifty = {job_id for job_id, order in books.asked.items() if order.tenant == THRIFTY}
     spent = [usd for task, usd in books.charged_usd.items() if books.owner[task] in thrifty]
     return Turns(
         most_open=books.most_open,
