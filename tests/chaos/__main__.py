@@ -104,6 +104,7 @@ def show(outcome: Outcome, folder: Path) -> None:
         f"rescue: {result.rescues} times that work was due when harm was done"
     )
     click.echo(outcome.turns.line())
+    click.echo(outcome.webhooks.line())
     for breach in outcome.breaches[:_SHOWN]:
         click.echo(f"{breach.promise}: job {breach.job_id or '-'}: {breach.sentence}")
         for line in story(outcome.books, breach.job_id) if breach.job_id else ():

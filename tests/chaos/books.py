@@ -24,6 +24,8 @@ class Moment:
     state: State
     at: datetime
     detail: Mapping[str, Any] = field(default_factory=dict)
+    seq: int = 0
+    """Its place in the job's timeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,18 @@ class Row:
     attempts: tuple[Attempt, ...]
     files: tuple[tuple[str, int], ...] = ()
     error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A signed message that a job's caller took. `event` and `seq`: as it says, of which a task object says neither;
+    `status`: the task's, there.
+    """
+
+    message_id: str
+    event: str | None
+    seq: int | None
+    status: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +84,8 @@ class Books:
     most_open: int = 0
     """The most tasks that a key ever had open, by the provider's own count."""
     unanswered: Mapping[str, Order] = field(default_factory=dict)
+    told: Mapping[str, Sequence[Told]] = field(default_factory=dict)
+    """What callers were told, by job."""
 
     @property
     def asked(self) -> Mapping[str, Order]:
@@ -86,6 +102,7 @@ def read(
     unanswered: Mapping[str, Order],
     cancelled: Collection[str],
     most_open: int,
+    told: Mapping[str, Sequence[Told]],
 ) -> Books:
     """The books of a run that has ended."""
     t = tables
@@ -97,7 +114,7 @@ def read(
         job.id: Row(
             State(job.state),
             tuple(
-                Moment(m["event"], State(m["state"]), m["at"], m["detail"])
+                Moment(m["event"], State(m["state"]), m["at"], m["detail"], m["seq"])
                 for m in sorted(moments.get(job.id, ()), key=lambda m: m["seq"])
             ),
             tuple(
@@ -125,6 +142,7 @@ def read(
         cancelled=cancelled,
         most_open=most_open,
         unanswered=unanswered,
+        told=told,
     )
 
 

@@ -39,7 +39,9 @@ class Refused(Exception):
 
 
 class Place(Protocol):
-    """Where the doors are. `keep_s`: for how long Redis keeps a producer's keys. `keys`: the gateway's, by tenant."""
+    """Where the doors are. `keep_s`: for how long Redis keeps a producer's keys. `hooks_url`: where callers are
+    told. `keys`: the gateway's, by tenant.
+    """
 
     @property
     def redis_url(self) -> str: ...
@@ -47,6 +49,8 @@ class Place(Protocol):
     def keep_s(self) -> int: ...
     @property
     def gateway_url(self) -> str: ...
+    @property
+    def hooks_url(self) -> str: ...
     @property
     def keys(self) -> Mapping[str, str]: ...
 
@@ -75,10 +79,11 @@ def id_of(order: Order) -> str:
 class _ByProducer:
     def __init__(self, place: Place) -> None:
         self._producer = Producer(place.redis_url, timeout_s=_TIMEOUT_S, idempotency_ttl_s=place.keep_s)
+        self._hooks_url = place.hooks_url
         self.close = self._producer.close
 
     def submit(self, orders: Sequence[Order]) -> list[str]:
-        asked = [_with_key(order) | {"tenant": order.tenant} for order in orders]
+        asked = [_with_key(order, self._hooks_url) | {"tenant": order.tenant} for order in orders]
         try:
             if len(asked) == 1:
                 return [self._producer.submit(**asked[0]).id]
@@ -94,12 +99,13 @@ class _ByXadd:
         self._redis = redis.Redis.from_url(
             place.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S
         )
+        self._hooks_url = place.hooks_url
         self.close = self._redis.close
 
     def submit(self, orders: Sequence[Order]) -> list[str]:
         try:
             for order in orders:
-                request = json.dumps(request_of(order) | {"tenant": order.tenant})
+                request = json.dumps(request_of(order, self._hooks_url) | {"tenant": order.tenant})
                 self._redis.xadd("reelworks:requests", {"v": "1", "job": id_of(order), "request": request})
         except redis.RedisError:
             raise Unanswered from None
@@ -121,12 +127,13 @@ class _ByCelery:
     def __init__(self, place: Place) -> None:
         self._app = Celery(broker=place.redis_url, set_as_current=False)
         self._app.conf.broker_transport_options = self._SOON
+        self._hooks_url = place.hooks_url
         self.close = self._app.close
 
     def submit(self, orders: Sequence[Order]) -> list[str]:
         try:
             for order in orders:
-                request = request_of(order) | {"tenant": order.tenant}
+                request = request_of(order, self._hooks_url) | {"tenant": order.tenant}
                 self._app.send_task("reelworks.enqueue", args=[request], task_id=id_of(order), queue="reelworks")
         except (OperationalError, redis.RedisError):
             raise Unanswered from None
@@ -137,7 +144,7 @@ class _Caller:
     """A caller of the gateway, with a key of each tenant."""
 
     def __init__(self, place: Place) -> None:
-        self._url, self._keys = place.gateway_url, place.keys
+        self._url, self._keys, self._hooks_url = place.gateway_url, place.keys, place.hooks_url
         self._session = requests.Session()
         self._session.trust_env = False  # no proxy stands between
         self.close = self._session.close
@@ -162,8 +169,8 @@ class _ByNative(_Caller):
     def submit(self, orders: Sequence[Order]) -> list[str]:
         tenant = orders[0].tenant
         if len(orders) == 1:
-            return [self._post("/v1/jobs", tenant, request_of(orders[0]), orders[0].mark)["id"]]
-        said = self._post("/v1/batches", tenant, {"jobs": [_with_key(order) for order in orders]})
+            return [self._post("/v1/jobs", tenant, request_of(orders[0], self._hooks_url), orders[0].mark)["id"]]
+        said = self._post("/v1/batches", tenant, {"jobs": [_with_key(order, self._hooks_url) for order in orders]})
         return [job["id"] for job in said["jobs"]]
 
 
@@ -172,7 +179,7 @@ class _ByDropin(_Caller):
 
     def submit(self, orders: Sequence[Order]) -> list[str]:
         (order,) = orders
-        params = request_of(order)
+        params = request_of(order, self._hooks_url)
         body = {"model": params.pop("model"), "input": [{"params": params}]}
         return [self._post("/model/v1/generation", order.tenant, body, order.mark)["id"]]
 
@@ -199,18 +206,19 @@ def _code_in(answer: requests.Response) -> str:
         return ""
 
 
-def _with_key(order: Order) -> dict[str, Any]:
-    return request_of(order) | {"idempotency_key": order.mark}
+def _with_key(order: Order, hooks_url: str) -> dict[str, Any]:
+    return request_of(order, hooks_url) | {"idempotency_key": order.mark}
 
 
-def request_of(order: Order) -> dict[str, Any]:
+def request_of(order: Order, hooks_url: str) -> dict[str, Any]:
     """The request of an order. Mostly one picture, and one camera movement: the simulator renders each film once."""
-    return {
+    request = {
         "model": MODEL,
         "first_frame_image": _picture(order.picture),
         "prompt": order.prompt,
         "resolution": "512P",
     }
+    return request | {"callback_url": hooks_url + order.hook} if order.called_back else request
 
 
 @cache

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 CALM_S: Final = 3.0
-"""For so long at the beginning nothing is harmed."""
+"""For so long at the beginning nothing is harmed, and nobody comes who wants to be told."""
 MODEL: Final = "minimax_hailuo_02_i2v"
 BIG, SMALL, THRIFTY = "big", "small", "thrifty"
 """Tenants: one with nearly all jobs, one with few, and one with a budget that is soon used up."""
@@ -69,6 +69,10 @@ KINDS: Final = _kinds()
 _THROTTLED_SHARE: Final = 20
 _CANCELLED_SHARE: Final = 0.06
 _REPEATED_SHARE: Final = 0.05
+_CALLED_BACK_SHARE: Final = 0.1
+_HOOK_ANSWERS: Final = {204: 0.8, 500: 0.15, 0: 0.05}
+"""What the receiver of webhooks answers (0: nothing at all), and how often."""
+_HOOK_ANSWERS_A_JOB: Final = 3
 _BATCHED_SHARE: Final = 0.1
 _BATCH_MOST: Final = 5
 # So many that few come twice: only a picture that is new to the store is written there.
@@ -96,6 +100,8 @@ class Order:
     door: str = PRODUCER
     batch: int | None = None
     """The number of the first order of those that come in one call; `None`: this one comes by itself."""
+    called_back: bool = False
+    """Whether its caller wants to be told what becomes of it."""
 
     @property
     def call(self) -> int:
@@ -113,6 +119,11 @@ class Order:
     def mark(self) -> str:
         """What names the job in its prompt, and so to the simulator."""
         return f"shot-{self.number:06d}"
+
+    @property
+    def hook(self) -> str:
+        """Where at the receiver its caller is told: a path."""
+        return f"/hooks/{self.mark}"
 
     @property
     def prompt(self) -> str:
@@ -143,11 +154,12 @@ def make_orders(seed: int, jobs: int, window_s: float) -> tuple[Order, ...]:
 
 
 def _through_doors(die: random.Random, orders: Sequence[Order]) -> tuple[Order, ...]:
-    """The orders with their doors, by their times. Those of a batch come when the last of them is due."""
+    """The orders with their doors and callers, by their times. Those of a batch come when the last of them is due."""
     weights = [die.uniform(1, 2) for _ in DOORS]
     lines: dict[tuple[str, str], list[Order]] = {}
     for order, door in zip(orders, die.choices(DOORS, weights, k=len(orders)), strict=True):
-        lines.setdefault((door, order.tenant), []).append(replace(order, door=door))
+        called_back = die.random() < _CALLED_BACK_SHARE and order.at_s >= CALM_S
+        lines.setdefault((door, order.tenant), []).append(replace(order, door=door, called_back=called_back))
     made: list[Order] = []
     for (door, _), line in lines.items():
         begun = 0
@@ -158,3 +170,10 @@ def _through_doors(die: random.Random, orders: Sequence[Order]) -> tuple[Order, 
             batch = call[0].number if len(call) > 1 else None
             made += [replace(order, at_s=call[-1].at_s, batch=batch) for order in call]
     return tuple(sorted(made, key=lambda order: (order.at_s, order.number)))
+
+
+def hook_answers(seed: int, orders: Sequence[Order]) -> tuple[int, ...]:
+    """What the receiver answers at first, one message after the other; then it takes them all."""
+    count = _HOOK_ANSWERS_A_JOB * sum(order.called_back for order in orders)
+    die = random.Random(f"{seed}:answers")
+    return tuple(die.choices(list(_HOOK_ANSWERS), list(_HOOK_ANSWERS.values()), k=count))

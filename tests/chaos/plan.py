@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Final
 
 from tasks.failpoints import FAILPOINTS
-from tests.chaos.orders import BY_HTTP, CALM_S, FILM_USD, THRIFTY, Order, make_orders
+from tests.chaos.orders import BY_HTTP, CALM_S, FILM_USD, THRIFTY, Order, hook_answers, make_orders
 
 _AFFORDABLE: Final = 3
 """The budget of the thrifty tenant pays for one of so many of its jobs."""
@@ -68,6 +68,8 @@ class Plan:
     scale: Scale
     orders: tuple[Order, ...]
     blows: tuple[Blow, ...]
+    hook_answers: tuple[int, ...] = ()
+    """What the receiver of webhooks answers at first."""
 
     @property
     def by_http(self) -> bool:
@@ -83,7 +85,8 @@ class Plan:
 
 def make_plan(seed: int, scale: Scale) -> Plan:
     """The plan of a seed."""
-    return Plan(seed, scale, make_orders(seed, scale.jobs, scale.window_s), _blows(seed, scale))
+    orders = make_orders(seed, scale.jobs, scale.window_s)
+    return Plan(seed, scale, orders, _blows(seed, scale), hook_answers(seed, orders))
 
 
 def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
@@ -96,6 +99,8 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
     if scale.fuses < len(places):
         spool, rest = [], [place for place in rest if place not in _AFTER and not place.startswith(_SELDOM)]
         rest = rest[: scale.fuses]
+    first = [Blow(0.0, "fuse", place) for place in rest if place.startswith(_FIRST)]
+    rest = [place for place in rest if not place.startswith(_FIRST)]
     acts: list[tuple[str, str, float]] = [("fuse", place, 0.0) for place in rest if place not in _AFTER]
     targets = [*_GATEWAY, *(die.choice(_TARGETS) for _ in range(scale.kills))]
     acts += [("kill", target, 0.0) for target in targets[: scale.kills]]
@@ -111,14 +116,15 @@ def _blows(seed: int, scale: Scale) -> tuple[Blow, ...]:
         acts.insert(die.randrange(len(acts) // 2), act)
     for place, before in _AFTER.items():
         if place in rest:
-            first = next(n for n, (kind, target, _) in enumerate(acts) if before in (kind, target))
-            acts.insert(first, ("fuse", place, 0.0))
+            at = next(n for n, (kind, target, _) in enumerate(acts) if before in (kind, target))
+            acts.insert(at, ("fuse", place, 0.0))
     # Spread evenly with some play, so that a run is neither calm nor so crowded that nothing goes on in between; and
     # over before the last jobs come, because a fuse needs somebody to come by.
     step_s = (scale.window_s * _HARMED - CALM_S) / max(1, len(acts))
-    return tuple(
+    dealt = (
         Blow(CALM_S + step_s * (n + die.random()), kind, target, for_s) for n, (kind, target, for_s) in enumerate(acts)
     )
+    return (*first, *dealt)
 
 
 _HARMED: Final = 0.85
@@ -129,8 +135,10 @@ _GATEWAY: Final = ("gateway", "gateway child")
 # Places that are passed by few jobs only: a short run does not lay them, a long one lays them early.
 _SELDOM: Final = (
     *("operate.", "command.", "sweep.", "input.", "create.claim.", "settle.", "set_aside.", "seed."),
-    *("download.given_back.", "download.renewed.", "download.refreshed."),
+    *("download.given_back.", "download.renewed.", "download.refreshed.", "notify."),
 )
+# Places that are passed only until a tenant has a secret: laid before anybody comes who wants to be told.
+_FIRST: Final = ("notify.secret.",)
 # Places that are passed only after other harm: place -> the place to die at, or the kind of blow. A message to record
 # alone is sent for a job that was left between its stored files and its charge; a job is parked whose create was under
 # way; a timetable is refilled after a wipe.

@@ -16,18 +16,20 @@ from schemas.jobs import TERMINAL, State
 from schemas.producer import WEEK_S
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.ledger.spending import set_budget
-from tasks.ledger.tables import attempts, jobs
-from tests.chaos import account, books, provider, turns
+from tasks.ledger.tables import attempts, deliveries, jobs
+from tasks.ledger.webhook_secrets import secrets_of
+from tests.chaos import account, books, provider, turns, webhooks
 from tests.chaos.account import Breach, Result
 from tests.chaos.books import Books
 from tests.chaos.harm import Done, Harm
 from tests.chaos.operator import Operator, cancel
-from tests.chaos.orders import THRIFTY
+from tests.chaos.orders import TENANTS, THRIFTY
 from tests.chaos.plan import Plan
 from tests.chaos.producers import Producers, Submitted
 from tests.chaos.racing import Racers
 from tests.chaos.stage import Stage, staged, write_scenario
 from tests.chaos.turns import Turns
+from tests.chaos.webhooks import Webhooks, told_by
 
 APP: Final = "workers.app"
 _AT_REST: Final = sorted({*TERMINAL, State.UNCERTAIN})
@@ -44,6 +46,7 @@ class Outcome:
     result: Result
     books: Books
     turns: Turns
+    webhooks: Webhooks
     counts: dict[str, int]
     unburnt: list[str]
     seed: int
@@ -62,6 +65,7 @@ class Outcome:
             f"broker_restarts={counts.get('broker', 0)} lost={r.lost} paid_twice={r.paid_twice} "
             f"uncertain={r.uncertain} rescue_p99_s={r.rescue_p99_s:.1f} "
             f"bill_matches={'yes' if r.bill_matches else 'no'} doors={r.doors} "
+            f"webhooks_lost={len(self.webhooks.lost)} "
             f"seed={self.seed} database={self.database}"
         )
 
@@ -85,13 +89,11 @@ def run(
     scenario = write_scenario(folder / "scenario.json")
     with staged(
         folder,
-        seed=plan.seed,
+        plan,
         database=database,
         app=app,
         scenario=scenario,
         keep_s=keep_s,
-        slots=plan.scale.slots,
-        gateway=plan.by_http,
     ) as stage:
         deadline = time.monotonic() + within_s
         say(f"the stack is up in {folder}")
@@ -195,11 +197,12 @@ def _wait(condition: Callable[[], bool], deadline: float) -> bool:
 
 
 def _moving(stage: Stage) -> bool:
-    """Whether something is still to happen without anybody's help: open jobs, spooled answers, unsettled tasks."""
+    """Whether something is still to happen without anybody's help: to jobs, spooled answers, tasks, or webhooks."""
     moving = sa.select(jobs.c.id).where(jobs.c.state.not_in(_AT_REST)).limit(1)
     unsettled = sa.select(attempts.c.id).where(attempts.c.settle_at.is_not(None)).limit(1)
+    unsent = sa.select(deliveries.c.id).where(deliveries.c.due_at.is_not(None)).limit(1)
     with stage.context.ledger.read() as tx:
-        found = tx.execute(moving).first() or tx.execute(unsettled).first()
+        found = tx.execute(moving).first() or tx.execute(unsettled).first() or tx.execute(unsent).first()
     return bool(found or stage.context.spool.waiting())
 
 
@@ -211,6 +214,8 @@ def _script(stage: Stage, rules: str) -> None:
 def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
+    orders = {one.job_id: one.order for one in producers.submitted}
+    calls = list(stage.receiver.calls)
     found = books.read(
         stage.context.ledger,
         stage.simulator,
@@ -219,10 +224,12 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
         unanswered={one.job_id: one.order for one in producers.submitted if one.confirmed_at is None},
         cancelled=harm.cancelled,
         most_open=_most_open(stage),
+        told=told_by(calls, orders, _secrets(stage)),
     )
     result = account.reckon(found, harm.done)
     admission = turns.turns(found, slots=plan.scale.slots, allowed_usd=plan.allowed_usd)
-    breaches = [*result.breaches, *admission.breaches()]
+    hooks = webhooks.webhooks(found, calls)
+    breaches = [*result.breaches, *admission.breaches(), *hooks.lost]
     breaches += [
         Breach("duplicate", one.job_id, f"one key, several jobs: {sorted(one.ids)}")
         for one in producers.submitted
@@ -240,6 +247,7 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
         result,
         found,
         admission,
+        hooks,
         dict(harm.counts),
         harm.unburnt,
         plan.seed,
@@ -247,6 +255,12 @@ def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operat
         tuple(breaches),
         tuple(harm.done),
     )
+
+
+def _secrets(stage: Stage) -> dict[str, list[str]]:
+    """What webhooks are signed with, by tenant."""
+    with stage.context.ledger.read() as tx:
+        return {tenant: [each.text for each in secrets_of(tx, tenant)] for tenant in TENANTS}
 
 
 def _most_open(stage: Stage) -> int:

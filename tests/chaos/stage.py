@@ -13,8 +13,10 @@ from unittest import mock
 
 from tasks.context import Context
 from tests.chaos import orders, provider
+from tests.chaos.plan import Plan
 from tests.support.doors import new_key
 from tests.support.postgres import postgres_server
+from tests.support.receiver import Receiver, receiving
 from workers import pools, runtime, stackplan
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
@@ -51,6 +53,12 @@ _SETTINGS: Final = {
     "CONFIRM_S": "10",
     "SETTLE_S": "2",
     "UNCERTAIN_SLOT_S": "10",
+    "WEBHOOK_FIRST_S": "0.5",
+    "WEBHOOK_LONGEST_S": "3",
+    "WEBHOOK_PAUSE_S": "1",
+    "WEBHOOK_CONNECT_S": "1",
+    "WEBHOOK_READ_S": "1",
+    "WEBHOOK_TOTAL_S": "1.5",
 }
 _SPEED: Final = 100.0
 # A second worker of each pool, as a second machine would have: one may die at any time.
@@ -74,6 +82,8 @@ class Stage:
     """For how long Redis keeps what is only looked at: views, records of idempotency keys."""
     keys: Mapping[str, str] = field(repr=False)
     """The text of the gateway's key, by tenant; of none where there is no gateway."""
+    receiver: Receiver
+    """To whom webhooks are sent."""
 
     @property
     def simulator(self) -> Path:
@@ -89,6 +99,10 @@ class Stage:
         return str(self.stack.addresses["gateway_url"])
 
     @property
+    def hooks_url(self) -> str:
+        return self.receiver.url
+
+    @property
     def provider_url(self) -> str:
         return str(self.stack.addresses["provider_url"])
 
@@ -99,12 +113,10 @@ class Stage:
 
 
 @contextmanager
-def staged(
-    folder: Path, *, seed: int, database: str, app: str, scenario: Path, keep_s: int, slots: int, gateway: bool
-) -> Iterator[Stage]:
+def staged(folder: Path, plan: Plan, *, database: str, app: str, scenario: Path, keep_s: int) -> Iterator[Stage]:
     """A stack in `folder` on a database server of its own; `app` is the Celery application that its workers run.
 
-    `slots`: provider tasks that each of its two keys may have open. `gateway`: whether it has one.
+    Of the plan it takes how much of what is to be there, not what is done.
     """
     fuses = folder / "fuses"
     fuses.mkdir(parents=True)
@@ -116,18 +128,21 @@ def staged(
         env = {name: text for name, text in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
         env |= {f"REELWORKS_{name}": text for name, text in _SETTINGS.items()}
         env |= {"REELWORKS_FAILPOINT": str(fuses), "REELWORKS_VIEW_TTL_S": str(keep_s)}
-        env["REELWORKS_OPEN_TASKS_PER_KEY"] = str(slots)
+        env["REELWORKS_OPEN_TASKS_PER_KEY"] = str(plan.scale.slots)
+        receiver = inner.enter_context(receiving())
+        receiver.answers += plan.hook_answers
+        env["REELWORKS_WEBHOOK_PRIVATE"] = receiver.place
         if database == "postgresql":
             env["REELWORKS_DATABASE_URL"] = inner.enter_context(postgres_server()).url
         options = StackOptions(
             var=folder,
             speed=_SPEED,
-            seed=seed,
+            seed=plan.seed,
             scenario=scenario,
             flower=False,
-            gateway=gateway,
+            gateway=plan.by_http,
             env=env,
-            pool_sizes=PoolSizes(lanes_concurrency=4, create_concurrency=6, finish_concurrency=2),
+            pool_sizes=PoolSizes(lanes_concurrency=5, create_concurrency=6, finish_concurrency=2),
             # A run kills far more often than any stack dies by itself.
             restarts=Restarts(settled_s=0.5, limit=1000, first_delay_s=0.05, longest_delay_s=0.5),
         )
@@ -135,9 +150,9 @@ def staged(
         environment = {**env, **stack.environment}
         context = _context(environment)
         inner.callback(context.close)
-        keys = {tenant: new_key(context.ledger, tenant) for tenant in orders.TENANTS} if gateway else {}
+        keys = {tenant: new_key(context.ledger, tenant) for tenant in orders.TENANTS} if plan.by_http else {}
         redis_url = environment["REELWORKS_REDIS_URL"]
-        yield Stage(stack, context, environment, folder, fuses, redis_url, database, keep_s, keys)
+        yield Stage(stack, context, environment, folder, fuses, redis_url, database, keep_s, keys, receiver)
 
 
 def _context(environment: dict[str, str]) -> Context:

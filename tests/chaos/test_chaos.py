@@ -21,6 +21,7 @@ def test_kills_a_wipe_and_a_broker_restart_lose_nothing_and_pay_nothing_twice(tm
     assert not told, "\n".join([*told, outcome.closing_line()])
     assert outcome.counts["kill"] >= 9
     assert outcome.result.doors == len(DOORS)
+    assert outcome.webhooks.owed > outcome.webhooks.jobs > 0
 
 
 @pytest.mark.timeout(150)

@@ -42,7 +42,7 @@ def test_what_is_passed_only_after_a_death_lies_before_it(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_is_seldom_come_by_is_laid_early(seed: int) -> None:
-    seldom = ("operate.", "command.", "sweep.park.", "download.re", "input.", "create.before_post")
+    seldom = ("operate.", "command.", "notify.", "sweep.park.", "download.re", "input.", "create.before_post")
     blows = make_plan(seed, FULL).blows
     assert max(blow.at_s for blow in blows if blow.target.startswith(seldom)) < FULL.window_s * 0.6
 
@@ -70,6 +70,18 @@ def test_the_gateway_and_one_of_its_processes_are_among_those_killed(seed: int, 
     kills = [blow.target for blow in make_plan(seed, scale).blows if blow.kind == "kill"]
     assert len(kills) == scale.kills
     assert {"gateway", "gateway child"} <= set(kills)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tenth_of_the_jobs_is_told_of_and_nobody_before_the_secrets_fuses_lie(seed: int) -> None:
+    plan = make_plan(seed, FULL)
+    called_back = [order for order in plan.orders if order.called_back]
+    assert 60 <= len(called_back) <= 150
+    assert {order.door for order in called_back} == set(DOORS)
+    fuses = [blow.at_s for blow in plan.blows if blow.target.startswith("notify.secret.")]
+    assert len(fuses) == 2
+    assert max(fuses) + 2 < min(order.at_s for order in called_back)
+    assert {0, 204, 500} == set(plan.hook_answers)
 
 
 def test_about_five_of_a_hundred_creates_are_ambiguous() -> None:

@@ -32,6 +32,7 @@ class Place:
     redis_url: str
     gateway_url: str
     keep_s: int = 60
+    hooks_url: str = "http://127.0.0.1:1"
     keys: dict[str, str] = field(default_factory=lambda: {BIG: "rw_key"})
 
 
