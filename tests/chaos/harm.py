@@ -59,6 +59,7 @@ class Harm:
         self._thread = threading.Thread(target=self._run, name="harm")
         self._error: BaseException | None = None
         self._helpers: list[threading.Thread] = []
+        self._refusing = threading.Lock()
 
     def start(self) -> None:
         self._begun_at = time.monotonic()
@@ -138,7 +139,7 @@ class Harm:
             case "freeze":
                 self._aside(self._freeze, blow.target, blow.for_s)
             case "refuse":
-                self._aside(self._refuse_answers, blow.target, blow.for_s)
+                self._aside(self._refuse_in_turn, blow.target, blow.for_s)
             case _:
                 raise ValueError(f"no such blow: {blow.kind}")
 
@@ -218,6 +219,10 @@ class Harm:
                         one.resume()
             self.counts["freeze"] += 1
             self._note(f"freeze {name}", for_s)
+
+    def _refuse_in_turn(self, place: str, for_s: float) -> None:
+        with self._refusing:  # one lasts for as long as its fuse needs, perhaps beyond the next
+            self._refuse_answers(place, for_s)
 
     def _refuse_answers(self, place: str, for_s: float) -> None:
         """For a while the database takes no outcome of a create: answers have to wait in the spool."""
