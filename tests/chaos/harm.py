@@ -27,6 +27,7 @@ from tasks.ledger import LedgerError
 from tasks.ledger.money import settle_later
 from tasks.ledger.tables import attempts, jobs
 from tests.chaos.plan import Blow, Plan
+from tests.chaos.refusal import Refusal
 from tests.chaos.stage import Stage
 
 _TICK_S: Final = 0.05
@@ -59,7 +60,7 @@ class Harm:
         self._thread = threading.Thread(target=self._run, name="harm")
         self._error: BaseException | None = None
         self._helpers: list[threading.Thread] = []
-        self._refusing = threading.Lock()
+        self._refusal = Refusal(stage.context.ledger.engine)
 
     def start(self) -> None:
         self._begun_at = time.monotonic()
@@ -139,7 +140,7 @@ class Harm:
             case "freeze":
                 self._aside(self._freeze, blow.target, blow.for_s)
             case "refuse":
-                self._aside(self._refuse_in_turn, blow.target, blow.for_s)
+                self._aside(self._refuse_answers, blow.target, blow.for_s)
             case _:
                 raise ValueError(f"no such blow: {blow.kind}")
 
@@ -220,28 +221,16 @@ class Harm:
             self.counts["freeze"] += 1
             self._note(f"freeze {name}", for_s)
 
-    def _refuse_in_turn(self, place: str, for_s: float) -> None:
-        with self._refusing:  # one lasts for as long as its fuse needs, perhaps beyond the next
-            self._refuse_answers(place, for_s)
-
     def _refuse_answers(self, place: str, for_s: float) -> None:
         """For a while the database takes no outcome of a create: answers have to wait in the spool."""
         if place:
             self._lay(place)
-        engine = self._stage.context.ledger.engine
-        make, drop = _REFUSAL[engine.dialect.name]
-        with engine.begin() as connection:
-            for statement in make:
-                connection.execute(sa.text(statement))
-        begun_at = time.monotonic()
-        try:
+        with self._refusal.going_on():
+            begun_at = time.monotonic()
             self._stop.wait(for_s)
             # A fuse of the spool needs somebody who is answered meanwhile.
             while place in self._laid and time.monotonic() < begun_at + for_s + _LONGER_S and not self._stop.is_set():
                 self._stop.wait(_TICK_S)
-        finally:
-            with engine.begin() as connection:
-                connection.execute(sa.text(drop))
         self.counts["refusal"] += 1
         self._note("refuse", time.monotonic() - begun_at)
 
@@ -284,20 +273,3 @@ class Harm:
 
     def _spool_junk(self) -> None:
         self._stage.context.spool.keep("junk", {})
-
-
-# The trigger asks for a table that is not there: to the workers that is an operational error, as a full disk would be.
-_REFUSAL: Final = {
-    "sqlite": (
-        ["CREATE TRIGGER chaos BEFORE UPDATE OF outcome ON attempts BEGIN INSERT INTO chaos_gone VALUES (1); END"],
-        "DROP TRIGGER chaos",
-    ),
-    "postgresql": (
-        [
-            """CREATE OR REPLACE FUNCTION chaos() RETURNS trigger LANGUAGE plpgsql AS
-               $$ BEGIN RAISE EXCEPTION 'chaos' USING ERRCODE = '57P03'; END $$""",
-            "CREATE TRIGGER chaos BEFORE UPDATE OF outcome ON attempts FOR EACH ROW EXECUTE FUNCTION chaos()",
-        ],
-        "DROP TRIGGER chaos ON attempts",
-    ),
-}
