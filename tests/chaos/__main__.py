@@ -42,7 +42,7 @@ def main() -> None:
 @click.option("--app", default=APP, show_default=True, help="The Celery application of the workers.")
 @click.option("--keep", is_flag=True, help="Keep the run's folder in any case.")
 def run_command(*, seed: int, jobs: int, database: str, minutes: float, app: str, keep: bool) -> None:
-    """At least 1,000 jobs, a death at every failpoint, wiped and restarted Redis: then compare with the bill."""
+    """Jobs through every door, a death at every failpoint, wiped and restarted Redis: then compare with the bill."""
     folder = _folder(f"{seed}-{database}")
     # Jobs need their time after the last blow; the rest is for blows.
     window_s = max(60.0, minutes * 60 * 0.68)
