@@ -49,7 +49,10 @@ class Receiver:
     paused_until: datetime | None
 
 
-def failing_receivers(tx: Transaction, limit: int) -> list[Receiver]:
-    """Receivers that are failing, those that have failed most often first."""
+def failing_receivers(tx: Transaction, limit: int, tenant: str | None = None) -> list[Receiver]:
+    """Receivers that are failing, of one tenant or of all, those that have failed most often first."""
     most_first = sa.select(receivers).order_by(receivers.c.failures.desc()).limit(limit)
+    if tenant is not None:
+        # No tenant's name has a space in it: that is where it ends.
+        most_first = most_first.where(receivers.c.name.startswith(f"{tenant} ", autoescape=True))
     return [Receiver(row.name, row.failures, row.paused_until) for row in tx.execute(most_first)]

@@ -13,7 +13,17 @@ from rich.markup import escape
 from tasks.domain.api_keys import ApiKey, Scope
 from tasks.ledger import Transaction
 from tasks.ledger.api_keys import add_api_key, expire_api_key, find_api_key, list_api_keys, revoke_api_key
-from workers.cli.common import Finite, console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.common import (
+    Finite,
+    console,
+    json_option,
+    lists,
+    opened_ledger,
+    print_json,
+    settings,
+    table,
+    var_option,
+)
 from workers.cli.exits import FAILED, Failure
 from workers.cli.formats import instant
 from workers.cli.tenants import checked_tenant
@@ -31,7 +41,7 @@ _HOURS: Final = Finite(min=0, max=8760)
 @click.pass_context
 def apikeys(context: click.Context, tenant: str | None, *, as_json: bool) -> None:
     """Show the gateway's keys; or `create` one, `rotate` it (a new one, and the old one ends), `revoke` it."""
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
         found, now = list_api_keys(tx, tenant), tx.now

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.table import Table
 
@@ -97,6 +98,26 @@ def json_option(help_text: str = "Print one JSON document.") -> Callable[[Comman
         return click.option("--json", "as_json", is_flag=True, help=help_text)(command)
 
     return add
+
+
+def lists(context: click.Context) -> bool:
+    """Whether a group is to show its list, which is so without a subverb.
+
+    Raises click's usage error for options of the list before a subverb: it would pass over them, and a filter that is
+    passed over has it do more than was asked for.
+    """
+    if context.invoked_subcommand is None:
+        return True
+    given = [each for each in context.command.params if each.expose_value and _is_typed(context, each)]
+    if given:
+        raise click.UsageError(
+            f"{given[0].opts[0]} here is of the list: `{context.invoked_subcommand}` would pass over it."
+        )
+    return False
+
+
+def _is_typed(context: click.Context, option: click.Parameter) -> bool:
+    return context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
 
 
 def var_folder() -> Path:

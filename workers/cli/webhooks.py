@@ -11,7 +11,17 @@ from rich.markup import escape
 from tasks.ledger.deliveries import Delivery, Fate, replay
 from tasks.ledger.delivery_reports import Receiver, failing_receivers, page_of
 from tasks.ledger.webhook_secrets import WebhookSecret, make_first, rotate, secrets_of
-from workers.cli.common import Finite, console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.common import (
+    Finite,
+    console,
+    json_option,
+    lists,
+    opened_ledger,
+    print_json,
+    settings,
+    table,
+    var_option,
+)
 from workers.cli.exits import FAILED, Failure
 from workers.cli.formats import instant
 from workers.cli.tenants import checked_tenant
@@ -33,12 +43,12 @@ def webhooks(
     context: click.Context, state: str | None, tenant: str | None, job_id: str | None, limit: int, *, as_json: bool
 ) -> None:
     """List webhooks and the receivers that fail; replay messages, show and rotate secrets."""
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     fate = None if state is None else Fate(state)
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
         found = page_of(tx, tenant=tenant, fate=fate, job_id=job_id, limit=limit + 1)
-        failing = failing_receivers(tx, _RECEIVERS)
+        failing = failing_receivers(tx, _RECEIVERS, tenant)
     rows, more = found[:limit], len(found) > limit
     if as_json:
         print_json({"webhooks": [_row(each) for each in rows], "failing_receivers": failing, "more": more})
