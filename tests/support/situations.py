@@ -37,9 +37,9 @@ def picture() -> bytes:
     return buffer.getvalue()
 
 
-def uncertain(bench: Bench) -> str:
+def uncertain(bench: Bench, **request: Any) -> str:
     """A job whose create got no answer."""
-    job_id = bench.submit()
+    job_id = bench.submit(**request)
     bench.turn("admit")
     bench.provider.creates.append(Unknown("ReadTimeout"))
     create(job_id)
@@ -67,7 +67,7 @@ def failed_download(bench: Bench) -> str:
     raise AssertionError("the download never gave up")
 
 
-def completed(bench: Bench, job_id: str) -> None:
+def completed(bench: Bench, job_id: str, film: Completed = FILM) -> None:
     """Bring a job that was accepted to its end; its film is one of `quick_films`."""
 
     def admitted() -> bool:
@@ -76,7 +76,7 @@ def completed(bench: Bench, job_id: str) -> None:
 
     wait_until(admitted, what="the job's turn")
     create(job_id)
-    bench.provider.polls.append(FILM)
+    bench.provider.polls.append(film)
     bench.look()
     download(job_id)
     record(job_id)
