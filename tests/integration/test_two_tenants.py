@@ -61,7 +61,7 @@ MATRIX: Final[dict[tuple[str, str], Sequence[Asked]]] = {
         about("/v1/jobs?limit=200", status=200),
         about("/v1/jobs?state=completed&state=uncertain", status=200),
         about("/v1/jobs?batch_id={it.batch_id}", status=200),
-        about("/v1/jobs?cursor={it.cursors[jobs]}", status=200),
+        about("/v1/jobs?limit=1&cursor={it.cursors[jobs]}", status=200),
     ],
     ("POST", "/v1/batches"): [
         lambda it, _: Ask("/v1/batches", 202, {"jobs": [{**REQUEST, "idempotency_key": it.used()["Idempotency-Key"]}]}),

@@ -20,7 +20,18 @@ import tasks.sweep
 from tasks import keeping
 from tasks.domain import budgets, looking
 from tasks.lanes import TURNS
-from tasks.ledger import admission, database, jobs, money, spending
+from tasks.ledger import (
+    admission,
+    database,
+    deliveries,
+    delivery_reports,
+    jobs,
+    money,
+    reports,
+    resources,
+    spending,
+    webhook_secrets,
+)
 from tests.mutants.rewriting import rewrite, rewrite_script, rewrite_statement
 from workers import ledgerwatch
 
@@ -56,6 +67,8 @@ _PULSE: Final = "tests/integration/test_pulse.py::"
 _LATE_WORKERS: Final = "tests/integration/test_late_workers.py::"
 _TOGETHER: Final = "tests/integration/test_together.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
+_TENANTS: Final = "tests/integration/test_two_tenants.py::"
+_STRANGER: Final = _TENANTS + "TestByTheGateway::test_a_stranger_sees_nothing_and_changes_nothing[sqlite]"
 
 _HELD: Final = "globals().setdefault('_held', {})"
 
@@ -337,6 +350,54 @@ MUTANTS: Final = (
         "what was charged as a guess stays when a job is given its task late",
         _without(tasks.answering.commit_answer, "take_back_estimate(tx, answer.attempt_id)", "pass"),
         _GUARDS + "test_what_was_written_off_is_not_charged_beside_the_answer_that_comes_late[sqlite-answer0]",
+    ),
+    Mutant(
+        "shows-anybodys-job",
+        "a job is shown, cancelled and tried again for whoever names its id",
+        _without(resources.resources_of, "if tenant is not None:", "if False:"),
+        _STRANGER,
+    ),
+    Mutant(
+        "lists-everybodys-jobs",
+        "a page of jobs is of all tenants",
+        _without(resources.page_of, ".where(jobs.c.tenant == tenant)", ""),
+        _STRANGER,
+    ),
+    Mutant(
+        "lists-everybodys-webhooks",
+        "a page of webhooks is of all tenants",
+        _without(delivery_reports.page_of, "(tenant, webhooks.c.tenant)", "(None, webhooks.c.tenant)"),
+        _STRANGER,
+    ),
+    Mutant(
+        "replays-anybodys-webhook",
+        "a webhook is sent again for whoever names its id",
+        _without(deliveries.replay, "sa.true() if tenant is None else webhooks.c.tenant == tenant", "sa.true()"),
+        _STRANGER,
+    ),
+    Mutant(
+        "forgives-anybodys-receiver",
+        "receivers of webhooks are tried again for whoever names a webhook",
+        _without(deliveries.replay, "select(webhooks.c.receiver).where(chosen)", "select(webhooks.c.receiver)"),
+        _TENANTS + "TestByTheCommandLine::test_a_verb_for_one_tenant_is_about_no_other[sqlite]",
+    ),
+    Mutant(
+        "sums-everybodys-charges",
+        "what was charged to all tenants is summed up for one",
+        _without(reports.costs, "if tenant is not None:", "if False:"),
+        _STRANGER,
+    ),
+    Mutant(
+        "shows-everybodys-secrets",
+        "the secrets of all tenants' webhooks are shown to one",
+        _without(webhook_secrets.secrets_of, ".where(table.c.tenant == tenant, living)", ".where(living)"),
+        _STRANGER,
+    ),
+    Mutant(
+        "ends-everybodys-secrets",
+        "a new secret of one tenant ends the secrets of all",
+        _without(webhook_secrets.rotate, ".where(table.c.tenant == tenant, longer)", ".where(longer)"),
+        _STRANGER,
     ),
 )
 
