@@ -116,6 +116,8 @@ MATRIX: Final[dict[tuple[str, str], Sequence[Asked]]] = {
             f"/callbacks/{it.token.rpartition('.')[0]}.{asker.token.rpartition('.')[2]}", body={"id": f"{it.word}-new"}
         ),
     ],
+    # The figures of all tenants: no caller's key opens them.
+    ("GET", "/metrics"): [about("/metrics")],
 }
 """Every route whose answers are a tenant's, with calls that name what is another's."""
 NOBODYS: Final = {("GET", "/livez"), ("GET", "/readyz")}
@@ -231,7 +233,7 @@ TENANTS: Final[dict[str, Sequence[Words]]] = {
 }
 """Verbs that can be asked about one tenant."""
 OPERATORS: Final[dict[str, str]] = {
-    "runs the installation, and asks about no tenant": "up demo pool gateway flower migrate doctor openapi",
+    "runs the installation, and asks about no tenant": "prune up demo pool gateway flower migrate doctor openapi",
     "shows all tenants side by side: that is what it is for": "queues tenants budgets uncertain rejected",
     "sums up over all tenants": "metrics reconcile",
     "counts the charges of all tenants again": "budgets.recount",
