@@ -14,6 +14,7 @@ from tasks.create import create
 from tasks.domain.answers import Accepted, Rejected, Usage
 from tasks.domain.api_keys import Scope
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.domain.delivering import WebhookPolicy
 from tasks.ledger import tables
 from tasks.ledger.admission import set_tenant
 from tasks.ledger.spending import set_budget
@@ -70,7 +71,8 @@ class Tenant:
 
 def settle(bench: Bench, amounts_usd: Mapping[str, Decimal]) -> list[Tenant]:
     """Tenants of these names, whose jobs have gone every way. Their films are to be `quick_films`."""
-    bench = with_policy(bench, open_tasks_per_key=99)
+    # What is put off stays so, however long the rest takes.
+    bench = with_policy(bench, open_tasks_per_key=99, webhook=WebhookPolicy(first_s=3600))
     doors = {name: Door(client(), new_key(bench.ctx.ledger, name, tuple(Scope))) for name in amounts_usd}
     with receiving() as receiver:
         jobs: dict[str, dict[str, str]] = {}
