@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from schemas.keys import COMMANDS, ENQUEUE_QUEUE, REQUESTS, input_blob
 
-from .keys import INTAKE_GROUP
+from .keys import INTAKE_GROUP, LOOKED_THROUGH
 from .scripts import load
 
 # One name for every accept lane: entries that a dead lane had read are then simply the next lane's oldest ones.
@@ -37,8 +37,8 @@ class Intake:
         self._gather = load(redis, "gather_messages")
 
     def gather(self, task: str, limit: int) -> int:
-        """Take Celery messages of this task into the stream, at most `limit` a queue; gives how many there were."""
-        names = [REQUESTS, ENQUEUE_QUEUE, *_SHARED_QUEUES]
+        """Take Celery messages of this task into the stream, of `limit` in each queue; gives how many there were."""
+        names = [REQUESTS, ENQUEUE_QUEUE, LOOKED_THROUGH, *_SHARED_QUEUES]
         return int(self._gather(keys=names, args=[task, limit]))
 
     def read(self, limit: int, wait_s: float) -> list[StreamEntry]:

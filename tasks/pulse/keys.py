@@ -9,6 +9,9 @@ from schemas.keys import PREFIX
 INTAKE_GROUP: Final = "accept"
 """Consumer group of the request stream."""
 
+LOOKED_THROUGH: Final = f"{PREFIX}looked_through"
+"""Hash: a queue that others use too -> how many of its oldest messages were looked through, for ours among them."""
+
 TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
 """String, there only while the timetable is known to hold every generating job: gone after a wipe."""
 

@@ -102,6 +102,25 @@ def test_in_a_queue_of_others_only_our_task_is_taken(bench: Bench) -> None:
     assert bench.rows(tables.rejected) == []
 
 
+def test_ours_that_redis_itself_can_not_read_is_taken_too(bench: Bench) -> None:
+    foreign, ours = ({"lang": "\ud800", "task": task, "id": "job-7"} for task in ("theirs.add", TASK))
+    enqueued(bench, message(headers=foreign), message(headers=ours), queue="celery")
+    assert bench.state("job-7") is State.QUEUED
+    assert bench.ctx.pulse.redis.llen("celery") == 1
+
+
+def test_ours_behind_many_of_others_that_nobody_takes_is_found(bench: Bench) -> None:
+    redis, most = bench.ctx.pulse.redis, bench.ctx.policy.accept_batch
+    redis.lpush("celery", *(json.dumps({"headers": {"task": "theirs.add", "id": str(n)}}) for n in range(3 * most)))
+    for number in (1, 2):
+        redis.lpush("celery", json.dumps(message(task_id=f"job-{number}")))
+        for _ in range(5):
+            bench.turn("accept")
+        assert bench.state(f"job-{number}") is State.QUEUED
+        redis.lpush("celery", *(json.dumps({"headers": {"task": "theirs.add", "id": str(n)}}) for n in range(most)))
+    assert redis.llen("celery") == 5 * most
+
+
 def test_more_than_a_turn_takes_is_taken_by_the_next_in_its_order(bench: Bench) -> None:
     number = bench.ctx.policy.accept_batch + 10
     enqueued(bench, *(message(task_id=f"job-{n:04d}") for n in range(number)))
