@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,9 @@ import pytest
 import yaml
 from check_jsonschema.builtin_schemas import get_builtin_schema
 
+from tests.support.crew import Worker
+from tests.support.valkey import valkey_server
+from tests.support.waiting import wait_until
 from workers import pools
 from workers.parts import Part
 from workers.settings import read_settings
@@ -34,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 FROM_ENV_FILE = {"REELWORKS_PROVIDER_KEYS", "REELWORKS_GATEWAY_URL", "REELWORKS_GATEWAY_SECRET"}
 # What `up` keeps in a file of its folder, and a deployment in its .env.
 KEPT_OTHERWISE = {"REELWORKS_GATEWAY_SECRET_FILE": "REELWORKS_GATEWAY_SECRET"}
+# Who watches: `up` has nobody of the kind.
+WATCHING = {"prometheus", "grafana"}
 # What only a deployment knows.
 _BUCKETS = {*STORE_SECRETS, "AWS_REGION", "AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"}
 _WEBHOOKS = {f"REELWORKS_WEBHOOK_{name}" for name in ("HOSTS", "PORTS", "PRIVATE")}
@@ -90,7 +97,7 @@ def test_the_check_would_find_a_mistake(compose: dict[str, Any], schema: dict[st
 
 
 def test_every_part_of_up_is_a_service_and_the_database_is_added(compose: dict[str, Any], plan: StackPlan) -> None:
-    assert set(compose["services"]) == set(parts_of(plan)) | {"postgres"}
+    assert set(compose["services"]) == set(parts_of(plan)) | {"postgres", *WATCHING}
 
 
 @pytest.mark.parametrize("name", pools.POOLS)
@@ -121,7 +128,9 @@ def test_the_other_commands_are_those_of_up(compose: dict[str, Any], plan: Stack
 
 
 def test_valkey_keeps_messages_as_durably_as_that_of_up(compose: dict[str, Any], plan: StackPlan) -> None:
-    assert service(compose, "valkey")["command"] == ["valkey-server", *VALKEY_DURABILITY]
+    own = ["valkey-server", *VALKEY_DURABILITY]
+    assert service(compose, "valkey")["command"] == [*own, "--maxmemory", "1gb"]
+    assert service(compose, "valkey")["mem_limit"] == "2g", "full, it has to refuse, and not be ended"
     assert parts_of(plan)["valkey"].argv[-len(VALKEY_DURABILITY) :] == list(VALKEY_DURABILITY)
 
 
@@ -193,8 +202,95 @@ def test_workers_share_one_store_and_state_outlives_containers(compose: dict[str
         settings, volumes = service(compose, name)["environment"], service(compose, name)["volumes"]
         assert volumes == ["store:/var/lib/reelworks"]
         assert interpolated(settings["REELWORKS_STORE"], {}).startswith("/var/lib/reelworks/")
-    mounted = {volume.partition(":")[0] for each in compose["services"].values() for volume in each.get("volumes", [])}
-    assert mounted == set(compose["volumes"])
+    mounted = [volume.split(":") for each in compose["services"].values() for volume in each.get("volumes", [])]
+    assert {volume[0] for volume in mounted if not volume[0].startswith("./")} == set(compose["volumes"])
+
+
+def test_what_is_mounted_from_the_checkout_is_there_and_can_not_be_changed(compose: dict[str, Any]) -> None:
+    for name, each in compose["services"].items():
+        for source, _, mode in (volume.split(":") for volume in each.get("volumes", []) if volume.startswith("./")):
+            assert name in WATCHING
+            assert (ROOT / source).exists(), source
+            assert mode == "ro"
+
+
+def test_nothing_runs_as_root_or_writes_beside_its_volumes_or_takes_the_machine(compose: dict[str, Any]) -> None:
+    for name, each in compose["services"].items():
+        user, _, group = each["user"].partition(":")
+        assert int(user) > 0, name
+        assert group.isdecimal(), name
+        assert each["read_only"] is True, name
+        assert each["cap_drop"] == ["ALL"], name
+        assert each["security_opt"] == ["no-new-privileges:true"], name
+        assert {"mem_limit", "cpus", "pids_limit"} <= each.keys(), name
+        assert "privileged" not in each, name
+
+
+def test_every_service_that_stays_says_whether_it_is_well(compose: dict[str, Any]) -> None:
+    for name in compose["services"].keys() - {"migrate"}:
+        assert service(compose, name)["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}, name
+
+
+@pytest.mark.parametrize("name", pools.POOLS)
+def test_a_pool_is_asked_by_the_name_of_its_worker(compose: dict[str, Any], name: str) -> None:
+    assert service(compose, name)["healthcheck"]["test"][-1] == name
+
+
+def test_a_pool_is_well_while_its_worker_answers(compose: dict[str, Any], tmp_path: Path) -> None:
+    """By the lines that compose runs."""
+    python, *line = service(compose, "create")["healthcheck"]["test"][1:]
+    assert python == "python"
+    with valkey_server(tmp_path) as server:
+        env = {
+            **os.environ,
+            "REELWORKS_REDIS_URL": server.url,
+            "REELWORKS_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+            "REELWORKS_VAR": str(tmp_path / "var"),
+            "VTRIX_API_KEY": "k",
+        }
+
+        def answers(*words: str) -> bool:
+            asked = subprocess.run(
+                [sys.executable, *words], cwd=ROOT, env=env, timeout=60, capture_output=True, check=False
+            )
+            return asked.returncode == 0
+
+        assert not answers(*line)
+        assert answers(*service(compose, "migrate")["command"][1:])
+        worker = Worker("create", [sys.executable, *service(compose, "create")["command"][1:]], env, tmp_path / "log")
+        try:
+            worker.ready()
+            wait_until(lambda: answers(*line), within_s=60, what="the worker to be well")
+        finally:
+            worker.kill()
+        assert not answers(*line)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"), [("prometheus", "REELWORKS_METRICS_TOKEN"), ("grafana", "GF_SECURITY_ADMIN_PASSWORD")]
+)
+def test_who_watches_does_not_start_without_a_secret_of_its_own(
+    compose: dict[str, Any], name: str, variable: str, tmp_path: Path
+) -> None:
+    """Its file would be asked for a secret by `:?` whether it is started or not; so it asks by itself."""
+    shell, options, script, zero = service(compose, name)["entrypoint"]
+    script = script.replace("$$", "$").replace("/run/secrets", str(tmp_path))
+    for secret, runs in (("", False), ("a-long-one", True)):
+        line = [shell, options, script, zero, "echo", "begun"]
+        done = subprocess.run(
+            line, env={"PATH": os.defpath, variable: secret}, capture_output=True, text=True, timeout=20, check=False
+        )
+        assert (done.stdout == "begun\n") is runs
+        assert (done.returncode == 0) is runs
+        assert "a-long-one" not in done.stderr
+    assert interpolated(service(compose, name)["environment"][variable], {}) == ""
+
+
+def test_prometheus_has_the_token_where_its_settings_look(compose: dict[str, Any]) -> None:
+    settings = yaml.safe_load((ROOT / "ops" / "prometheus" / "prometheus.yml").read_text())
+    file = settings["scrape_configs"][0]["authorization"]["credentials_file"]
+    assert f"> {file}\n" in service(compose, "prometheus")["entrypoint"][2]
+    assert any(each.startswith(f"{Path(file).parent}:") for each in service(compose, "prometheus")["tmpfs"])
 
 
 def test_keys_of_a_bucket_go_to_the_pools_and_the_gateway_alone(compose: dict[str, Any]) -> None:
