@@ -3,6 +3,7 @@
 PYTHON ?= python3
 UV ?= uv
 PIP_AUDIT ?= pip-audit
+PROMTOOL ?= promtool
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -20,7 +21,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test check-ops fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -37,6 +38,14 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 
 test: lint types imports ## what has to hold at every change: lint, types, import rules, tests
 	@exec $(BIN)/python -m pytest -n 3 --dist loadfile
+
+check-ops: $(STAMP) ## what surrounds the stack: alerts, dashboards, image, compose file, manifests (needs promtool)
+	@command -v "$(PROMTOOL)" >/dev/null || { echo "reelworks: promtool is not found: install Prometheus (Debian, Ubuntu: apt install prometheus), or name yours with make PROMTOOL=/path/to/promtool" >&2; exit 1; }
+	$(PROMTOOL) check config --syntax-only ops/prometheus/prometheus.yml
+	$(PROMTOOL) check rules ops/prometheus/alerts.yml
+	$(PROMTOOL) test rules ops/prometheus/tests/*.yml
+	$(BIN)/hadolint ops/Dockerfile
+	$(BIN)/python -m pytest -q $(addprefix tests/contract/test_,alerts.py compose.py dashboards.py kubernetes.py runbooks.py)
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \
