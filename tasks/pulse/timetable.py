@@ -209,12 +209,11 @@ class Timetable:
                 pipe.hdel(LOOKS, *job_ids)
                 pipe.execute()
 
-    def progress_of(self, job_ids: Sequence[str]) -> dict[str, float]:
-        """The progress that the provider last reported of each of these jobs (0 to 1), where it reported any."""
+    def noted_of(self, job_ids: Sequence[str]) -> dict[str, Noted]:
+        """What is noted of those of these jobs that the provider works on."""
         found: list[Any] = self._redis.hmget(LOOKS, list(job_ids))
-        noted = {job_id: Noted.from_json(text) for job_id, text in zip(job_ids, found, strict=True) if text}
-        told = {job_id: None if each is None else each.progress for job_id, each in noted.items()}
-        return {job_id: progress for job_id, progress in told.items() if progress is not None}
+        read = {job_id: Noted.from_json(text) for job_id, text in zip(job_ids, found, strict=True) if text}
+        return {job_id: noted for job_id, noted in read.items() if noted is not None}
 
     def next_due_in_s(self) -> float | None:
         """Seconds until the earliest look (negative: overdue); `None` when the timetable is empty."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,11 +19,15 @@ import sqlalchemy as sa
 
 import tasks.schedule
 from tasks import failpoints
+from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.failpoints import FAILPOINTS
 from tasks.ledger import Ledger, tables
 from tasks.ledger.gauges import ledger_gauges
+from tasks.ledger.spending import set_budget
 from tests.support.bench import Bench
+from tests.support.doors import client, new_key
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
+from tests.support.html import Page
 from tests.support.situations import with_policy
 
 GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "inputs", "webhooks")
@@ -198,6 +203,54 @@ def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for
     have_ended(quiet, completed, ENDED, "later")
     for (text, _), few, many in zip(asked, before, costs(), strict=True):
         # Another plan may be chosen by now, which takes some steps more, but none for each job.
+        assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
+
+
+def long_past(quiet: Bench, prefix: str) -> None:
+    """Have every ended job of `have_ended` be of another month."""
+    with quiet.ctx.ledger.begin() as tx:
+        then = tx.now - timedelta(days=60)
+        mine = tables.jobs.c.id.startswith(f"{prefix}-")
+        tx.execute(sa.update(tables.jobs).where(mine).values(accepted_at=then, changed_at=then))
+        charged = tables.charges.c.job_id.startswith(f"{prefix}-")
+        tx.execute(sa.update(tables.charges).where(charged).values(charged_at=then))
+    with quiet.ctx.ledger.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text("VACUUM ANALYZE" if connection.dialect.name == "postgresql" else "ANALYZE"))
+
+
+def test_the_reels_pages_find_their_rows_by_an_index_and_cost_no_more_for_jobs_of_the_past(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, completed = go_every_way(bench, quiet, monkeypatch)
+    bench.submit()
+    with quiet.ctx.ledger.begin() as tx:
+        set_budget(tx, Budget("default", Period.MONTH, Decimal(9), WhenUsedUp.WAIT))
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == completed).values(batch_id="together"))
+    browser = client()
+    token = Page(browser.get("/reel/sign-in").text).fields["token"]
+    browser.post("/reel/sign-in", data={"key": new_key(quiet.ctx.ledger, "default"), "token": token})
+    have_ended(quiet, completed, ENDED, "first")
+    with quiet.ctx.ledger.begin() as tx:
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id != completed).values(batch_id=None))
+    long_past(quiet, "first")
+    with heard_on(bench.ctx.ledger) as heard:
+        for path in ("", "jobs", f"jobs/{completed}", "batches/together", "costs"):
+            assert browser.get(f"/reel/{path}").status_code == 200
+    asked = [each for each in heard.statements if each[0].startswith(("SELECT", "WITH"))]
+    assert len(asked) >= 35
+    found = whole_readers(quiet.ctx.ledger, Heard(asked))
+    assert not found, "\n\n".join(found)
+
+    def costs() -> list[float]:
+        with undone(quiet.ctx.ledger) as connection:
+            return [work(connection, *statement) for statement in asked]
+
+    before = costs()
+    have_ended(quiet, completed, ENDED, "later")
+    with quiet.ctx.ledger.begin() as tx:
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id != completed).values(batch_id=None))
+    long_past(quiet, "later")
+    for (text, _), few, many in zip(asked, before, costs(), strict=True):
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
 

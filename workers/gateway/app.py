@@ -31,6 +31,7 @@ from workers.gateway.metrics import SCHEME as METRICS_SCHEME
 from workers.gateway.metrics import metrics
 from workers.gateway.native import RetrySchema, native
 from workers.gateway.problems import CONTENT_TYPE, ProblemSchema, Trouble, refusals, trouble_of
+from workers.gateway.reel import pages as reel
 from workers.gateway.usage import usage
 from workers.gateway.webhooks import RotateSchema, webhooks
 from workers.limits import GatewayLimits
@@ -120,6 +121,7 @@ def create_app(options: GatewayOptions) -> Flask:
     _document(api)
     for blueprint in (native, usage, webhooks, dropin, callbacks, metrics, health):
         api.register_blueprint(blueprint)
+    reel.install(app, options)
     app.register_error_handler(Exception, _refused)
     app.before_request(_begin)
     app.after_request(_end)
@@ -128,6 +130,8 @@ def create_app(options: GatewayOptions) -> Flask:
 
 def _refused(error: Exception) -> Response:
     """In the form of the door at which it happened."""
+    if request.path.startswith(f"{reel.PATH}/"):
+        return reel.refused(error)
     return dropin_refused(error) if request.path.startswith(DROPIN_PATHS) else trouble_of(error).response()
 
 

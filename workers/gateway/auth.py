@@ -53,11 +53,17 @@ def allowed(
 
 def authorized(scope: Scope) -> ApiKey:
     """The caller's key. Raises `Trouble` (401, 403, 429)."""
-    found = _given()
+    kind, _, text = request.headers.get("Authorization", "").partition(" ")
+    found = owner_of(text.strip()) if kind.lower() == "bearer" else None
     if found is None:
         challenge = {"WWW-Authenticate": 'Bearer realm="reelworks"'}
         detail = "Send `Authorization: Bearer KEY`, with a key of this gateway that has not ended."
         raise Trouble(401, "unauthorized", detail, headers=challenge)
+    return let_in(found, scope)
+
+
+def let_in(found: Found, scope: Scope) -> ApiKey:
+    """Have a valid key's owner be this request's caller. Raises `Trouble` (403, 429)."""
     g.found, key = found, found.key
     here = desk()
     wait_s = here.rates.wait_s(key.tenant, found.requests_per_minute or here.options.limits.requests_per_minute)
@@ -69,13 +75,17 @@ def authorized(scope: Scope) -> ApiKey:
     return key
 
 
-def _given() -> Found | None:
-    kind, _, text = request.headers.get("Authorization", "").partition(" ")
-    given = keytext.read(text.strip()) if kind.lower() == "bearer" else None
+def owner_of(text: str) -> Found | None:
+    """The key of this text, `None` for one that opens nothing (any more)."""
+    given = keytext.read(text)
     if given is None:
         return None
+    found = valid_key(given.id)
+    return found if found is not None and given.has_hash(found.secret_hash) else None
+
+
+def valid_key(key_id: str) -> Found | None:
+    """The key of this id, if it has not ended. That somebody knows its id says nothing about who that is."""
     with context.current().ledger.read() as tx:
-        found, now = find_api_key(tx, given.id), tx.now
-    if found is None or not given.has_hash(found.secret_hash) or not found.key.is_valid(now):
-        return None
-    return found
+        found, now = find_api_key(tx, key_id), tx.now
+    return found if found is not None and found.key.is_valid(now) else None

@@ -16,6 +16,7 @@ from tasks.domain.callbacks import CallbackTokens
 from tasks.forms.links import Links
 from tasks.ledger.resources import JobResource, resource_of
 from tasks.pulse import PulseError
+from tasks.pulse.timetable import Noted
 from workers.credentials import Secret
 from workers.gateway.following import Waits, until_ended
 from workers.gateway.problems import Trouble
@@ -68,11 +69,15 @@ class Desk:
 
     def progress(self, jobs: Sequence[JobResource]) -> Mapping[str, float]:
         """How far those of the jobs are that the provider works on, 0 to 1, by the last look at each."""
+        return progress_in(self.noted(jobs))
+
+    def noted(self, jobs: Sequence[JobResource]) -> Mapping[str, Noted]:
+        """What the timetable knows of those of the jobs that the provider works on; nothing while Redis is away."""
         asked = [job.id for job in jobs if job.view.state is State.GENERATING]
         if not asked or time.monotonic() < self._away_until:
             return {}
         try:
-            return self.ctx.pulse.timetable.progress_of(asked)
+            return self.ctx.pulse.timetable.noted_of(asked)
         except PulseError:
             self._away_until = time.monotonic() + _AWAY_S
             return {}
@@ -86,6 +91,11 @@ class Desk:
         finally:
             self.waits.give_back()
         return True
+
+
+def progress_in(noted: Mapping[str, Noted]) -> Mapping[str, float]:
+    """The progress of those of which the provider reported any."""
+    return {job_id: each.progress for job_id, each in noted.items() if each.progress is not None}
 
 
 def desk() -> Desk:
