@@ -13,7 +13,7 @@ RUNS ?= 20
 EXAMPLES ?= 500
 STEPS ?= 50
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-PROOF := ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS FIGURES
+PROOF := PICTURES ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS FIGURES
 
 # What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
@@ -21,7 +21,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check-ops fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -46,6 +46,10 @@ check-ops: $(STAMP) ## what surrounds the stack: alerts, dashboards, image, comp
 	$(PROMTOOL) test rules ops/prometheus/tests/*.yml
 	$(BIN)/hadolint ops/Dockerfile
 	$(BIN)/python -m pytest -q $(addprefix tests/contract/test_,alerts.py compose.py dashboards.py kubernetes.py runbooks.py)
+
+browser: $(STAMP) ## walk through the gateway's pages with Chromium, by mouse and keyboard: PICTURES (a folder)
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { echo "reelworks: Chromium is not found: apt-get install chromium chromium-driver" >&2; exit 1; }
+	@REELWORKS_PICTURES="$$PICTURES" exec $(BIN)/python -m pytest -q tests/browser/walk.py
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \
@@ -100,7 +104,7 @@ lock: ## resolve the lock files anew from pyproject.toml and the rivals' list (n
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers \
 	  pyproject.toml -o requirements.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra dev \
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra dev --extra browser \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  tests/bench/rivals.in -o tests/bench/rivals.lock

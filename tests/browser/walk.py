@@ -1,0 +1,303 @@
+"""Walks through the reel of a running stack. Its name keeps it out of `make test`; `make browser` names it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+
+from tasks.domain.api_keys import Scope
+from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.ledger import Ledger
+from tasks.ledger.spending import set_budget
+from tests.support.doors import new_key
+from tests.support.waiting import wait_until
+from tests.support.works import QUICK
+from workers.embedded import EmbeddedStack, StackOptions
+from workers.stackplan import ROOT
+
+pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
+
+SIZES: Final = {"desk": (1280, 900), "phone": (390, 844)}
+PICTURES: Final = Path(os.environ.get("REELWORKS_PICTURES") or ROOT / "var" / "browser")
+MODEL: Final = "minimax_hailuo_23_t2v"
+FILMS: Final = 6
+TENANT: Final = "film"
+_LOOK: Final = (Path(__file__).parent / "look.js").read_text()
+_TABS_MOST: Final = 60
+_NAMED: Final = "a, button, input:not([type=hidden]), video, svg, nav, section"
+_FILM_USD: Final = Decimal("0.28")
+
+
+@dataclass(frozen=True)
+class House:
+    """A stack with jobs of every kind in it, and how one gets in."""
+
+    url: str
+    key: str
+
+    def ask(self, method: str, path: str, body: Any = None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
+        asked = urllib.request.Request(self.url + path, data, headers, method=method)
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            return json.loads(answer.read())
+
+    def submit(self, prompt: str) -> str:
+        return str(self.ask("POST", "/v1/jobs", film(prompt))["id"])
+
+    def state(self, job_id: str) -> str:
+        return str(self.ask("GET", f"/v1/jobs/{job_id}")["state"])
+
+
+def film(prompt: str) -> dict[str, Any]:
+    return {"model": MODEL, "prompt": prompt, "resolution": "768P", "metadata": {"scene": prompt.split()[0]}}
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    folder = tmp_path_factory.mktemp("house")
+    scenario = folder / "scenario.json"
+    fails = {"match": {"prompt_contains": "unlucky"}, "poll": {"outcome": "failed"}}
+    endless = {"match": {"prompt_contains": "endless"}, "poll": {"never": True}}
+    scenario.write_text(json.dumps([fails, endless]))
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    env |= {**QUICK, "REELWORKS_OPEN_TASKS_PER_KEY": "4"}
+    options = StackOptions(var=folder / "var", speed=20, scenario=scenario, flower=False, gateway=True, env=env)
+    with EmbeddedStack(options) as stack:
+        ledger = Ledger(stack.environment["REELWORKS_DATABASE_URL"])
+        made = House(str(stack.addresses["gateway_url"]), new_key(ledger, TENANT, tuple(Scope)))
+        with ledger.begin() as tx:
+            set_budget(tx, Budget(TENANT, Period.DAY, 20 * _FILM_USD, WhenUsedUp.WAIT))
+        ledger.close()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def batch(house: House) -> dict[str, Any]:
+    """Films that are there, one that failed, and one that is never done."""
+    made: dict[str, Any] = house.ask(
+        "POST", "/v1/batches", {"jobs": [film(f"dawn {n} over a lake") for n in range(FILMS)]}
+    )
+    unlucky, endless = house.submit("unlucky 13"), house.submit("endless tide")
+    for job in made["jobs"]:
+        wait_until(lambda job_id=job["id"]: house.state(job_id) == "completed", within_s=120, what="the films")
+    wait_until(lambda: house.state(unlucky) == "failed", within_s=60, what="the failure")
+    wait_until(lambda: house.state(endless) == "generating", within_s=60, what="the endless one")
+    return {**made, "unlucky": unlucky, "endless": endless}
+
+
+@pytest.fixture(params=list(SIZES))
+def walker(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Walker]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = str(shutil.which("chromium"))
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio"):
+        options.add_argument(argument)
+    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+    try:
+        yield Walker(driver, house, str(request.param))
+    finally:
+        driver.quit()
+
+
+class Walker:
+    """Chromium at one size, and what is looked at on every page."""
+
+    def __init__(self, driver: webdriver.Chrome, house: House, size: str) -> None:
+        self.driver, self.house, self.size = driver, house, size
+        width, height = SIZES[size]
+        given = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", given)
+
+    def open(self, path: str) -> None:
+        self.driver.get(f"{self.house.url}{path}")
+
+    @property
+    def heading(self) -> str:
+        return self.driver.find_element(By.TAG_NAME, "h1").text
+
+    def at(self, heading: str) -> None:
+        """Wait for the page of this heading."""
+        wait_until(lambda: self._reads(heading), what=f"the page {heading!r}")
+
+    def _reads(self, heading: str) -> bool:
+        said = "return document.readyState + (document.querySelector('h1')?.innerText || '')"
+        return bool(self.driver.execute_script(said) == f"complete{heading}")
+
+    def look(self, name: str) -> None:
+        """What holds on every page: nothing runs out of the side, all texts stand out, all that acts has a name."""
+        found = self.driver.execute_script(_LOOK)
+        assert found["texts"] >= 4
+        assert found["faint"] == []
+        assert found["wide"] == []
+        assert found["width"] == SIZES[self.size][0]
+        acting = self.driver.find_elements(By.CSS_SELECTOR, _NAMED)
+        nameless = [
+            each.get_attribute("outerHTML")
+            for each in acting
+            if each.get_attribute("aria-hidden") != "true" and not each.accessible_name
+        ]
+        assert nameless == []
+        self.take(name)
+
+    def take(self, name: str) -> None:
+        PICTURES.mkdir(parents=True, exist_ok=True)
+        assert self.driver.save_screenshot(str(PICTURES / f"{name}-{self.size}.png"))
+
+    def complaints(self) -> list[str]:
+        """What the browser has refused or missed since it was asked last."""
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+    def click(self, text: str) -> None:
+        self.driver.find_element(By.LINK_TEXT, text).click()
+
+    def press(self, *keys: str) -> None:
+        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
+
+    def tab_to(self, text: str) -> WebElement:
+        """Reach what bears this name by the tabulator alone; wherever it rests on the way can be seen."""
+        for _ in range(_TABS_MOST):
+            self.press(Keys.TAB)
+            there = self.driver.switch_to.active_element
+            if there.tag_name == "body":
+                continue
+            outline = there.value_of_css_property("outline-style")
+            assert outline not in ("none", ""), there.get_attribute("outerHTML")
+            if there.accessible_name.startswith(text):
+                return there
+        raise AssertionError(f"the tabulator does not lead to {text!r}")
+
+    def sign_in(self) -> None:
+        self.open("/reel/")
+        self.at("Sign in")
+        self.look("sign-in")
+        self.driver.find_element(By.ID, "key").send_keys(self.house.key)
+        self.driver.find_element(By.CSS_SELECTOR, "button.main").click()
+        self.at("Overview")
+
+    def plays(self) -> bool:
+        """Whether the film on this page has gone on by some frames."""
+        return bool(self.driver.execute_script("return document.querySelector('video.film').currentTime > 0.2"))
+
+
+def test_by_mouse(walker: Walker, batch: dict[str, Any]) -> None:
+    walker.sign_in()
+    walker.look("overview")
+    walker.click("Jobs")
+    walker.at("Jobs")
+    walker.look("jobs")
+    walker.driver.find_element(By.CSS_SELECTOR, "input[value=completed]").click()
+    walker.driver.find_element(By.CSS_SELECTOR, "main button").click()
+    wait_until(lambda: "state=completed" in walker.driver.current_url, what="the chosen jobs")
+    walker.at("Jobs")
+    thumbs = walker.driver.find_elements(By.CSS_SELECTOR, "video.thumb")
+    assert len(thumbs) == FILMS
+    wait_until(lambda: walker.driver.execute_script("return arguments[0].videoWidth", thumbs[0]) > 0, what="a frame")
+    done = batch["jobs"][0]["id"][:8]
+    walker.click(f"Job {done}")
+    walker.at(f"Job {done}")
+    walker.driver.execute_script("document.querySelector('video.film').play()")
+    wait_until(walker.plays, what="the film")
+    walker.look("job")
+    walker.click(batch["batch_id"])
+    walker.at(f"Batch {batch['batch_id'][:8]}")
+    walker.look("batch")
+    walker.click("Costs")
+    walker.at("Costs")
+    walker.look("costs")
+    for name in ("unlucky", "endless"):
+        walker.open(f"/reel/jobs/{batch[name]}")
+        walker.at(f"Job {batch[name][:8]}")
+        walker.look(f"job-{name}")
+    walker.open("/reel/jobs/nobodys")
+    walker.at("There is nothing here.")
+    walker.look("error")
+    # The page that is not there is all that the browser has missed: no policy stood in its way.
+    assert [each for each in walker.complaints() if "404" not in each] == []
+    walker.driver.find_element(By.XPATH, "//button[.='Sign out']").click()
+    walker.at("Sign in")
+
+
+def test_by_keyboard(walker: Walker, batch: dict[str, Any]) -> None:
+    walker.open("/reel/")
+    walker.at("Sign in")
+    walker.tab_to("Skip to the content")
+    walker.tab_to("Key of the gateway")
+    walker.press(walker.house.key, Keys.ENTER)
+    walker.at("Overview")
+    walker.tab_to("Skip to the content")
+    walker.press(Keys.ENTER)
+    walker.tab_to("Job ")  # and not the navigation, which was skipped
+    walker.tab_to("All jobs")
+    walker.press(Keys.ENTER)
+    walker.at("Jobs")
+    walker.tab_to("failed")
+    walker.press(Keys.SPACE)
+    walker.tab_to("Show")
+    walker.press(Keys.ENTER)
+    wait_until(lambda: "state=failed" in walker.driver.current_url, what="the chosen jobs")
+    walker.at("Jobs")
+    walker.tab_to(f"Job {batch['unlucky'][:8]}")
+    walker.press(Keys.ENTER)
+    walker.at(f"Job {batch['unlucky'][:8]}")
+    done = batch["jobs"][-1]["id"]
+    walker.open(f"/reel/jobs/{done}")
+    walker.at(f"Job {done[:8]}")
+    walker.tab_to(f"The film of job {done[:8]}")
+    walker.press(Keys.SPACE)
+    wait_until(walker.plays, what="the film")
+    walker.open("/reel/costs")
+    walker.at("Costs")
+    walker.tab_to("Sign out")
+    walker.press(Keys.ENTER)
+    walker.at("Sign in")
+
+
+def test_a_page_follows_its_job_to_the_film_and_a_cancel_is_one_press(walker: Walker, batch: dict[str, Any]) -> None:
+    walker.sign_in()
+    job_id = walker.house.submit("later dawn")
+    walker.open(f"/reel/jobs/{job_id}")
+    walker.at(f"Job {job_id[:8]}")
+    # Nobody loads anything again: the page does.
+    film = lambda: walker.driver.find_elements(By.CSS_SELECTOR, "video.film")  # noqa: E731
+    wait_until(film, within_s=120, what="the film on the page that was open")
+    assert walker.driver.find_element(By.CSS_SELECTOR, ".badge").text == "completed"
+    waits = walker.house.submit("endless second")
+    walker.open(f"/reel/jobs/{waits}")
+    walker.at(f"Job {waits[:8]}")
+    walker.driver.find_element(By.XPATH, "//button[.='Cancel this job']").click()
+    wait_until(lambda: walker.driver.current_url.endswith(waits), what="the job's page")
+    walker.at(f"Job {waits[:8]}")
+    assert walker.complaints() == []
+
+
+def test_without_javascript_all_is_there(walker: Walker, batch: dict[str, Any]) -> None:
+    walker.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    walker.open("/reel/sign-in")
+    walker.driver.find_element(By.ID, "key").send_keys(walker.house.key)
+    walker.driver.find_element(By.CSS_SELECTOR, "button.main").click()
+    for path, heading in (
+        ("", "Overview"),
+        ("jobs", "Jobs"),
+        ("costs", "Costs"),
+        (f"jobs/{batch['endless']}", f"Job {batch['endless'][:8]}"),
+        (f"batches/{batch['batch_id']}", f"Batch {batch['batch_id'][:8]}"),
+    ):
+        wait_until(lambda: not walker.driver.current_url.endswith("sign-in"), what="the session")
+        walker.open(f"/reel/{path}")
+        assert walker.heading == heading
