@@ -85,7 +85,7 @@ def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None 
             moved = _create_anew(tx, job, by)
         elif job.error_stage == State.DOWNLOADING and job.answer is not None:
             moved = move(tx, job_id, Event.REFETCH, lease_s=_AT_ONCE_S, detail={"by": by}, **_WANTED)
-        elif job.provider_task_id is None and job.error_code != _WRITTEN_OFF:
+        elif job.provider_task_id is None and job.error_code != WRITTEN_OFF:
             fresh = {"key_alias": None, "deadline_at": None}
             moved = move(tx, job_id, Event.REQUEUE, detail={"by": by}, **fresh, **_WANTED)
         else:
@@ -159,7 +159,7 @@ def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:
             Event.WRITE_OFF,
             lease_s=_AT_ONCE_S,
             detail={"paid_usd": None if paid_usd is None else str(paid_usd)},
-            error_code=_WRITTEN_OFF,
+            error_code=WRITTEN_OFF,
             error_message="What became of the create is not known; an operator gave it up.",
             error_stage=State.UNCERTAIN,
         )
@@ -181,7 +181,7 @@ def create_anew(ctx: Context, job_id: str, *, by: str = "operator") -> Job:
     return after
 
 
-_WRITTEN_OFF: Final = "written_off"
+WRITTEN_OFF: Final = "written_off"
 # Whoever has a job tried again wants its output, whatever was said before.
 _WANTED: Final[dict[str, Any]] = {
     "error_code": None,

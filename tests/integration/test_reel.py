@@ -136,6 +136,7 @@ class TestWhoGetsIn:
                 assert answer.status_code == 405
                 continue
             assert (answer.status_code, answer.location) == (303, "/reel/sign-in"), path
+        assert stranger.client.get("/reel").location.endswith("/reel/")
         stranger.get("/reel/nothing", 404)
 
     def test_a_form_without_a_session_changes_nothing(self, bench: Bench, app: FlaskClient) -> None:
@@ -176,6 +177,11 @@ class TestWhoGetsIn:
         assert page.problems == []
         assert "This key opens nothing" in page.text
         assert key[:12] not in page.text or not key
+        assert made.client.get("/reel/").status_code == 303
+
+    def test_the_right_id_with_another_secret_does_not(self, bench: Bench, app: FlaskClient) -> None:
+        made = visitor(app)
+        assert made.sign_in(f"rw_{new_key(bench.ctx.ledger, TENANT).split('_')[1]}_{'A' * 43}").status_code == 401
         assert made.client.get("/reel/").status_code == 303
 
     def test_a_key_that_may_not_read_is_told_so(self, bench: Bench, app: FlaskClient) -> None:
@@ -265,7 +271,9 @@ class TestForms:
         job_id = bench.generating()
         bench.provider.polls.append(Failed("010004095", "no luck"))
         bench.look()
-        me.get(f"/reel/jobs/{job_id}")
+        page = me.get(f"/reel/jobs/{job_id}")
+        assert "Try again" not in page.text
+        assert "costs again" in page.text
         answer = me.press(f"/reel/jobs/{job_id}/retry")
         assert answer.status_code == 409
         assert "costs again" in Page(answer.text).text

@@ -176,9 +176,15 @@ def job(job_id: str) -> Any:
         "meaning": shown.TITLES[found.view.state],
         "ended": found.view.state in TERMINAL,
         "can_cancel": found.view.state not in TERMINAL | {State.RECORDING},
-        "can_retry": found.view.state is State.FAILED,
+        "can_retry": found.view.state is State.FAILED and _may_be_tried_again(report),
     }
     return render_template("reel/job.html", **given)
+
+
+def _may_be_tried_again(report: reports.JobReport) -> bool:
+    """Whether a failed job may come to a film without another create (`operating.retry` decides)."""
+    nothing_created = report.provider_task_id is None and report.job.error_code != operating.WRITTEN_OFF
+    return nothing_created or report.error_stage == State.DOWNLOADING
 
 
 def _polls(report: reports.JobReport, noted: Noted | None) -> int | None:
@@ -197,7 +203,7 @@ def cancel(job_id: str) -> Any:
 
 @reel.post("/jobs/<job_id>/retry")
 def retry(job_id: str) -> Any:
-    """Have a failed job tried again from the stage that failed, which costs nothing."""
+    """Have a failed job tried again from the stage that failed, as `POST /v1/jobs/{id}/retry` does."""
     return _changed(job_id, operating.retry)
 
 
