@@ -121,8 +121,11 @@ def _conflicts(tx: Transaction, again: Sequence[tuple[StreamEntry, NewJob]], kno
 
 def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
     message = entry.fields.get("celery")
-    named = job_id_in(message) if message is not None else entry.fields.get("job", b"").decode("utf-8", "replace")
-    job_id = named or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
+    # A message that was put aside and put back can have an id beside it that it does not hold.
+    named = None if message is None else job_id_in(message)
+    job_id = (
+        named or entry.fields.get("job", b"").decode("utf-8", "replace") or str(uuid.uuid5(_ENTRY_NAMESPACE, entry.id))
+    )
     if not JOB_ID.match(job_id):
         return Refused(entry, None, JOB_ID_RULE)
     if entry.fields.get("v", b"1") != b"1":

@@ -103,6 +103,11 @@ class Intake:
         oldest: list[Any] = self._redis.xrange(REQUESTS, count=1) or []
         return not oldest or _came_ms(oldest[0][0].decode()) > came_ms
 
+    def put_back(self, fields: Mapping[str, str]) -> None:
+        """Add what had left the stream to it once more, as its last entry."""
+        entry: dict[Any, Any] = dict(fields)
+        self._redis.xadd(REQUESTS, entry)
+
     def forget(self, records: Sequence[str]) -> None:
         """Drop idempotency records of requests that became no job, so that the same key can be submitted again."""
         if records:

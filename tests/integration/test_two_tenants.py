@@ -237,6 +237,7 @@ OPERATORS: Final[dict[str, str]] = {
     "counts the charges of all tenants again": "budgets.recount",
     "is about one job, whosever it is, by its id": "watch job cancel retry uncertain.bind uncertain.write-off",
     "creates one job anew, whosever it is, by its id": "uncertain.anew",
+    "is about requests that were put aside before they were anybody's": "rejected.retry",
     "is about provider keys, which tenants share": "keys keys.set keys.close keys.open",
     "is about one key of the gateway by its id, whosever it is": "apikeys.rotate apikeys.revoke",
     "sets what a tenant gets, which is not for itself to say": "tenants.set",

@@ -27,7 +27,7 @@ VERBS: Final = {
     "watch": ("watch", "Follow jobs until they have ended."),
     "jobs": ("jobs", "List jobs, newest first."),
     "job": ("jobs", "Tell one job's story: timeline, attempts, outputs, charges."),
-    "rejected": ("rejected", "List what came through the doors in Redis and was put aside, with its reason."),
+    "rejected": ("rejected", "List what came through Redis and was put aside, with its reason; have it read again."),
     "costs": ("costs", "Sum up what was charged, by day, model, tenant and key."),
     "queues": ("queues", "Show who waits, for how long, and when the last of them is likely to start."),
     "tenants": ("tenants", "Show tenants; set a tenant's share of the turns and its limit."),
