@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from schemas.jobs import State
 from tests.support.bench import URL, Bench
-from tests.support.doors import client
+from tests.support.doors import Door, client
 from tests.support.tenancy import ENVELOPE, REQUEST, Tenant, belongings, changed, seen, settle
 from workers.cli import cli
 from workers.cli.exits import INVALID
@@ -118,8 +118,11 @@ MATRIX: Final[dict[tuple[str, str], Sequence[Asked]]] = {
     ],
 }
 """Every route whose answers are a tenant's, with calls that name what is another's."""
-NOBODYS: Final = {("GET", "/livez"), ("GET", "/readyz"), ("GET", "/metrics")}
-"""Routes that say nothing of any tenant; the figures of all of them are open to no caller's key (`test_metrics.py`)."""
+NOBODYS: Final = {("GET", "/livez"), ("GET", "/readyz")}
+"""Routes that say nothing of any tenant."""
+WATCHERS: Final = ("GET", "/metrics")
+"""The figures of all tenants, for whoever has the token of those who run it."""
+TOKEN: Final = "of those who watch, 32 characters"
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
@@ -140,7 +143,7 @@ class TestByTheGateway:
     def test_the_matrix_has_every_route(self) -> None:
         paths = document()["paths"]
         told = {(name.upper(), path) for path, on in paths.items() for name in on if name.upper() in METHODS}
-        assert told == MATRIX.keys() | NOBODYS
+        assert told == MATRIX.keys() | NOBODYS | {WATCHERS}
         rules = list(client().application.url_map.iter_rules())
         served = {(method, rule.rule) for rule in rules for method in rule.methods or () if method in METHODS}
         assert len(served) == len(told) + 1, "a route that the document leaves out, beside the document's own"
@@ -162,6 +165,14 @@ class TestByTheGateway:
             answer = ours.door.get(path)
             found += seen(traces, answer.data, str(answer.headers))
         assert found == []
+
+    def test_the_figures_of_all_open_to_no_tenants_key(self, tenants: tuple[Tenant, Tenant]) -> None:
+        ours, theirs = tenants
+        watched = client(metrics_token=TOKEN)
+        answer = Door(watched, ours.door.key).get("/metrics")
+        assert answer.status_code == 401
+        assert seen(theirs.traces() | SUM, answer.data, str(answer.headers)) == []
+        assert "name" in seen(theirs.traces(), Door(watched, TOKEN).get("/metrics").data)
 
     def test_what_is_anothers_is_answered_as_what_is_not_there(self, tenants: tuple[Tenant, Tenant]) -> None:
         ours, theirs = tenants
