@@ -21,7 +21,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors node chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -61,6 +61,12 @@ fuzz-gateway: $(STAMP) ## calls of the gateway, by its OpenAPI document and agai
 fuzz-doors: $(STAMP) ## strange stream entries, Celery messages, commands and calls of the provider: CASES SEED
 	@REELWORKS_DOOR_CASES=$${CASES:-10000} REELWORKS_DOOR_SEED=$${SEED:-7} \
 	  exec $(BIN)/python -m pytest -q tests/integration/test_doors_fuzz.py -k sqlite
+
+node: $(STAMP) ## run the README's programs in Node against a whole stack (needs node, npm and a network)
+	@command -v npm >/dev/null || { echo "reelworks: npm is not found: install Node" >&2; exit 1; }
+	@mkdir -p var/node && cp tests/node/package.json tests/node/package-lock.json var/node/
+	@cd var/node && npm ci --ignore-scripts --no-audit --no-fund
+	@REELWORKS_NODE_NEEDED=1 exec $(BIN)/python -m pytest -q tests/integration/test_node.py
 
 chaos: $(STAMP) ## break everything on purpose, compare with the bill: SEED JOBS DATABASE MINUTES
 	@exec $(BIN)/python -m tests.chaos run \
