@@ -95,9 +95,10 @@ class Listener:
 
     async def aclose(self) -> None:
         """Ends what is waited for, with `redis.ConnectionError`, and closes the connections."""
-        if self._task is not None:
+        while self._task is not None and not self._task.done():
+            # More than once: what it awaits may take a cancellation for its own time-out, which comes at that moment.
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task], timeout=1)
         self._fail_all(redis.ConnectionError("the producer was closed"))
         await self._redis.aclose()
 

@@ -22,14 +22,17 @@ def pytest_configure() -> None:
     # children inherit: those tests that look for a dump would find none whatever they try. Processes that tests start
     # read settings of their own.
     credentials.forbid_core_dumps = lambda: None
+    # A logger that keeps what it was first set up with would go on logging so in all later tests.
+    configure = structlog.configure
+    structlog.configure = lambda **given: configure(**{**given, "cache_logger_on_first_use": False})
     # A shell starts in the background with Ctrl-C ignored, and children inherit that as well.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def logging_as_it_was() -> Iterator[None]:
-    """For tests of what sets up logging: afterwards it is as it was."""
+    """Tests may set up logging, and commands that they call do: afterwards it is as it was."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

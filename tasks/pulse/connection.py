@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import cached_property
 
 import redis
@@ -87,6 +86,5 @@ class Pulse:
         return Views(self.redis, self._view_ttl_s)
 
     def close(self) -> None:
-        with suppress(redis.RedisError):
-            self.tally.send()
+        self.tally.close()
         self.redis.close()

@@ -24,13 +24,15 @@ TOGETHER_S: Final = 1.0
 
 
 class Tally:
-    """Safe to use from many threads; one a process, made after the fork."""
+    """Safe to use from many threads; one a process, made after the fork. Its thread begins with the first count."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._lock = threading.Lock()
+        self._change = threading.Condition()
         self._waiting: Counter[str] = Counter()
-        self._is_to_be_sent = False
+        self._news = False
+        self._closed = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def add(self, what: Count, *labels: str, amount: int = 1) -> None:
         """Add to a count, in its smallest unit."""
@@ -43,8 +45,8 @@ class Tally:
 
     def send(self) -> None:
         """Send what waits now. Raises `PulseError`: then it waits on, and may be counted twice if Redis did get it."""
-        with self._lock:
-            taken, self._waiting, self._is_to_be_sent = self._waiting, Counter(), False
+        with self._change:
+            taken, self._waiting = self._waiting, Counter()
         if not taken:
             return
         try:
@@ -53,21 +55,39 @@ class Tally:
                     pipe.hincrby(keys.TALLY, field, amount)
                 pipe.execute(raise_on_error=False)  # what is wrong with one sum is not to hold the others up
         except RedisError:
-            with self._lock:
+            with self._change:
                 self._waiting.update(taken)
             raise
 
+    def close(self) -> None:
+        """Send what waits, if Redis is there, and end the thread."""
+        self._closed.set()
+        with self._change:
+            thread = self._thread
+            self._change.notify()
+        if thread is not None:
+            thread.join()  # it may be sending; what it could not send is tried once more
+        self._try_to_send()
+
     def _add(self, amounts: Iterable[tuple[str, int]]) -> None:
-        with self._lock:
+        with self._change:
             for field, amount in amounts:
                 self._waiting[field] += amount
-            if self._is_to_be_sent:
-                return
-            self._is_to_be_sent = True
-        timer = threading.Timer(TOGETHER_S, self._send)
-        timer.daemon = True
-        timer.start()
+            self._news = True
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep_sending, name="tally", daemon=True)
+                self._thread.start()
+            self._change.notify()
 
-    def _send(self) -> None:
+    def _keep_sending(self) -> None:
+        while not self._closed.is_set():
+            with self._change:
+                while not self._news and not self._closed.is_set():
+                    self._change.wait()
+                self._news = False
+            self._closed.wait(TOGETHER_S)
+            self._try_to_send()
+
+    def _try_to_send(self) -> None:
         with suppress(RedisError):  # it goes with what is counted next
             self.send()

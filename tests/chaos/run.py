@@ -15,8 +15,9 @@ import sqlalchemy as sa
 from schemas.jobs import TERMINAL, State
 from schemas.producer import WEEK_S
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.ledger import tables
 from tasks.ledger.spending import set_budget
-from tasks.ledger.tables import attempts, deliveries, jobs
+from tasks.ledger.tables import attempts, jobs
 from tasks.ledger.webhook_secrets import secrets_of
 from tests.chaos import account, books, provider, turns, webhooks
 from tests.chaos.account import Breach, Result
@@ -200,7 +201,7 @@ def _moving(stage: Stage) -> bool:
     """Whether something is still to happen without anybody's help: to jobs, spooled answers, tasks, or webhooks."""
     moving = sa.select(jobs.c.id).where(jobs.c.state.not_in(_AT_REST)).limit(1)
     unsettled = sa.select(attempts.c.id).where(attempts.c.settle_at.is_not(None)).limit(1)
-    unsent = sa.select(deliveries.c.id).where(deliveries.c.due_at.is_not(None)).limit(1)
+    unsent = sa.select(tables.webhooks.c.id).where(tables.webhooks.c.due_at.is_not(None)).limit(1)
     with stage.context.ledger.read() as tx:
         found = tx.execute(moving).first() or tx.execute(unsettled).first() or tx.execute(unsent).first()
     return bool(found or stage.context.spool.waiting())

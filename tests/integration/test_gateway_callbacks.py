@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -89,7 +90,7 @@ def test_a_call_is_not_believed(called: Bench, door: Door) -> None:
 def test_a_challenge_is_given_back_without_asking_anybody(called: Bench, door: Door) -> None:
     called.generating()
     path = latest(called)
-    broken = replace(called.ctx, ledger=cast(Any, None), pulse=cast(Any, None))
+    broken = replace(called.ctx, ledger=cast(Any, SimpleNamespace()), pulse=cast(Any, None))
     context.install(lambda: broken)
     answer = door.post(path, {"challenge": "c-1"})
     assert (answer.status_code, answer.get_json()) == (200, {"challenge": "c-1"})

@@ -220,10 +220,6 @@ def announce(folder: Path, supervisor: object) -> None:
     (folder / "addresses.json").write_text(json.dumps(addresses))
 
 
-def test_the_help_of_submit_says_that_callbacks_are_not_called_yet() -> None:
-    assert "checked and kept, not called yet" in " ".join(run("submit", "--help").output.split())
-
-
 def test_a_pool_that_does_not_exist_is_wrong_usage() -> None:
     result = run("pool", "swimming")
     assert result.exit_code == INVALID
