@@ -17,7 +17,7 @@ TOLD: Final = frozenset({State.GENERATING, State.COMPLETED, State.FAILED, State.
 
 _GONE: Final = 410
 _TOO_MANY: Final = 429
-_DOUBLINGS_MOST: Final = 30
+_STEPS_MOST: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def decide(policy: WebhookPolicy, reply: Reply, *, tries: int, age_s: float, spr
         return Dead(gone=True)
     if reply.refused:
         return Dead()
-    after_s = min(policy.first_s * 3.0 ** min(tries - 1, _DOUBLINGS_MOST), policy.longest_s)
+    after_s = min(policy.first_s * 3.0 ** min(tries - 1, _STEPS_MOST), policy.longest_s)
     after_s = max(after_s * (1 + policy.jitter * (2 * spread - 1)), reply.retry_after_s or 0)
     # The last try is the first one after the time is over: who comes back just before it is still reached.
     return Dead() if age_s >= policy.give_up_s else Again(min(after_s, max(policy.give_up_s - age_s, policy.first_s)))
@@ -119,4 +119,4 @@ def decide(policy: WebhookPolicy, reply: Reply, *, tries: int, age_s: float, spr
 def pause_s(policy: WebhookPolicy, failures: int) -> float:
     """For how long a receiver is left alone after so many failures in a row; 0: not at all."""
     beyond = failures - policy.failures_most
-    return 0.0 if beyond < 0 else min(policy.pause_s * 2.0 ** min(beyond, _DOUBLINGS_MOST), policy.longest_s)
+    return 0.0 if beyond < 0 else min(policy.pause_s * 2.0 ** min(beyond, _STEPS_MOST), policy.longest_s)

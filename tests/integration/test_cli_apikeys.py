@@ -5,26 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import pytest
-from click.testing import CliRunner, Result
-
-from tests.support.bench import Bench
 from tests.support.doors import Door, client
-from workers.cli import cli
 from workers.cli.exits import FAILED, INVALID
-
-
-@pytest.fixture
-def said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", bench.ctx.ledger.engine.url.render_as_string(hide_password=False))
-    monkeypatch.setenv("REELWORKS_VAR", str(bench.folder))
-
-    def say(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(cli, list(words))
-        assert result.exit_code == code, result.output
-        return result
-
-    return say
 
 
 def made(said: Any, *words: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from standardwebhooks.webhooks import Webhook
 
 from tasks.domain.api_keys import Scope
@@ -17,23 +17,9 @@ from tests.support.bench import Bench
 from tests.support.doors import EVERYDAY, Door, client, new_key
 from tests.support.every_way import send_webhooks
 from tests.support.receiver import receiving
-from workers.cli import cli
 from workers.cli.exits import FAILED, INVALID
 
 Say = Callable[..., Result]
-
-
-@pytest.fixture
-def say(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Say:
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", bench.ctx.ledger.engine.url.render_as_string(hide_password=False))
-    monkeypatch.setenv("REELWORKS_VAR", str(bench.folder))
-
-    def invoke(*words: str, code: int = 0) -> Result:
-        result = CliRunner().invoke(cli, list(words))
-        assert result.exit_code == code, result.output
-        return result
-
-    return invoke
 
 
 def door(bench: Bench, tenant: str = "film", *more: Scope) -> Door:
@@ -131,50 +117,50 @@ class TestByTheGateway:
 
 
 class TestByTheCommandLine:
-    def test_they_are_listed_with_receivers_that_fail(self, bench: Bench, say: Say) -> None:
-        assert "no such webhooks" in say("webhooks").stdout
+    def test_they_are_listed_with_receivers_that_fail(self, bench: Bench, said: Say) -> None:
+        assert "no such webhooks" in said("webhooks").stdout
         arrived, put_off = told(bench, 204, 500)
-        text = say("webhooks").stdout
+        text = said("webhooks").stdout
         assert arrived in text
         assert "HTTP 500" in text
         assert "failing receiver" in text
         assert "canary" not in text
-        shown = json.loads(say("webhooks", "--state", "due", "--json").stdout)
+        shown = json.loads(said("webhooks", "--state", "due", "--json").stdout)
         assert [each["job_id"] for each in shown["webhooks"]] == [put_off]
         assert shown["failing_receivers"][0]["failures"] == 1
         assert "canary" not in json.dumps(shown)
 
-    def test_a_tenants_and_a_jobs_are_listed_alone(self, bench: Bench, say: Say) -> None:
+    def test_a_tenants_and_a_jobs_are_listed_alone(self, bench: Bench, said: Say) -> None:
         (mine,) = told(bench, 204, tenant="film")
         (other,) = told(bench, 204, tenant="ads")
         for words, job_id in ((("--tenant", "ads"), other), (("--job", mine), mine)):
-            found = json.loads(say("webhooks", *words, "--json").stdout)["webhooks"]
+            found = json.loads(said("webhooks", *words, "--json").stdout)["webhooks"]
             assert [each["job_id"] for each in found] == [job_id]
 
-    def test_the_dead_are_sent_again_all_or_a_tenants(self, bench: Bench, say: Say) -> None:
+    def test_the_dead_are_sent_again_all_or_a_tenants(self, bench: Bench, said: Say) -> None:
         told(bench, 410, tenant="film")
         told(bench, 410, tenant="ads")
-        assert say("webhooks", "replay", "--dead", "--tenant", "ads").stdout == "1 due now.\n"
+        assert said("webhooks", "replay", "--dead", "--tenant", "ads").stdout == "1 due now.\n"
         assert sorted(bool(row.due_at) for row in bench.rows(tables.webhooks)) == [False, True]
-        assert say("webhooks", "replay", "--dead").stdout == "1 due now.\n"
+        assert said("webhooks", "replay", "--dead").stdout == "1 due now.\n"
 
-    def test_one_is_sent_again_by_its_id(self, bench: Bench, say: Say) -> None:
+    def test_one_is_sent_again_by_its_id(self, bench: Bench, said: Say) -> None:
         told(bench, 204, 204)
-        first = json.loads(say("webhooks", "--json").stdout)["webhooks"][0]["id"]
-        say("webhooks", "replay", first)
+        first = json.loads(said("webhooks", "--json").stdout)["webhooks"][0]["id"]
+        said("webhooks", "replay", first)
         due = [row.id for row in bench.rows(tables.webhooks) if row.due_at is not None]
         assert due == [first]
 
-    def test_what_is_not_there_is_said(self, bench: Bench, say: Say) -> None:
-        assert "not known" in say("webhooks", "replay", "nobodys", code=FAILED).output
-        say("webhooks", "replay", code=INVALID)
-        say("webhooks", "replay", "x", "--dead", code=INVALID)
+    def test_what_is_not_there_is_said(self, bench: Bench, said: Say) -> None:
+        assert "not known" in said("webhooks", "replay", "nobodys", code=FAILED).output
+        said("webhooks", "replay", code=INVALID)
+        said("webhooks", "replay", "x", "--dead", code=INVALID)
 
-    def test_secrets_are_shown_and_rotated(self, bench: Bench, say: Say) -> None:
-        old = say("webhooks", "secrets", "--tenant", "film").stdout.strip()
+    def test_secrets_are_shown_and_rotated(self, bench: Bench, said: Say) -> None:
+        old = said("webhooks", "secrets", "--tenant", "film").stdout.strip()
         Webhook(old)
-        lines = say("webhooks", "rotate", "--tenant", "film").stdout.splitlines()
+        lines = said("webhooks", "rotate", "--tenant", "film").stdout.splitlines()
         assert lines[0] != old
         assert lines[1].startswith(f"{old}  (until ")
-        shown = json.loads(say("webhooks", "secrets", "--tenant", "film", "--json").stdout)["secrets"]
+        shown = json.loads(said("webhooks", "secrets", "--tenant", "film", "--json").stdout)["secrets"]
         assert [each["text"] for each in shown] == [lines[0], old]
