@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -28,6 +29,14 @@ def pytest_configure() -> None:
     # A shell starts in the background with Ctrl-C ignored, and children inherit that as well.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(ids: list[str]) -> None:
+    """Spread over processes, of tests that have the same id only one runs, and nothing tells of it."""
+    twice = sorted(name for name, count in Counter(ids).items() if count > 1)
+    if twice:
+        raise pytest.UsageError(f"tests have one id between them, name them apart: {', '.join(twice)}")
 
 
 @pytest.fixture(autouse=True)
