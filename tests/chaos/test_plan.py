@@ -24,7 +24,7 @@ def test_a_full_run_dies_at_every_failpoint_and_more() -> None:
     kinds = Counter(blow.kind for blow in plan.blows)
     laid = {blow.target for blow in plan.blows if blow.kind in ("fuse", "refuse")}
     assert laid == PLACES
-    assert len(FAILPOINTS - PLACES) == 6
+    assert len(FAILPOINTS - PLACES) == 14
     assert FULL.fuses + FULL.kills >= 50
     assert (kinds["kill"], kinds["wipe"], kinds["broker"]) == (FULL.kills, 3, 3)
 
