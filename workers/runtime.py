@@ -65,7 +65,7 @@ def build(read: Settings) -> Context:
             within=Deadlines(read.http.connect_s, read.http.download_read_s, read.http.download_total_s),
             reach=read.output_reach,
         ),
-        providers={alias: _client(read, alias) for alias in read.provider_keys},
+        providers={alias: provider_client(read, alias) for alias in read.provider_keys},
         asker=CurlAsker(_poll_deadlines(read), lambda took_s: pulse.tally.took(REQUEST_S, took_s, "poll")),
         callbacks=_callbacks(read),
         webhooks=Webhooks(read.policy.webhook, read.webhook_reach),
@@ -136,7 +136,8 @@ def links(read: Settings, secret: Secret) -> Links:
     return Links(secret.reveal().encode(), read.gateway.link_ttl_s)
 
 
-def _client(read: Settings, alias: str) -> VtrixClient:
+def provider_client(read: Settings, alias: str) -> VtrixClient:
+    """What speaks with the provider under one key."""
     return VtrixClient(
         read.provider_url,
         read.provider_keys[alias].reveal(),

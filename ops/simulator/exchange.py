@@ -10,13 +10,14 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import Any, Final
 
 from tornado.http1connection import HTTP1Connection
-from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, ResponseStartLine, format_timestamp
 from tornado.iostream import StreamClosedError
 
 JSON_TYPE: Final = "application/json"
@@ -92,6 +93,7 @@ def write_head(request: HTTPServerRequest, reply: Reply, length: int | None = No
     headers = HTTPHeaders()
     headers["Content-Type"] = reply.content_type
     headers["Content-Length"] = str(len(reply.body) if length is None else length)
+    headers["Date"] = format_timestamp(time.time())
     for name, value in reply.headers.items():
         headers[name] = value
     line = ResponseStartLine("HTTP/1.1", reply.status, _phrase(reply.status))

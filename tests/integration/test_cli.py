@@ -382,8 +382,8 @@ def test_doctor_goes_on_without_redis_and_without_a_schema(tmp_path: Path, monke
     assert not (tmp_path / "none.db").exists()
 
 
-def test_migrate_on_each_database_can_be_repeated(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", database_url)
+def test_migrate_on_each_database_can_be_repeated(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REELWORKS_DATABASE_URL", empty_database_url)
     first, second = run("migrate"), run("migrate")
     assert (first.exit_code, second.exit_code) == (0, 0)
     assert first.stdout == second.stdout

@@ -293,8 +293,8 @@ def test_migrations_make_exactly_the_tables_of_the_code(ledger: Ledger) -> None:
         assert compare_metadata(context, tables.metadata) == []
 
 
-def test_a_migration_says_of_jobs_that_are_there_which_pictures_they_need(database_url: str) -> None:
-    ledger, name = Ledger(database_url), f"{'ab' * 32}.png"
+def test_a_migration_says_of_jobs_that_are_there_which_pictures_they_need(empty_database_url: str) -> None:
+    ledger, name = Ledger(empty_database_url), f"{'ab' * 32}.png"
     images = {
         "job-1": [f"input:{name}:400x400"] * 2,
         "job-2": ["https://x/y.png", None],
@@ -330,8 +330,8 @@ def test_migrating_again_changes_nothing(ledger: Ledger) -> None:
     check(ledger)
 
 
-def test_an_empty_database_is_refused_with_the_command_that_mends_it(database_url: str) -> None:
-    empty = Ledger(database_url)
+def test_an_empty_database_is_refused_with_the_command_that_mends_it(empty_database_url: str) -> None:
+    empty = Ledger(empty_database_url)
     with pytest.raises(SchemaMismatch, match="python -m workers migrate"):
         check(empty)
     empty.close()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import click
 
-from workers.cli.checks import Check, Verdict, checks, environment_names
+from workers.cli.checks import checks, environment_names
 from workers.cli.common import json_option, print_json, var_option
 from workers.cli.exits import FAILED
+from workers.cli.verdicts import Check, Verdict
 
 _MARKS = {Verdict.OK: ("ok", "green"), Verdict.WARNING: ("warn", "yellow"), Verdict.BROKEN: ("BROKEN", "red")}
 
