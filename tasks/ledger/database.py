@@ -149,6 +149,14 @@ class Ledger:
         with self.engine.connect().execution_options(**options) as connection, connection.begin():
             yield Transaction(connection, self._clock)
 
+    def server_clock(self) -> datetime | None:
+        """What time the database's server has; None for SQLite, whose clock is this machine's. Raises `LedgerError`."""
+        if self.engine.dialect.name != "postgresql":
+            return None
+        with self.read() as tx:
+            found: datetime = tx.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        return found
+
     def close(self) -> None:
         self.engine.dispose()
 

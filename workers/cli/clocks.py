@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import redis
-import sqlalchemy as sa
 
 from tasks.ledger import LedgerError
 from tasks.pulse import Pulse
@@ -27,8 +27,7 @@ def clocks(pulse: Pulse | None, read: Settings, provider_s: float | None) -> Che
     ahead: dict[str, float] = {}
     if pulse is not None:
         _compare(ahead, "redis", lambda: _of_redis(pulse))
-    if read.database_url.startswith("postgresql"):
-        _compare(ahead, "database", lambda: _of_database(read))
+    _compare(ahead, "database", lambda: _of_database(read))
     if provider_s is not None:
         ahead["provider"] = provider_s
     return clock_check(ahead)
@@ -52,13 +51,13 @@ def ahead_s(theirs: float, asked_at: float) -> float:
     return theirs - min(max(theirs, asked_at), time.time())
 
 
-def _compare(ahead: dict[str, float], name: str, read: Callable[[], float]) -> None:
-    """Who does not answer is left out: another check says so."""
+def _compare(ahead: dict[str, float], name: str, read: Callable[[], float | None]) -> None:
+    """Who has no clock of its own, or does not answer (another check says so), is left out."""
     asked_at = time.time()
-    try:
-        ahead[name] = ahead_s(read(), asked_at)
-    except (redis.RedisError, LedgerError):
-        return
+    with suppress(redis.RedisError, LedgerError):
+        theirs = read()
+        if theirs is not None:
+            ahead[name] = ahead_s(theirs, asked_at)
 
 
 def _of_redis(pulse: Pulse) -> float:
@@ -66,10 +65,10 @@ def _of_redis(pulse: Pulse) -> float:
     return float(seconds) + float(microseconds) / 1e6
 
 
-def _of_database(read: Settings) -> float:
+def _of_database(read: Settings) -> float | None:
     ledger = open_ledger(read)
     try:
-        with ledger.read() as tx:
-            return float(tx.execute(sa.text("SELECT extract(epoch FROM clock_timestamp())")).scalar_one())
+        clock = ledger.server_clock()
     finally:
         ledger.close()
+    return None if clock is None else clock.timestamp()
