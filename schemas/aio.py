@@ -18,16 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, ParamSpec, Self, TypeVar
 
-import redis.asyncio
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-
 from .errors import Problem, WaitTimeout
 from .gateway import PAGE
 from .handle import Handle
 from .jobs import JobEvent, JobView, State, completed
 from .listening import Listener
-from .producer import Producer, connecting, redis_address
+from .producer import Producer, redis_address
+from .redisclient import async_client
 from .saving import SAVE_S
 
 _P = ParamSpec("_P")
@@ -74,8 +71,7 @@ class AsyncProducer:
         address = redis_address(redis_url)
         self._producer = Producer(address, timeout_s=timeout_s, **options)
         self._threads = _Threads(threads)
-        client = redis.asyncio.Redis.from_url(address, retry=Retry(NoBackoff(), 0), **connecting(address, timeout_s))
-        self._listener = Listener(client)
+        self._listener = Listener(async_client(address, timeout_s))
 
     async def submit(self, **request: Any) -> AsyncHandle:
         """As `Producer.submit`."""

@@ -17,8 +17,6 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from . import keys
 from .errors import IdempotencyConflict, NotSubmitted, Problem, RequestInvalid
@@ -27,8 +25,9 @@ from .gateway import Gateway
 from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
 from .jobs import JobView, State
+from .redisclient import client, sentinels_of
 from .requests import GenerationRequest, job_id_of, parse_request
-from .submission import Entry, arguments, distinct, reported
+from .submission import Entry, arguments, distinct, in_doubt, reported
 
 _Command = tuple[str | int, ...]
 _Connection = Any  # redis-py does not annotate what is called of it
@@ -82,15 +81,10 @@ class Producer:
         )
         self._input_max_bytes, self._input_ttl_s = input_max_bytes, input_ttl_s
         self._idempotency_ttl_s = idempotency_ttl_s
-        # Said, not left to defaults that differ by release and constructor (none to ten repetitions): a submission that
-        # timed out may have arrived, and repeating it is the caller's decision.
-        self._redis = redis.Redis.from_url(
-            redis_url,
-            **connecting(redis_url, timeout_s),
-            retry=Retry(NoBackoff(), 0),
-            # Said as well: the default of 100 would be the number of jobs that a process can wait for at once.
-            max_connections=max_connections,
-        )
+        # Said, not left to the default: 100 would be the number of jobs that a process can wait for at once.
+        self._redis = client(redis_url, timeout_s, max_connections=max_connections)
+        place = sentinels_of(redis_url)
+        self._replicas, self._replicas_ms = place.replicas if place else 0, int(timeout_s * 500)
         self._heard_s = -QUIET_S
 
     def submit(self, **request: Any) -> Handle:
@@ -213,13 +207,31 @@ class Producer:
     def _confirm(self, connection: _Connection, batch: Sequence[Entry], command: _Command) -> None:
         with reported(batch):
             try:
-                refused = connection.read_response()
+                refused = _hear(connection)
             except redis.exceptions.NoScriptError:  # it is new to Redis, or was forgotten at a restart
                 _ask(connection, "SCRIPT", "LOAD", _SCRIPT)
                 refused = _ask(connection, *command)
         self._heard_s = time.monotonic()
         if refused:
             raise IdempotencyConflict(batch[int(refused) - 1].job_id)
+        if self._replicas:
+            self._spread(connection, batch)
+
+    def _spread(self, connection: _Connection, batch: Sequence[Entry]) -> None:
+        """Waits until as many replicas as the address asks for have what was stored: a failover may take any of them.
+
+        A repetition has written nothing, and Redis waits for what its connection wrote: so a record is written again as
+        it stands, which comes after all that was stored before.
+        """
+        keyed = next((entry for entry in batch if entry.idempotency), None)
+        try:
+            if keyed is not None:
+                _ask(connection, "SET", str(keyed.idempotency), keyed.fingerprint, "XX", "KEEPTTL")
+            found = int(_ask(connection, "WAIT", self._replicas, self._replicas_ms))
+        except redis.RedisError as error:  # whatever it is: the entries are in the stream
+            raise in_doubt(type(error).__name__, batch) from error
+        if found < self._replicas:
+            raise in_doubt(f"{found} of {self._replicas} replicas have it", batch)
 
     def _store(self, blobs: Mapping[str, bytes]) -> None:
         """Stores what is not there yet; what is there lives on as if it were new, and is not sent again."""
@@ -239,7 +251,13 @@ class Producer:
 
 def _ask(connection: _Connection, *command: str | int) -> Any:
     connection.send_command(*command)
-    return connection.read_response()
+    return _hear(connection)
+
+
+def _hear(connection: _Connection) -> Any:
+    # Said, because the default differs by the kind of connection: one whose answer is late is not used again, or it
+    # would be the answer to the next question.
+    return connection.read_response(disconnect_on_error=True)
 
 
 def redis_address(given: str | None) -> str:
@@ -248,12 +266,6 @@ def redis_address(given: str | None) -> str:
     if address is None:
         raise ValueError("give Producer the redis_url=..., or set REELWORKS_REDIS_URL")
     return address
-
-
-def connecting(redis_url: str, timeout_s: float) -> dict[str, Any]:
-    """The options of a connection that is bounded in every step."""
-    alive = {} if redis_url.startswith("unix:") else {"socket_keepalive": True}  # a local socket knows none
-    return {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s, **alive}
 
 
 def _states(given: State | str | Iterable[State | str]) -> tuple[State, ...]:

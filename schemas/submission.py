@@ -60,15 +60,20 @@ def reported(sent: Sequence[Entry] = ()) -> Iterator[None]:
         raise NotSubmitted(f"Redis refused the submission ({word}); nothing was submitted", unknown=False) from None
     except redis.RedisError as error:
         reason = type(error).__name__
-        if not sent:
-            sentence = f"Redis did not answer ({reason}); nothing was submitted"
-        elif all(entry.idempotency for entry in sent):
-            sentence = f"Redis did not confirm the submission ({reason}); repeat it with the same idempotency key"
-        else:
-            keyless = [entry.job_id for entry in sent if not entry.idempotency]
-            jobs = f"job {keyless[0]} is" if len(keyless) == 1 else f"jobs {keyless[0]} and {len(keyless) - 1} more are"
-            sentence = (
-                f"Redis did not confirm the submission ({reason}), and without an idempotency key a repetition may be"
-                f" another job: see whether {jobs} there first"
-            )
-        raise NotSubmitted(sentence, unknown=bool(sent), job_ids=tuple(entry.job_id for entry in sent)) from error
+        if sent:
+            raise in_doubt(reason, sent) from error
+        raise NotSubmitted(f"Redis did not answer ({reason}); nothing was submitted", unknown=False) from error
+
+
+def in_doubt(reason: str, sent: Sequence[Entry]) -> NotSubmitted:
+    """What is told of a submission that may have been stored, and may not."""
+    if all(entry.idempotency for entry in sent):
+        sentence = f"Redis did not confirm the submission ({reason}); repeat it with the same idempotency key"
+    else:
+        keyless = [entry.job_id for entry in sent if not entry.idempotency]
+        jobs = f"job {keyless[0]} is" if len(keyless) == 1 else f"jobs {keyless[0]} and {len(keyless) - 1} more are"
+        sentence = (
+            f"Redis did not confirm the submission ({reason}), and without an idempotency key a repetition may be"
+            f" another job: see whether {jobs} there first"
+        )
+    return NotSubmitted(sentence, job_ids=tuple(entry.job_id for entry in sent))

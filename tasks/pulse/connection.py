@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+
+from schemas.redisclient import client
 
 from .backlog import Backlog
 from .calls import Calls
@@ -27,21 +27,13 @@ PulseError = redis.RedisError
 class Pulse:
     """Everything the workers keep in Redis. One object a process, made after the fork; thread-safe.
 
-    `url` is a Redis URL; every call is bounded by `timeout_s` (a blocking read adds its own wait); none is repeated.
+    `url` is an address of Redis (`schemas.redisclient`); every call is bounded by `timeout_s` (a blocking read adds its
+    own wait); none is repeated.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0, view_ttl_s: int = 7 * 86_400) -> None:
-        self.redis = redis.Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            socket_keepalive=True,
-            health_check_interval=10,
-            decode_responses=False,
-            # Said, not left to defaults that differ by constructor: a command whose answer was lost may have been
-            # executed, and what has to be done again is done by the next turn of a lane.
-            retry=Retry(NoBackoff(), 0),
-        )
+        # What has to be done again is done by the next turn of a lane.
+        self.redis = client(url, timeout_s, health_check_interval=10, decode_responses=False)
         self._view_ttl_s = view_ttl_s
         self.tally = Tally(self.redis)
 
