@@ -17,6 +17,7 @@ from kombu.transport import TRANSPORT_ALIASES, virtual
 from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError, RedisError
 
+from schemas.redisclient import pool
 from tasks.hints import QUEUES
 from workers.celeryconfig import LANES_QUEUE
 
@@ -64,6 +65,7 @@ def install() -> None:
     """Have this process' Celery take Redis this way. By the schemes, which Flower and logs go on to show."""
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:Transport"
+    TRANSPORT_ALIASES["sentinel"] = f"{__name__}:SentinelTransport"
 
 
 class Held(virtual.QoS):
@@ -138,3 +140,25 @@ class Transport(kombu_redis.Transport):
             booked: Any = channel.qos
             if tag in booked._delivered:  # noqa: SLF001 (there is no other way to ask)
                 booked.ack(tag)
+
+
+class SentinelChannel(Channel, kombu_redis.SentinelChannel):
+    """The same, with connections that lead to the primary of the moment. The transport's options name all sentinels."""
+
+    from_transport_options = (*kombu_redis.SentinelChannel.from_transport_options, "sentinels")
+    sentinels: Any = ()
+    master_name = ""
+    sentinel_kwargs: Any = None
+
+    def _sentinel_managed_pool(self, asynchronous: bool = False) -> Any:
+        options = self._connparams(asynchronous)  # type: ignore[attr-defined]  # the stubs leave it out
+        for name in ("host", "port"):  # the first sentinel's
+            del options[name]
+        return pool(self.master_name, self.sentinels, self.sentinel_kwargs or {}, **options)
+
+
+class SentinelTransport(Transport):
+    """The same for an address with sentinels."""
+
+    default_port = kombu_redis.SentinelTransport.default_port
+    Channel = SentinelChannel

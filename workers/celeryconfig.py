@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from tasks.hints import DOWNLOAD, QUEUES, RECORD
+from workers.celeryplace import broker_settings, result_settings
 from workers.settings import Settings
 
 LANES_QUEUE: Final = "lanes"
@@ -16,9 +17,9 @@ ROUTES: Final = {task: {"queue": queue} for task, queue in QUEUES.items()}
 def config(settings: Settings) -> dict[str, Any]:
     """Celery's configuration for these settings."""
     return {
-        "broker_url": settings.redis_url,
+        **_broker(settings),
         # Written by us alone: the live view of a job is Celery's result record under the job's id.
-        "result_backend": settings.redis_url,
+        **result_settings(settings.redis_url),
         "task_ignore_result": True,
         "include": [
             "tasks.accept",
@@ -56,18 +57,22 @@ def config(settings: Settings) -> dict[str, Any]:
         "worker_consumer": "workers.consumer:SteadyConsumer",
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
-        "broker_transport_options": {
-            # What a worker holds it keeps in its own memory (`workers.broker`).
-            "ack_emulation": False,
-            # A broker that vanished without a word is noticed within seconds instead of minutes: an answer is overdue
-            # after this and one second more, and looked for as often.
-            "health_check_interval": 5,
-            "socket_timeout": 10,
-            "socket_connect_timeout": 5,
-            "socket_keepalive": True,
-        },
         "redis_socket_timeout": 10.0,
         "redis_socket_connect_timeout": 5.0,
         "redis_socket_keepalive": True,
         "redis_backend_health_check_interval": 10,
     }
+
+
+def _broker(settings: Settings) -> dict[str, Any]:
+    return broker_settings(
+        settings.redis_url,
+        # What a worker holds it keeps in its own memory (`workers.broker`).
+        ack_emulation=False,
+        # A broker that vanished without a word is noticed within seconds instead of minutes: an answer is overdue
+        # after this and one second more, and looked for as often.
+        health_check_interval=5,
+        socket_timeout=10,
+        socket_connect_timeout=5,
+        socket_keepalive=True,
+    )

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
+from schemas.redisclient import sentinels_of
 from workers.folderlock import LOCK_NAME, FolderInUse, FolderLock
 from workers.parts import Part
 from workers.settings import read_settings
@@ -175,6 +176,9 @@ def _environment(env: Mapping[str, str]) -> Iterator[None]:
 
 def _masked(url: str) -> str:
     """The URL without a password, and of its query (which may hold one) only how TLS is spoken."""
+    sentinels = sentinels_of(url)
+    if sentinels is not None:
+        return sentinels.shown()
     parts = urlsplit(url)
     if not parts.password and not parts.query:
         return url  # as it was: putting a URL without a host together again loses slashes

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final, Protocol, Self
 
 APP: Final = "workers.app"
+FLOWER_APP: Final = "workers.flowerapp"
 FLOWER_CONFIG: Final = "ops/flower/flowerconfig.py"
 
 
@@ -101,6 +102,6 @@ def node_name(name: str, host: str = "%h") -> str:
 def flower_command(*, address: str, port: int, python: str = sys.executable) -> list[str]:
     """The command line of Flower, to be run in the project's folder."""
     return [
-        *(python, "-m", "celery", "-A", APP, "flower"),
+        *(python, "-m", "celery", "-A", FLOWER_APP, "flower"),
         *(f"--conf={FLOWER_CONFIG}", f"--address={address}", f"--port={port}"),
     ]

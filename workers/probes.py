@@ -6,10 +6,13 @@ import http.client
 import secrets
 import socket
 import threading
+from functools import cached_property
 from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu.exceptions import KombuError
+
+from workers.celeryplace import asking
 
 _TIMEOUT_S = 1.0
 # Below the ports that systems hand out to outgoing connections (from 32768 on Linux, 49152 elsewhere): a client that
@@ -65,14 +68,13 @@ def http_answers(url: str) -> bool:
 class WorkerProbe:
     """Asks Celery workers by their node name whether they take messages. Use from one thread; close after use."""
 
-    def __init__(self, broker_url: str) -> None:
-        self._app = Celery("probe", broker=broker_url, set_as_current=False)
+    def __init__(self, redis_url: str) -> None:
+        self._redis_url = redis_url  # may be wrong, which whoever reads the settings says
+
+    @cached_property
+    def _app(self) -> Celery:
         # A broker that does not answer is an answer too: no connection is tried for longer than a question may take.
-        self._app.conf.broker_transport_options = {
-            "socket_timeout": 2,
-            "socket_connect_timeout": _TIMEOUT_S,
-            "ack_emulation": False,  # an answer that is lost is asked for again
-        }
+        return asking("probe", self._redis_url, socket_timeout=2, socket_connect_timeout=_TIMEOUT_S)
 
     def answers(self, node: str) -> bool:
         try:
@@ -81,4 +83,6 @@ class WorkerProbe:
             return False
 
     def close(self) -> None:
-        self._app.close()
+        app = self.__dict__.pop("_app", None)
+        if app is not None:
+            app.close()

@@ -26,7 +26,6 @@ from workers.folderlock import make_private
 from workers.parts import Part
 from workers.storeplace import BUCKET_TODO, STORE_SECRETS, store_place
 from workers.supervisor import Restarts, SupervisorError
-from workers.transports import verified
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
@@ -122,7 +121,7 @@ class StackPlan:
         self._share("REELWORKS_PROVIDER_URL", self._plan_provider)
         for pool in pools.POOLS.values():
             self.shared[pool.variable] = str(getattr(options.pool_sizes, pool.setting))
-        self._probe = probes.WorkerProbe(verified(self.shared["REELWORKS_REDIS_URL"]))
+        self._probe = probes.WorkerProbe(self.shared["REELWORKS_REDIS_URL"])
 
     @property
     def worker_environment(self) -> dict[str, str]:

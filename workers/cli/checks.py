@@ -8,10 +8,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import redis
-from celery import Celery
 from kombu.exceptions import KombuError
 
 from schemas.jobs import State
@@ -21,12 +19,13 @@ from tasks.media.bucket import Bucket
 from tasks.media.errors import StoreAway
 from tasks.media.s3store import S3Store
 from tasks.media.store import FolderStore
-from tasks.pulse import Pulse
 from workers import pools
+from workers.celeryplace import asking
 from workers.cli.clocks import clocks
 from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
 from workers.cli.provider_checks import keys, outputs, provider
+from workers.cli.redischecks import look_at_redis
 from workers.cli.verdicts import Check, Verdict, broken, ok, warning
 from workers.runtime import open_pulse, open_spool, open_store
 from workers.settings import Settings, SettingsInvalid, read_settings
@@ -35,7 +34,6 @@ from workers.transports import is_open
 
 _PACKAGES: Final = ("celery", "redis", "marshmallow", "requests", "sqlalchemy", "alembic", "av", "pillow", "flower")
 _PYTHON: Final = (3, 11)
-_REDIS: Final = (6, 2)
 _TIMEOUT_S: Final = 3.0
 
 
@@ -54,7 +52,7 @@ def checks() -> Iterator[Check]:
     yield ok("settings", f"all can be used{where}")
     pulse = open_pulse(read)
     try:
-        found = list(_redis(pulse))
+        found = list(look_at_redis(pulse, read.redis_url))
         yield from found
         yield from _open_addresses(read)
         reachable = found[0].verdict is Verdict.OK
@@ -90,37 +88,10 @@ def _packages() -> Check:
     return ok("packages", ", ".join(versions))
 
 
-def _redis(pulse: Pulse) -> Iterator[Check]:
-    """The first says whether Redis answers; the others whether it is fit for a queue of paid work."""
-    try:
-        info: dict[str, Any] = pulse.redis.info()
-    except redis.AuthenticationError:
-        yield broken("redis", "refuses the password", "mend the password in REELWORKS_REDIS_URL")
-        return
-    except redis.RedisError as error:
-        todo = "start it (`python -m workers up` brings its own), or set REELWORKS_REDIS_URL"
-        yield broken("redis", f"does not answer ({type(error).__name__})", todo)
-        return
-    server = f"Valkey {info['valkey_version']}" if "valkey_version" in info else f"Redis {info.get('redis_version')}"
-    yield ok("redis", f"{server} answers")
-    spoken = str(info.get("redis_version", "0"))  # a Valkey says here which Redis it speaks like
-    if tuple(int(part) for part in spoken.split(".")[:2] if part.isdecimal()) < _REDIS:
-        yield broken("redis version", spoken, "run Redis 6.2 or newer, or Valkey")
-    policy = str(info.get("maxmemory_policy", "unknown"))
-    if policy == "noeviction":
-        yield ok("redis maxmemory-policy", policy)
-    else:
-        todo = "set maxmemory-policy to noeviction: with any other, requests are thrown away when memory is full"
-        yield warning("redis maxmemory-policy", policy, todo)
-    if not info.get("aof_enabled"):
-        todo = "set appendonly to yes: without it a crash of Redis loses requests that were just submitted"
-        yield warning("redis persistence", "append-only file is off", todo)
-
-
 def _open_addresses(read: Settings) -> Iterator[Check]:
     """What crosses a network in the clear, or to whoever answers."""
     if is_open(read.redis_url):
-        todo = "use rediss:// (ssl_ca_certs names an authority of your own), unless the network is yours alone"
+        todo = "use rediss:// or sentinels:// (ssl_ca_certs names an authority of your own), unless the network is yours alone"
         yield warning("redis transport", "not encrypted", todo)
     if is_open(read.database_url):
         todo = "add ?sslmode=verify-full&sslrootcert=... to the address, unless the network is yours alone"
@@ -190,8 +161,7 @@ def _disk(store: FolderStore | S3Store, low_bytes: int) -> Check:
 
 
 def _workers(read: Settings) -> Iterator[Check]:
-    app = Celery("doctor", broker=read.redis_url, set_as_current=False)
-    app.conf.broker_transport_options = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    app = asking("doctor", read.redis_url, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
     try:
         answers = app.control.ping(timeout=_TIMEOUT_S / 2) or []
     except (OSError, KombuError) as error:

@@ -206,10 +206,14 @@ def test_settings_that_no_part_could_use_are_all_named_before_anything_starts(
     tmp_path: Path, nothing_starts: None
 ) -> None:
     before = dict(os.environ)
-    env = {"REELWORKS_POLL_FIRST_S": "soon", "REELWORKS_HTTP_CONNECT_S": "-1"}
+    env = {
+        "REELWORKS_POLL_FIRST_S": "soon",
+        "REELWORKS_HTTP_CONNECT_S": "-1",
+        "REELWORKS_REDIS_URL": "sentinel://one,two/0",
+    }
     with pytest.raises(SettingsInvalid) as caught:
         EmbeddedStack(StackOptions(var=tmp_path, env=env)).start()
-    assert sorted(caught.value.problems) == ["REELWORKS_HTTP_CONNECT_S", "REELWORKS_POLL_FIRST_S"]
+    assert sorted(caught.value.problems) == sorted(env)
     assert dict(os.environ) == before
     FolderLock(tmp_path / "stack.lock").acquire(wait_s=0)
 
@@ -258,6 +262,11 @@ def test_a_folder_that_exists_keeps_its_rights(tmp_path: Path) -> None:
             "postgresql+psycopg://db/reel?sslmode=verify-full",
         ),
         ("sqlite:////var/reel.db", "sqlite:////var/reel.db"),
+        ("sentinel://a,b:7/0?master=m&sentinel_password=canary", "sentinel://a:26379,b:7/0?master=m"),
+        (
+            "sentinels://me:canary@a,[::1]:7/2?master=m&ssl_ca_certs=/ca.pem&replicas=1",
+            "sentinels://me:***@a:26379,[::1]:7/2?master=m&replicas=1&ssl_ca_certs=/ca.pem",
+        ),
     ],
 )
 def test_addresses_show_no_password(url: str, shown: str) -> None:

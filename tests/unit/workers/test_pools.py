@@ -56,5 +56,5 @@ def test_an_unknown_pool_has_no_command() -> None:
 def test_the_command_line_of_flower() -> None:
     line = pools.flower_command(address="127.0.0.1", port=5555, python="python")
     assert " ".join(line) == (
-        "python -m celery -A workers.app flower --conf=ops/flower/flowerconfig.py --address=127.0.0.1 --port=5555"
+        "python -m celery -A workers.flowerapp flower --conf=ops/flower/flowerconfig.py --address=127.0.0.1 --port=5555"
     )

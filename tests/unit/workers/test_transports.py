@@ -16,6 +16,8 @@ from workers.transports import is_open, redis_problem, verified
         "rediss://h/0",
         "rediss://h/0?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/c.key",
         "rediss://h/0?ssl_cert_reqs=required&ssl_check_hostname=true",
+        "sentinel://worker:pw@one,two:26380/0?master=films",
+        "sentinels://one/?master=films&ssl_cert_reqs=required&ssl_check_hostname=True",
     ],
 )
 def test_what_is_right_has_no_problem(url: str) -> None:
@@ -31,6 +33,8 @@ def test_what_is_right_has_no_problem(url: str) -> None:
         ("rediss://u:canary@h/0?ssl_check_hostname=false", "must not turn verification off"),
         ("rediss://u:canary@h/0?ssl_ca=canary", "unknown parameters: ssl_ca;"),
         ("redis://u:canary@h/0?ssl_ca_certs=canary", "for rediss:// alone"),
+        ("sentinel://u:canary@h/0", "must name what its sentinels watch over: ?master=NAME"),
+        ("sentinels://u:canary@h/0?master=m&ssl_cert_reqs=none", "must not turn verification off"),
     ],
 )
 def test_what_would_not_verify_is_refused_unquoted(url: str, problem: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,6 +52,7 @@ def test_what_would_not_verify_is_refused_unquoted(url: str, problem: str, monke
         ("rediss://h/0", "rediss://h/0?ssl_cert_reqs=required"),
         ("rediss://u:p%40@h/0?ssl_ca_certs=/ca.pem", "rediss://u:p%40@h/0?ssl_ca_certs=/ca.pem&ssl_cert_reqs=required"),
         ("rediss://h/0?ssl_cert_reqs=required", "rediss://h/0?ssl_cert_reqs=required"),
+        ("sentinels://h,[::1]:7/0?master=m", "sentinels://h,[::1]:7/0?master=m"),  # is told so with its client
     ],
 )
 def test_tls_is_verified_without_being_asked_to(url: str, becomes: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,6 +70,9 @@ def test_tls_is_verified_without_being_asked_to(url: str, becomes: str, monkeypa
         ("redis://cache.example/0", True),
         ("redis://10.0.0.7/0", True),
         ("rediss://cache.example/0", False),
+        ("sentinel://127.0.0.1,[::1]:7/0?master=m", False),
+        ("sentinel://127.0.0.1,cache.example/0?master=m", True),
+        ("sentinels://cache.example/0?master=m", False),
         ("sqlite:////var/reel.db", False),
         ("postgresql+psycopg://u@localhost/r", False),
         ("postgresql+psycopg://u@/r?host=/run/postgresql", False),
