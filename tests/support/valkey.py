@@ -59,6 +59,13 @@ class Valkey:
                 self._process.wait(10)
             self._process = None
 
+    def kill(self) -> None:
+        """As a machine that is gone: nothing is written any more, and nobody is told."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait(10)
+        self._process = None
+
     def forget(self) -> None:
         """Remove the data of a stopped server from the disk."""
         shutil.rmtree(self.folder / "appendonlydir")
