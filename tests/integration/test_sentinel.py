@@ -55,12 +55,13 @@ def works(failing: Watched, tmp_path: Path) -> Iterator[Works]:
         gate = Gate(stack.enter_context(simulator(tmp_path / "simulator", speed=20)))
         stack.callback(gate.close)
         addresses = {
-            "REELWORKS_REDIS_URL": failing.url("&replicas=1"),
+            "REELWORKS_REDIS_URL": failing.url(),
             "REELWORKS_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
             "REELWORKS_PROVIDER_URL": gate.url,
             "REELWORKS_OUTPUT_PRIVATE": "127.0.0.1",
         }
-        made = Works(tmp_path, addresses, tmp_path / "simulator" / "bill.jsonl")
+        own = failing.url("&replicas=1", user="producer")
+        made = Works(tmp_path, addresses, tmp_path / "simulator" / "bill.jsonl", redis_url=own)
         stack.callback(made.close)
         made.gate = gate
         yield made
@@ -90,7 +91,9 @@ async def awaited(url: str, job_ids: list[str]) -> list[JobView]:
 def test_jobs_go_on_after_a_failover_and_are_paid_once(works: Works, failing: Watched) -> None:
     workers = works.crew.start()
     told = shown(failing)
-    under_way = works.submit(4)
+    with Producer(failing.url("&replicas=1")) as producer:  # as the verb `submit` does, with the workers' user
+        under_way = [producer.submit(**request())]
+    under_way += works.submit(3)
     works.wait(under_way, State.GENERATING, State.DOWNLOADING, State.RECORDING, State.COMPLETED)
     with ThreadPoolExecutor(6) as threads:
         waits = [threads.submit(job.get, 100) for job in under_way]
@@ -217,7 +220,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, url: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, TlsProxy]]:
-    """The address of a server and a sentinel behind TLS, but for the file of the authority; and what ends the server's."""
+    """The address of a server and a sentinel behind TLS, but for the authority's file; and what ends the server's."""
     folder = tmp_path_factory.mktemp("tls")
     with valkey_server(folder) as server, closing(TlsProxy(server.port, plain=True)) as front, ExitStack() as stack:
         # The sentinel itself speaks no TLS: what it watches takes both.

@@ -91,7 +91,7 @@ def _packages() -> Check:
 def _open_addresses(read: Settings) -> Iterator[Check]:
     """What crosses a network in the clear, or to whoever answers."""
     if is_open(read.redis_url):
-        todo = "use rediss:// or sentinels:// (ssl_ca_certs names an authority of your own), unless the network is yours alone"
+        todo = "use rediss:// or sentinels:// (ssl_ca_certs: your own authority), unless the network is yours alone"
         yield warning("redis transport", "not encrypted", todo)
     if is_open(read.database_url):
         todo = "add ?sslmode=verify-full&sslrootcert=... to the address, unless the network is yours alone"
