@@ -22,6 +22,7 @@ from schemas.errors import NotSubmitted
 from schemas.handle import Handle
 from schemas.jobs import JobView, State
 from schemas.producer import Producer
+from schemas.redisclient import async_client, client
 from tasks.pulse import Pulse
 from tests.support.gate import Gate
 from tests.support.sentinels import MASTER, PASSWORD, SENTINEL_PASSWORD, Sentinel, Watched, watched
@@ -172,6 +173,26 @@ def test_a_connection_whose_answer_is_late_is_not_used_again(calm: Watched) -> N
             calm.primary.thaw()
         pool: Any = producer._redis.connection_pool
         assert [connection._sock for connection in pool._available_connections] == [None]
+
+
+def test_closed_clients_leave_no_connection_to_a_sentinel(calm: Watched) -> None:
+    def connections() -> int:
+        return len(calm.sentinel.client.client_list())
+
+    async def asked(client: redis.asyncio.Redis) -> None:
+        await client.ping()
+        open_then.append(connections())
+        await client.aclose()
+
+    before, open_then = connections(), []
+    threaded, awaited = client(calm.url(), 1.0), async_client(calm.url(), 1.0)
+    threaded.ping()
+    open_then.append(connections())
+    threaded.close()
+    wait_until(lambda: connections() == before, what="the sentinel having nobody")
+    asyncio.run(asked(awaited))
+    wait_until(lambda: connections() == before, what="the sentinel having nobody")
+    assert open_then == [before + 1] * 2
 
 
 def test_flower_counts_what_waits_in_queues(calm: Watched) -> None:
