@@ -9,8 +9,8 @@ from decimal import Decimal
 import pytest
 
 from schemas.jobs import State
-from workers.gateway.reel import shown
-from workers.gateway.reel.shapes import WIDTH, Phase, Span, bars, columns, lasted, share, spans
+from workers.showing import shown
+from workers.showing.shapes import WIDTH, Phase, Span, bars, columns, lasted, share, spans, stacks
 
 T0 = datetime(2026, 11, 27, 12, tzinfo=UTC)
 
@@ -133,3 +133,12 @@ def test_instants_are_in_utc_and_sizes_have_units() -> None:
 
 def test_every_state_is_explained() -> None:
     assert set(shown.TITLES) == set(State)
+
+
+def test_a_days_layers_lie_upon_one_another_and_the_tallest_day_is_full() -> None:
+    counts = {"2026-11-01": {"completed": 3, "failed": 1}, "2026-11-03": {"completed": 0, "failed": 2}}
+    first, empty, last = stacks(counts, date(2026, 11, 1), date(2026, 11, 3))
+    assert [(each.name, each.y, each.height) for each in first.layers] == [("completed", 25, 75), ("failed", 0, 25)]
+    assert empty.layers == ()
+    assert [(each.name, each.y, each.height) for each in last.layers] == [("failed", 50, 50)]
+    assert all(not each.layers for each in stacks({}, date(2026, 11, 1), date(2026, 11, 2)))

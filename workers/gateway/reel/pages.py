@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 from flask import Blueprint, Flask, Response, g, redirect, render_template, request, url_for
-from jinja2 import StrictUndefined
+from jinja2 import FileSystemLoader, StrictUndefined
 
 from schemas.errors import Problem, RequestInvalid
 from schemas.jobs import TERMINAL, State
@@ -26,7 +26,8 @@ from workers.gateway.desk import GatewayOptions, desk, progress_in
 from workers.gateway.files import output_file
 from workers.gateway.pages import cursor_at, place_of
 from workers.gateway.problems import TITLES, Trouble, trouble_of
-from workers.gateway.reel import leaving, session, shapes, shown
+from workers.gateway.reel import leaving, session
+from workers.showing import FILTERS, TEMPLATES, shapes, shown
 
 PATH: Final = "/reel"
 PAGE_JOBS: Final = 24
@@ -50,10 +51,9 @@ _OPEN: Final = frozenset({"reel.static", "reel.show_sign_in", "reel.sign_in"})
 def install(app: Flask, options: GatewayOptions) -> None:
     """Have an application show the reel."""
     session.prepare(app, options)
+    app.jinja_loader = FileSystemLoader(TEMPLATES)
     app.jinja_env.undefined = StrictUndefined
-    app.jinja_env.filters.update(
-        usd=shown.usd, duration=shown.duration, instant=shown.instant, size=shown.size, pretty=_pretty
-    )
+    app.jinja_env.filters.update(FILTERS, pretty=_pretty)
     app.register_blueprint(reel)
 
 

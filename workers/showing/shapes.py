@@ -1,4 +1,4 @@
-"""Reckons what the reel draws: a job's phases on a line of time, amounts as bars. Pure; refuses to know HTML."""
+"""Reckons what pages draw: a job's phases on a line of time, amounts as bars. Pure; refuses to know HTML."""
 
 from __future__ import annotations
 
@@ -80,6 +80,24 @@ class Column:
     height: float
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What was counted on a day of one kind, as it is drawn upon the others, in units of `HEIGHT` from above."""
+
+    name: str
+    count: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A day's layers, the lowest first."""
+
+    day: str
+    layers: tuple[Layer, ...]
+
+
 def spans(changes: Sequence[Change], now: datetime) -> tuple[Span, ...]:
     """The phases of a job, in their order; one that goes on ends `now`. Neighbours of one phase are one span."""
     found: list[Span] = []
@@ -130,3 +148,20 @@ def columns(amounts: Mapping[str, Decimal], first: date, last: date) -> tuple[Co
     of_day = {day: amounts.get(day, Decimal(0)) for day in days}
     largest = max(of_day.values(), default=Decimal(0))
     return tuple(Column(day, amount, share(amount, largest, HEIGHT)) for day, amount in of_day.items())
+
+
+def stacks(counts: Mapping[str, Mapping[str, int]], first: date, last: date) -> tuple[Stack, ...]:
+    """A stack for each day from `first` to `last`, both included, of counts by day (`YYYY-MM-DD`) and kind."""
+    days = [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
+    largest = max((sum(counts.get(day, {}).values()) for day in days), default=0)
+    return tuple(Stack(day, _layers(counts.get(day, {}), largest)) for day in days)
+
+
+def _layers(counts: Mapping[str, int], largest: int) -> tuple[Layer, ...]:
+    drawn, below = [], 0
+    for name, count in counts.items():
+        if count:
+            height = count / largest * HEIGHT
+            drawn.append(Layer(name, count, round(HEIGHT - below / largest * HEIGHT - height, 2), round(height, 2)))
+            below += count
+    return tuple(drawn)
