@@ -26,10 +26,10 @@ MAX_PROBE_S: Final = 30.0
 """How long a film may take to be measured: one of ten seconds takes some milliseconds."""
 
 # Playlists and the like make FFmpeg open other files and addresses; only self-contained films may be opened.
-_DEMUXERS: Final = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
+DEMUXERS: Final = {"format_whitelist": "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm", "protocol_whitelist": "file"}
 _TOO_LONG: Final = "it takes too long to read"
-_PICTURES: Final = ("PNG", "JPEG", "WEBP")
-_PICTURE_ERRORS: Final = (
+PICTURES: Final = ("PNG", "JPEG", "WEBP")
+PICTURE_ERRORS: Final = (
     UnidentifiedImageError,
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,  # where warnings are errors
@@ -98,7 +98,7 @@ def _probe_video(path: Path) -> Film:
     try:
         until = time.monotonic() + MAX_PROBE_S
         # FFmpeg decodes some frames while it opens, and has its own say in how many pixels these may have.
-        options = {**_DEMUXERS, **_decoder_limits()}
+        options = {**DEMUXERS, **decoder_limits()}
         with av.open(str(path), options=options, timeout=MAX_PROBE_S) as container:
             if len(container.streams) > MAX_STREAMS:
                 raise NotPlayable("there are too many streams")
@@ -113,8 +113,8 @@ def _probe_video(path: Path) -> Film:
 
 def _measure(container: av.container.InputContainer, until: float) -> Film:
     stream = container.streams.video[0]
-    _check_frame(stream.width, stream.height)
-    stream.codec_context.options = _decoder_limits()
+    check_frame(stream.width, stream.height)
+    stream.codec_context.options = decoder_limits()
     stream.codec_context.thread_count = 1  # one frame is decoded: threads cost more than they spare
     first, start, end = None, math.inf, -math.inf
     for number, packet in enumerate(container.demux(stream), start=1):
@@ -142,20 +142,22 @@ def _measure(container: av.container.InputContainer, until: float) -> Film:
     )
 
 
-def _decoder_limits() -> dict[str, str]:
+def decoder_limits() -> dict[str, str]:
+    """Options of a decoder that refuse frames which are too large, before they are made."""
     return {"max_pixels": str(MAX_PIXELS)}
 
 
-def _check_frame(width: int, height: int) -> None:
+def check_frame(width: int, height: int) -> None:
+    """Raise `NotPlayable` for a frame of no size, or of an impossible one."""
     if not 0 < width * height <= MAX_PIXELS:
         raise NotPlayable("the frame size is impossible")
 
 
 def _probe_image(path: Path) -> Film:
     try:
-        with Image.open(path, formats=_PICTURES) as picture:
+        with Image.open(path, formats=PICTURES) as picture:
             (width, height), codec = picture.size, (picture.format or "").lower()
-    except _PICTURE_ERRORS as error:
+    except PICTURE_ERRORS as error:
         raise NotPlayable(f"not a picture that can be opened ({type(error).__name__})") from None
-    _check_frame(width, height)
+    check_frame(width, height)
     return Film(width=width, height=height, duration_s=None, codec=codec)

@@ -21,8 +21,10 @@ import tasks.schedule
 from tasks import failpoints
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.failpoints import FAILPOINTS
-from tasks.ledger import Ledger, tables
+from tasks.ledger import Ledger, facts, tables
+from tasks.ledger.facts import SpanOfTime
 from tasks.ledger.gauges import ledger_gauges
+from tasks.ledger.reports import costs
 from tasks.ledger.spending import set_budget
 from tests.support.bench import Bench
 from tests.support.doors import client, new_key
@@ -251,6 +253,40 @@ def test_the_reels_pages_find_their_rows_by_an_index_and_cost_no_more_for_jobs_o
         tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id != completed).values(batch_id=None))
     long_past(quiet, "later")
     for (text, _), few, many in zip(asked, before, costs(), strict=True):
+        assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
+
+
+def read_report(bench: Bench, tenant: str | None) -> None:
+    with bench.ctx.ledger.read() as tx:
+        span = SpanOfTime(tx.now - timedelta(days=7), tx.now, tenant)
+        assert any(facts.accepted_in(tx, span))
+        list(facts.charged_besides(tx, span))
+        facts.delivered_in(tx, span)
+        costs(tx, since=span.since, until=span.until, tenant=tenant)
+
+
+@pytest.mark.parametrize("tenant", [None, "default"])
+def test_a_report_finds_its_rows_by_an_index_and_costs_no_more_for_jobs_of_the_past(
+    bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch, tenant: str | None
+) -> None:
+    completed = complete_in_several_tries(bench, quiet, monkeypatch)
+    have_ended(quiet, completed, ENDED, "first")
+    long_past(quiet, "first")
+    with heard_on(bench.ctx.ledger) as heard:
+        read_report(bench, tenant)
+    asked = [each for each in heard.statements if each[0].startswith("SELECT")]
+    assert len(asked) >= 10
+    found = whole_readers(quiet.ctx.ledger, Heard(asked))
+    assert not found, "\n\n".join(found)
+
+    def works() -> list[float]:
+        with undone(quiet.ctx.ledger) as connection:
+            return [work(connection, *statement) for statement in asked]
+
+    before = works()
+    have_ended(quiet, completed, ENDED, "later")
+    long_past(quiet, "later")
+    for (text, _), few, many in zip(asked, before, works(), strict=True):
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
 

@@ -78,7 +78,7 @@ def test_film_beyond_a_limit_is_not_playable(tmp_path, monkeypatch, limit, value
 def test_frame_that_is_larger_than_it_was_declared_is_not_decoded(tmp_path, monkeypatch, codec):
     path = film(tmp_path / "a.mp4", codec=codec)
     monkeypatch.setattr(measuring, "MAX_PIXELS", 64 * 47)
-    monkeypatch.setattr(measuring, "_check_frame", lambda _width, _height: None)
+    monkeypatch.setattr(measuring, "check_frame", lambda _width, _height: None)
     with pytest.raises(NotPlayable):
         probe(path)
 
@@ -86,7 +86,7 @@ def test_frame_that_is_larger_than_it_was_declared_is_not_decoded(tmp_path, monk
 def test_frame_beyond_the_limit_is_not_decoded_while_the_film_is_opened(tmp_path, monkeypatch):
     path, seen = film(tmp_path / "a.mp4", codec="mpeg4"), []  # whose frame size FFmpeg takes from the first frame
     monkeypatch.setattr(measuring, "MAX_PIXELS", 64 * 47)
-    monkeypatch.setattr(measuring, "_check_frame", lambda width, height: seen.append((width, height)))
+    monkeypatch.setattr(measuring, "check_frame", lambda width, height: seen.append((width, height)))
     with pytest.raises(NotPlayable):
         probe(path)
     assert seen == [(0, 0)]
