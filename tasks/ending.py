@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -18,7 +19,9 @@ from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, Poll
 from tasks.domain.transitions import Event
 from tasks.hints import hint_finish
 from tasks.ledger.database import Transaction
+from tasks.ledger.holding import is_held
 from tasks.ledger.jobs import lock_many, move_read
+from tasks.ledger.money import owner_of_task
 from tasks.pulse.timetable import Due
 from tasks.schedule import learn
 from tasks.vtrix.errors import UNKNOWN_CODE
@@ -62,7 +65,13 @@ class _Charge:
 def _write(
     ctx: Context, tx: Transaction, job: Job | None, due: Due, decision: Decision, charges: list[_Charge]
 ) -> Job | None:
-    if job is None or job.state is not State.GENERATING or job.provider_task_id != due.noted.provider_task_id:
+    if job is None:
+        # Accepted since the backup was taken from which the ledger was restored: it is paid for all the same.
+        noted = due.noted
+        log.error("task_of_no_job", job_id=due.job_id, key=noted.key_alias, provider_task_id=noted.provider_task_id)
+        return None
+    job = _taken_up(ctx, tx, job, due, decision) or job
+    if job.state is not State.GENERATING or job.provider_task_id != due.noted.provider_task_id:
         return None  # it has moved on, and this is an old answer
     detail: dict[str, Any] = {"polls": due.noted.polls + 1}
     values: dict[str, Any] = {}
@@ -89,3 +98,17 @@ def _write(
         case PollAgain():
             raise TypeError("a look that is put back does not end a job")
     return move_read(tx, job, event, lease_s=ctx.policy.handover_s, detail=detail, **values)
+
+
+def _taken_up(ctx: Context, tx: Transaction, job: Job, due: Due, decision: Decision) -> Job | None:
+    """A job that is held since the ledger was restored, once the timetable has told its task and the provider has
+    agreed: nothing is in doubt of it any more."""
+    if job.state is not State.UNCERTAIN or job.provider_task_id is not None or not isinstance(decision, Finish | Fail):
+        return None
+    task = due.noted.provider_task_id
+    if not is_held(tx, job.id) or owner_of_task(tx, task) is not None:
+        return None
+    created_at = datetime.fromtimestamp(due.noted.created_s, UTC)
+    values = {"provider_task_id": task, "key_alias": due.noted.key_alias, "generating_at": created_at}
+    log.warning("job_taken_up", job_id=job.id, key=due.noted.key_alias, provider_task_id=task)
+    return move_read(tx, job, Event.ACCEPTED, lease_s=ctx.policy.handover_s, detail={"by": "timetable"}, **values)

@@ -6,6 +6,7 @@ What has to follow is left to the sweep (a lease that has run out already), so t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
@@ -22,8 +23,9 @@ from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
 from tasks.inputs import stored_inputs
 from tasks.ledger.database import Transaction
+from tasks.ledger.holding import is_held
 from tasks.ledger.jobs import commands_done, get, lock_many, move, request_cancel
-from tasks.ledger.money import latest_attempt, name_task, owner_of_task, unknown_task
+from tasks.ledger.money import doubtful_attempts, latest_attempt, name_task, owner_of_task, unknown_task
 from tasks.ledger.retention import is_given_up, take_back
 from tasks.settling import ask
 
@@ -111,38 +113,56 @@ def _take_back(ctx: Context, tx: Transaction, job: Job, *, anew: bool) -> None:
 
 
 def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operator") -> Job:
-    """Say which provider task an uncertain job has. The provider is asked first, with the key of the job.
+    """Say which provider task an uncertain job has. The provider is asked first, with the key of the job; of one that
+    is held since the ledger was restored, whose key is not known, with every key there is.
 
     Raises `NotPossible` when the provider does not know the task, or it is another job's.
     """
     with ctx.ledger.read() as tx:
         job = _uncertain(tx, job_id)
         owner = owner_of_task(tx, provider_task_id)
+        held = is_held(tx, job_id)
+        attempt_id = latest_attempt(tx, job_id)
+        if held and not doubtful_attempts(tx, job_id):
+            attempt_id = None  # the one that made the task is lost
     if job.provider_task_id not in (None, provider_task_id):
         raise NotPossible(
             f"job {job_id} has task {job.provider_task_id}: bind that one, write it off or create it anew"
         )
     if owner is not None and owner != job_id:
         raise NotPossible(f"provider task {provider_task_id} is that of job {owner}")
-    match ask(ctx, job.key_alias or "", provider_task_id):
-        case Running() | Completed() | Failed():
-            pass
-        case NotFound():
-            raise NotPossible(f"the provider knows no task {provider_task_id} of key {job.key_alias}")
-        case LookAgain(reason):
-            raise NotPossible(f"the provider did not say whether it knows {provider_task_id} ({reason}): try again")
-        case None:
-            raise NotPossible(f"key {job.key_alias} is not configured here: set REELWORKS_PROVIDER_KEYS")
+    key_alias = _key_of_task(ctx, provider_task_id, _keys_to_ask(ctx, job, held=held))
     with ctx.ledger.begin("operate") as tx:
-        attempt_id = latest_attempt(tx, job_id)
         if attempt_id is not None:
             name_task(tx, attempt_id, provider_task_id)
-        values = {"provider_task_id": provider_task_id, "generating_at": tx.now}
+        values = {"provider_task_id": provider_task_id, "key_alias": key_alias, "generating_at": tx.now}
         moved = move(tx, job_id, Event.ACCEPTED, lease_s=_AT_ONCE_S, detail={"by": by}, **values)
         after = _moved(moved, job)
     log.info("job_bound", job_id=job_id, provider_task_id=provider_task_id)
     ctx.show([job_id])
     return after
+
+
+def _keys_to_ask(ctx: Context, job: Job, *, held: bool) -> list[str]:
+    """The key of a job; of one that is held every other as well, by which it may have been created meanwhile."""
+    own = [] if job.key_alias is None else [job.key_alias]
+    return own + [alias for alias in sorted(ctx.providers) if held and alias not in own]
+
+
+def _key_of_task(ctx: Context, provider_task_id: str, key_aliases: Sequence[str]) -> str:
+    """The first of these keys whose task it is. Raises `NotPossible`."""
+    refusal = f"key {', '.join(key_aliases) or 'of the job'} is not configured here: set REELWORKS_PROVIDER_KEYS"
+    for alias in key_aliases:
+        match ask(ctx, alias, provider_task_id):
+            case Running() | Completed() | Failed():
+                return alias
+            case NotFound():
+                refusal = f"the provider knows no task {provider_task_id} of key {', '.join(key_aliases)}"
+            case LookAgain(reason):
+                raise NotPossible(f"the provider did not say whether it knows {provider_task_id} ({reason}): try again")
+            case None:
+                pass
+    raise NotPossible(refusal)
 
 
 def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:

@@ -55,6 +55,8 @@ class Event(StrEnum):
     """An operator has a job tried again of which nothing was ever created."""
     REFETCH = "refetch"
     """An operator has outputs downloaded again."""
+    HELD = "held"
+    """The ledger was restored from a backup, which does not know what was created since: this job may have been."""
 
 
 TABLE: Final[dict[tuple[State, Event], State]] = {
@@ -90,9 +92,14 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.FAILED, Event.REQUEUE): State.QUEUED,
     (State.FAILED, Event.REFETCH): State.DOWNLOADING,
     (State.FAILED, Event.ANEW): State.QUEUED,
+    (State.QUEUED, Event.HELD): State.UNCERTAIN,
+    (State.ADMITTED, Event.HELD): State.UNCERTAIN,
+    (State.CREATING, Event.HELD): State.UNCERTAIN,
+    # A person, or a policy, may have had it created anew since.
+    (State.UNCERTAIN, Event.HELD): State.UNCERTAIN,
 }
 
-ASKED_FOR: Final = frozenset({Event.WRITE_OFF, Event.ANEW, Event.REQUEUE, Event.REFETCH})
+ASKED_FOR: Final = frozenset({Event.WRITE_OFF, Event.ANEW, Event.REQUEUE, Event.REFETCH, Event.HELD})
 """Events that only a person, or a policy that a person chose, brings about."""
 
 HOLDS_SLOT: Final = frozenset({State.ADMITTED, State.CREATING, State.UNCERTAIN, State.GENERATING})

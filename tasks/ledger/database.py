@@ -48,7 +48,7 @@ LedgerConflict = sa.exc.IntegrityError
 """What was to be written contradicts what stands there. Writing it again will not help."""
 
 
-def url_problem(url: str) -> str | None:
+def url_problem(url: str | sa.URL) -> str | None:
     """What is wrong with a database URL, in a sentence that does not show it (it may hold a password)."""
     try:
         backend = sa.make_url(url).get_backend_name()
@@ -119,7 +119,7 @@ class Ledger:
     and is used on SQLite only.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 10, clock: Callable[[], datetime] | None = None) -> None:
+    def __init__(self, url: str | sa.URL, *, pool_size: int = 10, clock: Callable[[], datetime] | None = None) -> None:
         self._clock = clock or (lambda: datetime.now(UTC))
         self.engine = _engine(url, pool_size)
         self.on_charged: Callable[[Sequence[Charged]], None] = lambda _charged: None
@@ -161,7 +161,7 @@ class Ledger:
         self.engine.dispose()
 
 
-def _engine(url: str, pool_size: int) -> sa.Engine:
+def _engine(url: str | sa.URL, pool_size: int) -> sa.Engine:
     problem = url_problem(url)
     if problem is not None:
         raise ValueError(f"the database URL {problem}")

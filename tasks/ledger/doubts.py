@@ -17,13 +17,17 @@ from schemas.jobs import State
 from tasks.domain.transitions import HOLDS_SLOT
 
 from .database import Transaction
+from .holding import IS_HELD
 from .reports import Attempt
 from .tables import attempts, charges, jobs
 
 
 @dataclass(frozen=True, slots=True)
 class UncertainJob:
-    """A parked job with its evidence. `provider_task_id` is known where the provider lost it."""
+    """A parked job with its evidence. `provider_task_id` is known where the provider lost it.
+
+    `held`: since the ledger was restored; none of its attempts may be the one that created it.
+    """
 
     job_id: str
     tenant: str
@@ -34,6 +38,7 @@ class UncertainJob:
     estimate_usd: Decimal
     cancel_requested: bool
     holds_slot: bool
+    held: bool
     attempts: tuple[Attempt, ...]
 
 
@@ -55,8 +60,8 @@ class TaskOfOurs:
 
 def uncertain_jobs(tx: Transaction, slot_s: float, limit: int) -> list[UncertainJob]:
     """Jobs that wait for somebody to say what became of their create, the longest first."""
-    query = sa.select(jobs).where(jobs.c.state == State.UNCERTAIN).order_by(jobs.c.changed_at, jobs.c.id).limit(limit)
-    rows = list(tx.execute(query))
+    query = sa.select(jobs, IS_HELD.label("held")).where(jobs.c.state == State.UNCERTAIN)
+    rows = list(tx.execute(query.order_by(jobs.c.changed_at, jobs.c.id).limit(limit)))
     evidence = _attempts(tx, [row.id for row in rows])
     return [
         UncertainJob(
@@ -69,6 +74,7 @@ def uncertain_jobs(tx: Transaction, slot_s: float, limit: int) -> list[Uncertain
             estimate_usd=row.estimate_usd,
             cancel_requested=row.cancel_requested_at is not None,
             holds_slot=(tx.now - row.changed_at).total_seconds() < slot_s,
+            held=bool(row.held),
             attempts=tuple(evidence.get(row.id, ())),
         )
         for row in rows

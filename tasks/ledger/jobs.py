@@ -21,6 +21,7 @@ from tasks.domain.transitions import LEASED, Event, next_state
 
 from .database import Transaction
 from .deliveries import owe
+from .holding import IS_HELD
 from .money import count_doubtful
 from .tables import inputs, jobs, timeline
 
@@ -283,12 +284,13 @@ def count(tx: Transaction, state: State) -> int:
 def doubtful(tx: Transaction, for_s: float, most_doubtful: int, limit: int) -> list[Job]:
     """Jobs that have been uncertain for `for_s` seconds without a known provider task, and are still wanted.
 
-    Only those with at most `most_doubtful` creates in doubt: others would fill the batch, and for good.
+    Only those with at most `most_doubtful` creates in doubt: others would fill the batch, and for good. None that is
+    held since the ledger was restored: how often it was created meanwhile is not known.
     """
     since = tx.now - timedelta(seconds=for_s)
     unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
     found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
-    found = found.where(count_doubtful(jobs.c.id).scalar_subquery() <= most_doubtful)
+    found = found.where(count_doubtful(jobs.c.id).scalar_subquery() <= most_doubtful, sa.not_(IS_HELD))
     return _jobs(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
 
 

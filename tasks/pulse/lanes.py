@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from redis import Redis
 
 from . import keys
@@ -12,6 +14,7 @@ class LaneBeats:
     """Heartbeats of the lanes."""
 
     def __init__(self, redis: Redis) -> None:
+        self._redis = redis
         self._seed = load(redis, "seed_lane")
         self._renew = load(redis, "renew_lane")
 
@@ -19,6 +22,11 @@ class LaneBeats:
         """A new epoch for a lane that has fallen silent; `None` when it is alive."""
         epoch = self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=[int(ttl_s * 1000)])
         return int(epoch) if epoch else None
+
+    def living(self, lanes: Sequence[str]) -> list[str]:
+        """Those of these lanes whose heartbeat is there."""
+        beats = self._redis.mget([keys.lane_beat(lane) for lane in lanes])
+        return [lane for lane, beat in zip(lanes, beats, strict=True) if beat is not None]
 
     def renew(self, lane: str, epoch: int, ttl_s: float) -> bool:
         """Keep a lane alive for `ttl_s` seconds more; false when this epoch is not the one that counts (any more)."""

@@ -225,6 +225,7 @@ TENANTS: Final[dict[str, Sequence[Words]]] = {
     ],
     "jobs": [for_tenant(), for_tenant("--state", "completed")],
     "costs": [for_tenant()],
+    "report": [for_tenant("--out", "-"), for_tenant("--csv", "-")],
     "apikeys": [for_tenant()],
     "apikeys create": [for_tenant()],
     "webhooks": [
@@ -244,6 +245,7 @@ TENANTS: Final[dict[str, Sequence[Words]]] = {
 """Verbs that can be asked about one tenant."""
 OPERATORS: Final[dict[str, str]] = {
     "runs the installation, and asks about no tenant": "prune up demo pool gateway flower migrate doctor openapi",
+    "copies the ledger of all tenants, and puts it back": "backup restore",
     "shows all tenants side by side: that is what it is for": "queues tenants budgets uncertain rejected",
     "sums up over all tenants": "metrics reconcile",
     "counts the charges of all tenants again": "budgets.recount",

@@ -82,6 +82,7 @@ def _of_dependency(error: Exception) -> Failure | None:
     import redis
 
     from tasks.ledger import LedgerError, SchemaMismatch
+    from tasks.ledger.copies import CopyUnusable, LedgerInUse
     from tasks.operating import NotPossible
     from workers.settings import SettingsInvalid
     from workers.stackplan import ProviderKeyMissing, StoreNotWritable
@@ -89,7 +90,7 @@ def _of_dependency(error: Exception) -> Failure | None:
 
     kind = type(error).__name__
     match error:
-        case NotPossible():
+        case NotPossible() | CopyUnusable() | LedgerInUse():
             return Failure(f"{error}.")
         case SettingsInvalid():
             lines = [f"  {name}: {problem}" for name, problem in error.problems.items()]

@@ -107,19 +107,31 @@ def _print(found: list[UncertainJob]) -> None:
         "job", "since", "key", "list price", "slot", "attempt", "begun", "HTTP", "evidence", right=("list price",)
     )
     for job in found:
-        lost = f"task {job.provider_task_id} is not known to the provider any more" if job.provider_task_id else ""
-        for number, each in enumerate(job.attempts):
-            first = number == 0
-            shown.add_row(
-                job.job_id if first else "",
-                instant(job.since) if first else "",
-                job.key_alias or "" if first else "",
-                usd(job.estimate_usd) if first else "",
-                ("held" if job.holds_slot else "free") if first else "",
-                str(each.number),
-                instant(each.begun_at),
-                str(each.http_status or "-"),
-                escape(lost or f"{each.outcome or 'never heard of again'}: {each.reason or '-'}"),
-            )
+        slot = "held" if job.holds_slot else "free"
+        facts = [job.job_id, instant(job.since), job.key_alias or "", usd(job.estimate_usd), slot]
+        for evidence in _evidence(job):
+            shown.add_row(*facts, *evidence)
+            facts = [""] * len(facts)
     console().print(shown)
+    if any(job.held for job in found):
+        click.echo(
+            "Those of before the restore: `ops/runbooks/ledger-restored.md` says how to tell what became of them."
+        )
     click.echo(f"{len(found)} uncertain. Resolve with `python -m workers uncertain bind|write-off|anew`.")
+
+
+def _evidence(job: UncertainJob) -> list[tuple[str, str, str, str]]:
+    """What is known of each create call: number, begin, HTTP status, and why its outcome is not."""
+    lost = f"task {job.provider_task_id} is not known to the provider any more" if job.provider_task_id else ""
+    rows = [
+        (
+            str(each.number),
+            instant(each.begun_at),
+            str(each.http_status or "-"),
+            escape(lost or f"{each.outcome or 'never heard of again'}: {each.reason or '-'}"),
+        )
+        for each in job.attempts
+    ]
+    if job.held:
+        rows.append(("-", "-", "-", "from before the restore: it may have been created since"))
+    return rows
