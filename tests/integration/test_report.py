@@ -195,7 +195,7 @@ def test_it_says_how_jobs_went(books: Ledger) -> None:
     text = Page(Path("report.html").read_text()).text
     for words in (
         "2013 creating 1",
-        "default, a month: $0.00 used or held, of $50.00",
+        "default, a month: $5.60 used or held, of $50.00",
         "film, a day",
         "2026-03-01 0 0 1",
     ):
