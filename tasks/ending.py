@@ -109,6 +109,6 @@ def _taken_up(ctx: Context, tx: Transaction, job: Job, due: Due, decision: Decis
     if not is_held(tx, job.id) or owner_of_task(tx, task) is not None:
         return None
     created_at = datetime.fromtimestamp(due.noted.created_s, UTC)
-    values = {"provider_task_id": task, "key_alias": due.noted.key_alias, "generating_at": created_at}
+    values: dict[str, Any] = {"provider_task_id": task, "key_alias": due.noted.key_alias, "generating_at": created_at}
     log.warning("job_taken_up", job_id=job.id, key=due.noted.key_alias, provider_task_id=task)
     return move_read(tx, job, Event.ACCEPTED, lease_s=ctx.policy.handover_s, detail={"by": "timetable"}, **values)

@@ -38,7 +38,7 @@ def still(file: BinaryIO, media_type: str, width: int, bytes_most: int) -> bytes
 
 def _of_film(file: BinaryIO, width: int) -> Image.Image:
     try:
-        with av.open(file, options={**DEMUXERS, **decoder_limits()}, timeout=_OPEN_S) as container:
+        with av.open(file, "r", options={**DEMUXERS, **decoder_limits()}, timeout=_OPEN_S) as container:
             if not container.streams.video:
                 raise NotPlayable("there is no video stream")
             return _frame(container, width)
@@ -57,7 +57,8 @@ def _frame(container: av.container.InputContainer, width: int) -> Image.Image:
         for frame in packet.decode():
             check_frame(frame.width, frame.height)
             height = max(1, frame.height * min(width, frame.width) // frame.width)
-            image = frame.reformat(width=min(width, frame.width), height=height, format="rgb24").to_image()
+            small = frame.reformat(width=min(width, frame.width), height=height, format="rgb24")
+            image: Image.Image = small.to_image()  # type: ignore[no-untyped-call]  # PyAV gives its options no types
             return image.rotate(frame.rotation, expand=True) if frame.rotation else image
         if number >= _FRAMES_MOST:
             break

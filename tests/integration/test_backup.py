@@ -441,7 +441,7 @@ def test_what_is_held_is_held_once_and_counts_against_the_budgets(ledger: Ledger
     assert hold(ledger, None) == {}
     with ledger.read() as tx:
         gauges = ledger_gauges(tx, 60)
-        versions = dict(tx.execute(sa.select(tables.jobs.c.id, tables.jobs.c.version)).tuples().all())
+        versions = {row.id: row.version for row in tx.execute(sa.select(tables.jobs))}
     assert gauges.states[State.UNCERTAIN].jobs == 2
     assert [each.used_usd for each in gauges.budgets] == [2 * NEW_JOB.estimate_usd]
     assert versions["job-2"] == versions["job-3"] > 1_000

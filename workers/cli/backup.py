@@ -16,6 +16,7 @@ import click
 
 from schemas.jobs import State
 from tasks import restoring
+from tasks.durably import publish
 from tasks.lanes import LANES
 from tasks.ledger import copies
 from tasks.ledger.copies import Figures
@@ -53,7 +54,7 @@ def backup(dest: Path, *, overwrite: bool, as_json: bool) -> None:
         part = final.with_name(f"{final.name}.part")
         try:
             found = _copied(source, part)
-            copies.publish(part, final)
+            publish(part, final)
         finally:
             copies.discard(part)
     figures: dict[str, Any] = {"file": final, "size_bytes": final.stat().st_size, **asdict(found)}
