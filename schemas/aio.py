@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing
+from contextvars import copy_context
 from decimal import Decimal
 from functools import partial
 from itertools import islice
@@ -51,7 +52,8 @@ class _Threads:
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def _in(self, pool: ThreadPoolExecutor, call: Callable[[], _T]) -> _T:
-        return await asyncio.get_running_loop().run_in_executor(pool, call)
+        # In the caller's context: the span at work there is to be found in the thread.
+        return await asyncio.get_running_loop().run_in_executor(pool, copy_context().run, call)
 
 
 def _portion(jobs: Iterator[JobView]) -> list[JobView]:
@@ -73,13 +75,16 @@ class AsyncProducer:
         self._threads = _Threads(threads)
         self._listener = Listener(async_client(address, timeout_s))
 
-    async def submit(self, **request: Any) -> AsyncHandle:
+    async def submit(self, *, traceparent: str | None = None, **request: Any) -> AsyncHandle:
         """As `Producer.submit`."""
-        return self._handle(await self._threads.run(self._producer.submit, **request))
+        return self._handle(await self._threads.run(self._producer.submit, traceparent=traceparent, **request))
 
-    async def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> Sequence[AsyncHandle]:
+    async def submit_many(
+        self, requests: Iterable[Mapping[str, Any]], *, traceparent: str | None = None
+    ) -> Sequence[AsyncHandle]:
         """As `Producer.submit_many`."""
-        return [self._handle(each) for each in await self._threads.run(self._producer.submit_many, requests)]
+        submitted = await self._threads.run(self._producer.submit_many, requests, traceparent=traceparent)
+        return [self._handle(each) for each in submitted]
 
     async def estimate(self, **request: Any) -> Decimal:
         """As `Producer.estimate`."""

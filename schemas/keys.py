@@ -8,7 +8,8 @@ from typing import Final
 PREFIX: Final = "reelworks:"
 
 REQUESTS: Final = f"{PREFIX}requests"
-"""Stream of submitted requests. Fields: `v` (form, "1"), `job` (id), `request` (JSON, images as `input:` refs)."""
+"""Stream of submitted requests. Fields: `v` (form, "1"), `job` (id), `request` (JSON, images as `input:` refs), and
+`traceparent` where the request is part of a trace."""
 
 
 ENQUEUE_QUEUE: Final = "reelworks"

@@ -28,6 +28,7 @@ from .jobs import JobView, State
 from .redisclient import client, sentinels_of
 from .requests import GenerationRequest, job_id_of, parse_request
 from .submission import Entry, arguments, distinct, in_doubt, reported
+from .tracing import submitting
 
 _Command = tuple[str | int, ...]
 _Connection = Any  # redis-py does not annotate what is called of it
@@ -87,22 +88,24 @@ class Producer:
         self._replicas, self._replicas_ms = place.replicas if place else 0, int(timeout_s * 500)
         self._heard_s = -QUIET_S
 
-    def submit(self, **request: Any) -> Handle:
+    def submit(self, *, traceparent: str | None = None, **request: Any) -> Handle:
         """Submits one request, given by its fields, and returns the handle of its job: in one exchange with Redis, if
         it has no picture to store and Redis was heard lately.
 
-        The same idempotency key gives the same job. Raises `RequestInvalid` (with all problems), `IdempotencyConflict`,
-        `NotSubmitted`.
+        The same idempotency key gives the same job. `traceparent`: of the span whose child the job's is to be; by
+        default the one at work here, where the program uses OpenTelemetry. Raises `RequestInvalid` (with all
+        problems), `IdempotencyConflict`, `NotSubmitted`.
         """
-        return self._submit([self._parse(request)])[0]
+        return self._submit([self._parse(request)], traceparent)[0]
 
-    def submit_many(self, requests: Iterable[Mapping[str, Any]]) -> _Handles:
+    def submit_many(self, requests: Iterable[Mapping[str, Any]], *, traceparent: str | None = None) -> _Handles:
         """Submits many requests in few exchanges with Redis; the handles come in the order of the requests.
 
         Nothing is submitted when one of them is invalid (`RequestInvalid`; its fields begin with the request's index).
         Each 200 are one atomic step and one exchange. When a later step fails (`IdempotencyConflict`, `NotSubmitted`),
         earlier ones stand, and the error says which: its `submitted` are the jobs of the first requests, its `job_ids`
-        the jobs in doubt after them. With idempotency keys the whole can simply be repeated.
+        the jobs in doubt after them. With idempotency keys the whole can simply be repeated. `traceparent`: as of
+        `submit`, of all of them.
         """
         parsed, problems = [], []
         for index, raw in enumerate(requests):
@@ -112,7 +115,7 @@ class Producer:
                 problems += [Problem(f"{index}.{p.field}", p.code, p.message) for p in error.problems]
         if problems:
             raise RequestInvalid(problems)
-        return self._submit(parsed)
+        return self._submit(parsed, traceparent)
 
     def estimate(self, **request: Any) -> Decimal:
         """What the film of a request would cost by the price list, in USD. Nothing is submitted, and nobody asked.
@@ -167,25 +170,26 @@ class Producer:
             if isinstance(image := getattr(request, name), ImageBytes) and len(image.data) > self._input_max_bytes
         ]
 
-    def _submit(self, parsed: Sequence[tuple[Entry, dict[str, bytes]]]) -> _Handles:
+    def _submit(self, parsed: Sequence[tuple[Entry, dict[str, bytes]]], given: str | None) -> _Handles:
         once_each = distinct(entry for entry, _ in parsed)
-        with reported():
-            self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
         stored: set[str] = set()
-        try:
-            self._add(once_each, stored)
-        except (IdempotencyConflict, NotSubmitted) as error:
-            error.submitted = tuple(takewhile(stored.__contains__, (entry.job_id for entry, _ in parsed)))
-            raise
+        with submitting(given, len(once_each)) as traceparent:
+            with reported():
+                self._store({sha256: data for _, blobs in parsed for sha256, data in blobs.items()})
+            try:
+                self._add(once_each, stored, traceparent or "")
+            except (IdempotencyConflict, NotSubmitted) as error:
+                error.submitted = tuple(takewhile(stored.__contains__, (entry.job_id for entry, _ in parsed)))
+                raise
         return [Handle(self._redis, entry.job_id, entry.request.warnings, self._gateway) for entry, _ in parsed]
 
-    def _add(self, entries: Sequence[Entry], stored: set[str]) -> None:
+    def _add(self, entries: Sequence[Entry], stored: set[str], traceparent: str) -> None:
         """Adds entries to the stream, batch by batch; the jobs of each batch are in `stored` once it is confirmed.
 
         The connection is taken by hand, so that what fails before anything is sent leaves nobody in doubt.
         """
         batches = (entries[start : start + BATCH] for start in range(0, len(entries), BATCH))
-        commands = ((batch, self._command(batch)) for batch in batches)
+        commands = ((batch, self._command(batch, traceparent)) for batch in batches)
         with reported():
             connection: _Connection = self._redis.connection_pool.get_connection()
         try:
@@ -200,9 +204,10 @@ class Producer:
         finally:
             self._redis.connection_pool.release(connection)
 
-    def _command(self, batch: Sequence[Entry]) -> _Command:
+    def _command(self, batch: Sequence[Entry], traceparent: str) -> _Command:
         names = (keys.REQUESTS, *(entry.idempotency or keys.REQUESTS for entry in batch))
-        return ("EVALSHA", _SCRIPT_SHA, len(names), *names, ENTRY_FORM, self._idempotency_ttl_s, *arguments(batch))
+        common = (ENTRY_FORM, self._idempotency_ttl_s, traceparent)
+        return ("EVALSHA", _SCRIPT_SHA, len(names), *names, *common, *arguments(batch))
 
     def _confirm(self, connection: _Connection, batch: Sequence[Entry], command: _Command) -> None:
         with reported(batch):

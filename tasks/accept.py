@@ -14,10 +14,11 @@ from schemas.errors import RequestInvalid
 from schemas.jobs import JobView, State
 from schemas.keys import idempotency
 from schemas.requests import parse_request
+from schemas.tracing import FIELD, traceparent_of
 from tasks.commands import obey
 from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
-from tasks.enqueued import TASK, job_id_in, request_in
+from tasks.enqueued import TASK, job_id_in, request_in, trace_in
 from tasks.entering import check_callback, keep_inputs, new_job
 from tasks.failpoints import failpoint
 from tasks.inputs import stored_inputs
@@ -145,7 +146,13 @@ def _read(ctx: Context, entry: StreamEntry) -> NewJob | Refused:
         # Whatever else a stranger's entry can cause must not stop the entries behind it.
         log.exception("request_unreadable", entry=entry.id, job_id=job_id)
         return Refused(entry, job_id, f"request: can't be read ({type(error).__name__})")
-    return new_job(ctx, job_id, request)
+    return new_job(ctx, job_id, request, _trace(entry))
+
+
+def _trace(entry: StreamEntry) -> str | None:
+    message = entry.fields.get("celery")
+    given = entry.fields.get(FIELD, b"").decode("utf-8", "replace") if message is None else trace_in(message)
+    return traceparent_of(given)
 
 
 def _idempotency_record(raw: Any) -> str | None:

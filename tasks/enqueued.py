@@ -13,18 +13,28 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from schemas.errors import Problem, RequestInvalid
+from schemas.tracing import FIELD
 
 TASK: Final = "reelworks.enqueue"
 
 
 def job_id_in(raw: bytes) -> str | None:
     """The id that the sender gave the task, which is to be the job's; `None` where there is none to be found."""
+    found = _header(raw, "id")
+    return found if isinstance(found, str) else None
+
+
+def trace_in(raw: bytes) -> Any:
+    """The `traceparent` among the message's headers, where OpenTelemetry's instrumentation of Celery puts it."""
+    return _header(raw, FIELD)
+
+
+def _header(raw: bytes, name: str) -> Any:
     try:
         headers = _message(raw).get("headers")
     except RequestInvalid:
         return None
-    found = headers.get("id") if isinstance(headers, Mapping) else None
-    return found if isinstance(found, str) else None
+    return headers.get(name) if isinstance(headers, Mapping) else None
 
 
 def request_in(raw: bytes) -> Any:

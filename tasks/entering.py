@@ -21,13 +21,17 @@ class StoreFull(Exception):
 
 
 def enter(
-    ctx: Context, requests: Sequence[GenerationRequest], batch_id: str | None = None, door: str | None = None
+    ctx: Context,
+    requests: Sequence[GenerationRequest],
+    batch_id: str | None = None,
+    door: str | None = None,
+    traceparent: str | None = None,
 ) -> list[str]:
     """Commit these requests as jobs, all of them or none, and give the jobs' ids in the requests' order.
 
-    A request whose idempotency key has a job already is that job. Needs the ledger and the store, not Redis. Raises
-    `IdempotencyConflict` when that job is another request's, `RequestInvalid` for a callback that can't be made,
-    `StoreFull`, `LedgerError`, and `OSError` of the store.
+    A request whose idempotency key has a job already is that job. `traceparent`: of the span whose children the jobs'
+    spans are to be. Needs the ledger and the store, not Redis. Raises `IdempotencyConflict` when that job is another
+    request's, `RequestInvalid` for a callback that can't be made, `StoreFull`, `LedgerError`, `OSError` of the store.
     """
     if not ctx.store.has_room():
         raise StoreFull
@@ -37,7 +41,7 @@ def enter(
         check_callback(ctx, request)
         detached, blobs = request.detached()
         keep_inputs(ctx, detached, blobs)
-        job = replace(new_job(ctx, job_id_of(detached), detached), batch_id=batch_id, door=door)
+        job = replace(new_job(ctx, job_id_of(detached), detached, traceparent), batch_id=batch_id, door=door)
         if new.setdefault(job.id, job).fingerprint != job.fingerprint:
             raise IdempotencyConflict(job.id)
         job_ids.append(job.id)
@@ -63,8 +67,8 @@ def check_callback(ctx: Context, request: GenerationRequest) -> None:
         raise RequestInvalid([Problem("callback_url", problem.code, sentence)])
 
 
-def new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:
-    """What accepting a request writes. Its pictures are references by now."""
+def new_job(ctx: Context, job_id: str, request: GenerationRequest, traceparent: str | None = None) -> NewJob:
+    """What accepting a request writes. Its pictures are references by now, and its `traceparent` was judged."""
     return NewJob(
         id=job_id,
         tenant=request.tenant,
@@ -80,6 +84,7 @@ def new_job(ctx: Context, job_id: str, request: GenerationRequest) -> NewJob:
         max_cost_usd=request.max_cost_usd,
         head_start_s=request.priority * ctx.policy.priority_step_s,
         pictures=tuple(image.name for _, image in _stored(request)),
+        traceparent=traceparent,
     )
 
 

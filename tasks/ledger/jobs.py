@@ -81,6 +81,8 @@ class NewJob:
     """By which it came, where that decides how it is shown to its caller (`tasks.ledger.resources`)."""
     pictures: tuple[str, ...] = ()
     """The input images it needs, as `sha256.ext`."""
+    traceparent: str | None = None
+    """Of the caller's span, in the form of `schemas.tracing`."""
 
 
 def accept(tx: Transaction, new: Sequence[NewJob]) -> frozenset[str]:
@@ -127,6 +129,7 @@ def _row(job: NewJob, now: datetime) -> dict[str, Any]:
         "changed_at": now,
         "batch_id": job.batch_id,
         "door": job.door,
+        "traceparent": job.traceparent,
         "deadline_at": None if job.deadline_s is None else now + timedelta(seconds=job.deadline_s),
     }
 

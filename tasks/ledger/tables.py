@@ -88,6 +88,8 @@ jobs = Table(
     Column("batch_id", String(36)),  # whose jobs were asked for together
     Column("door", String(16)),  # by which it came, where that decides how it is shown
     Column("pruned_at", Instant),  # since when its files are not kept any more
+    Column("traceparent", String(55)),  # of the caller's span, whose children its own are
+    Column("traced_version", Integer),  # up to which its trace was given out; NULL: nothing of it was
     UniqueConstraint("tenant", "idempotency_key"),  # the same key is the same job, for as long as that is kept
     UniqueConstraint("provider_task_id"),
     # The lines of those that wait, and what is under way: as long as these are, however many jobs have ended.

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from schemas.jobs import JobView, Output, State, decode_job, decode_record, encode_record
 from schemas.requests import parse_request
+from schemas.tracing import FIELD, traceparent_of
 from tasks.domain.answers import RemoteOutput
 from tasks.domain.job import Job
 from tasks.domain.looking import FinalAnswer
@@ -47,6 +48,13 @@ def test_a_stream_entry() -> None:
     assert entry["v"] == "1"
     assert (request.resolution, request.duration, request.tenant) == ("768P", 10, "film")
     assert request.to_json() == entry["request"]
+
+
+def test_a_stream_entry_of_a_request_that_is_part_of_a_trace() -> None:
+    entry = sample("stream_entry_traced")
+    assert entry.keys() - sample("stream_entry").keys() == {FIELD}
+    assert traceparent_of(entry[FIELD]) == entry[FIELD]
+    assert parse_request(json.loads(entry["request"]), stored_inputs=True).to_json() == entry["request"]
 
 
 def test_a_stored_request() -> None:

@@ -32,6 +32,7 @@ from workers.probes import free_port
 MODEL = "minimax_hailuo_02_i2v"
 URL = "https://pictures.example/cat.jpg"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+OWN = Path(__file__).parents[1] / "contract" / "samples" / "own"
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,14 @@ def test_a_submission_is_one_entry_of_the_stream(valkey: Valkey, producer: Produ
     assert str(uuid.UUID(handle.id)) == handle.id
     request = parse_request(json.loads(entry["request"]), stored_inputs=True)
     assert request == parse_request(raw(prompt="a cat", duration=10))
+
+
+def test_what_is_part_of_a_trace_says_so_in_the_form_of_the_sample(valkey: Valkey, producer: Producer) -> None:
+    sample = json.loads((OWN / "stream_entry_traced.json").read_text())
+    asked = json.loads(sample["request"])
+    producer.submit_many([asked] * 2, traceparent=sample["traceparent"])
+    for entry in entries(valkey):
+        assert {**entry, "job": sample["job"]} == sample
 
 
 def test_pictures_are_stored_as_bytes_under_their_digest_and_expire(valkey: Valkey, producer: Producer) -> None:

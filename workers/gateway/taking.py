@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from flask import request
+
 from schemas.requests import GenerationRequest, job_id_of
+from schemas.tracing import FIELD, traceparent_of
 from tasks.entering import enter
 from tasks.ledger.jobs import fingerprints
 from tasks.ledger.resources import has_room_for
@@ -32,4 +35,4 @@ def taken_in(
             if new > 0 and not has_room_for(tx, caller().tenant, new, most):
                 detail = f"Tenant {caller().tenant} may have {most} jobs that have not ended: wait for some of them."
                 raise Trouble(429, "too_many_jobs", detail, retry_after_s=_LATER_S)
-    return enter(here.ctx, asked, batch_id, door)
+    return enter(here.ctx, asked, batch_id, door, traceparent_of(request.headers.get(FIELD)))
