@@ -90,7 +90,7 @@ imports: $(STAMP) ## which room may import which
 	$(BIN)/lint-imports
 
 audit: ## look the locked packages up among known vulnerabilities (needs pip-audit and a network)
-	@$(PYTHON) -m ops.audit requirements.lock --pip-audit "$(PIP_AUDIT)"
+	@$(PYTHON) -m ops.audit requirements-otel.lock --pip-audit "$(PIP_AUDIT)"
 
 mutants: $(STAMP) ## take out one guard after the other and see each of them missed by a test
 	@exec $(BIN)/python -m tests.mutants
@@ -111,7 +111,9 @@ lock: ## resolve the lock files anew from pyproject.toml and the rivals' list (n
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }
 	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers \
 	  pyproject.toml -o requirements.lock
-	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra dev --extra browser \
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra otel \
+	  -c requirements.lock pyproject.toml -o requirements-otel.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --no-header --extra workers --extra otel --extra dev --extra browser \
 	  -c requirements.lock pyproject.toml -o requirements-dev.lock
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  tests/bench/rivals.in -o tests/bench/rivals.lock

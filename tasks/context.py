@@ -27,6 +27,7 @@ from tasks.media.store import Store
 from tasks.policy import Policy
 from tasks.pulse import Pulse, PulseError
 from tasks.spool import Spool
+from tasks.traces import Traces
 from tasks.vtrix.asking import Asker
 from tasks.vtrix.client import VtrixClient
 from tasks.webhooks import Webhooks
@@ -55,6 +56,8 @@ class Context:
     """What callers are told of where the gateway is."""
     callbacks: Callbacks | None = None
     """Where the provider calls back; `None`: it is asked alone."""
+    traces: Traces | None = None
+    """Where traces are sent; `None`: nowhere, and nothing is read for them."""
 
     def __post_init__(self) -> None:
         self.ledger.on_charged = self._count_charged
@@ -88,6 +91,8 @@ class Context:
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""
         self.threads.shutdown()
+        if self.traces is not None:
+            self.traces.close()
         self.webhooks.close()
         self.asker.close()
         self.fetcher.close()

@@ -6,6 +6,7 @@ broken or not wanted any more holds up none of the others.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -51,6 +52,7 @@ def download(self: Task[..., Any], job: str, more: Sequence[str] = ()) -> None:
 
 def _download(ctx: Context, claimed: Sequence[Job]) -> bool:
     """Whether outputs of these claimed jobs are stored now that nobody has been told to record."""
+    begun_s = time.monotonic()
     left = {job.id: job for job in claimed}  # what is still to be worked: claims of others are not kept
     stored, failed = [], None
     with kept(lambda: _still_mine(ctx, [*left.values()]), ctx.policy.work_lease_s), given_back(ctx, left.values()):
@@ -61,7 +63,7 @@ def _download(ctx: Context, claimed: Sequence[Job]) -> bool:
             for fetched in groups:
                 try:
                     with given_back(ctx, [job for job, _ in fetched]):
-                        stored = _work(ctx, fetched)
+                        stored = _work(ctx, fetched, begun_s)
                 except LedgerError as error:
                     stored, failed = [], error  # the others may have more luck
                 for job, _ in fetched:
@@ -83,25 +85,30 @@ def _is_wanted(ctx: Context, job: Job) -> bool:
     return True
 
 
-def _work(ctx: Context, fetched: Sequence[Fetched]) -> list[Job]:
+def _work(ctx: Context, fetched: Sequence[Fetched], begun_s: float) -> list[Job]:
     """Write down what became of these jobs' outputs; gives those whose outputs are stored now."""
-    stored = _store(ctx, fetched)
+    stored = _store(ctx, fetched, begun_s)
     for job, error in fetched:
         if isinstance(error, Exception):
             _not_fetched(ctx, job, error)
     return stored
 
 
-def _store(ctx: Context, fetched: Sequence[Fetched]) -> list[Job]:
-    """Write down the outputs of those that have them, one commit for all; gives those that are stored now."""
+def _store(ctx: Context, fetched: Sequence[Fetched], begun_s: float) -> list[Job]:
+    """Write down the outputs of those that have them, one commit for all; gives those that are stored now.
+
+    `begun_s`: since when they are at work, on the monotonic clock.
+    """
     whole = [(job, outputs) for job, outputs in fetched if isinstance(outputs, list)]
     if not whole:
         return []
     stored = []
+    detail = {"took_s": round(time.monotonic() - begun_s, 3)}
     with ctx.ledger.begin("download.stored") as tx:
         for job, outputs in sorted(whole, key=lambda each: each[0].id):
             # Else it was cancelled meanwhile, or somebody else is at it now.
-            if move_read(tx, job, Event.STORED, mine=True, lease_s=ctx.policy.handover_s) is not None:
+            moved = move_read(tx, job, Event.STORED, mine=True, lease_s=ctx.policy.handover_s, detail=detail)
+            if moved is not None:
                 store_outputs(tx, job.id, outputs)
                 stored.append((job, outputs))
     for job, outputs in stored:

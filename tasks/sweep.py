@@ -18,11 +18,13 @@ from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, RECORD_QUEUE, hint_create, h
 from tasks.lanes import lane
 from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
+from tasks.ledger.traces import take_untraced
 from tasks.ledger.views import views_of
 from tasks.operating import NotPossible, create_anew
 from tasks.pruning import prune
 from tasks.schedule import seed, timetable_entry
 from tasks.settling import settle_strays
+from tasks.tracing import give_out
 
 log = structlog.get_logger("reelworks.sweep")
 
@@ -75,6 +77,8 @@ def _confirm(ctx: Context, settled: Sequence[Job], now: datetime) -> None:
     failpoint("confirm.after_publish")
     with ctx.ledger.begin("sweep.confirm") as tx:
         confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
+        ended = [] if ctx.traces is None else take_untraced(tx, [job.id for job in settled if job.state in TERMINAL])
+    give_out(ctx, ended)
     if added:
         log.warning("jobs_put_on_timetable", jobs=added)
 

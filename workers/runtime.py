@@ -21,6 +21,7 @@ from tasks.media.s3store import S3Store
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from tasks.spool import Spool
+from tasks.traces import Traces
 from tasks.transport import Deadlines
 from tasks.vtrix.client import VtrixClient
 from tasks.vtrix.curl import CurlAsker
@@ -70,6 +71,7 @@ def build(read: Settings) -> Context:
         callbacks=_callbacks(read),
         webhooks=Webhooks(read.policy.webhook, read.webhook_reach),
         gateway=GatewayPlace(read.gateway_url or "", _links(read)),
+        traces=Traces() if read.traces else None,
         threads=ThreadPoolExecutor(max(read.policy.poll_concurrency, TOGETHER_MOST), thread_name_prefix="waits"),
     )
 

@@ -1,7 +1,8 @@
 """The settings: one frozen object, read from the environment once, all errors reported together by variable.
 
 Every variable begins with `REELWORKS_`; `VTRIX_API_KEY` (and `VTRIX_API_KEY_FILE`) is understood as well, because that
-is the name that users of the provider's own tools have set. `.env.example` lists them all.
+is the name that users of the provider's own tools have set, and so are `AWS_...` and `OTEL_...`, which libraries read.
+`.env.example` lists them all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from tasks.ledger import url_problem
 from tasks.media.bucket import Bucket, is_address
 from tasks.outward import Reach
 from tasks.policy import LONGEST_DAYS, Policy, days_problem
-from workers import credentials
+from workers import credentials, traceplace
 from workers.credentials import Secret
 from workers.limits import GatewayLimits, HttpLimits
 from workers.storeplace import bucket_problems, store_place
@@ -91,6 +92,8 @@ class Settings:
     view_ttl_s: int
     log_level: str
     log_format: str
+    traces: bool
+    """Whether traces of jobs are sent. Where to and how, OpenTelemetry's library reads by itself."""
 
 
 def read_settings() -> Settings:
@@ -100,7 +103,7 @@ def read_settings() -> Settings:
     """
     credentials.forbid_core_dumps()
     # Files of variables, such as compose reads, name what is not set as empty: it means the default.
-    ours = ("REELWORKS_", "AWS_")
+    ours = ("REELWORKS_", "AWS_", "OTEL_")
     for name in [name for name, value in os.environ.items() if name.startswith(ours) and not value.strip()]:
         del os.environ[name]
     env = environs.Env(eager=False, prefix="REELWORKS_")
@@ -141,6 +144,7 @@ def read_settings() -> Settings:
         view_ttl_s=env.int("VIEW_TTL_S", 7 * 86_400, validate=_at_least_one),
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
         log_format=env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "console"])),
+        traces=traceplace.is_named(os.environ),
     )
     # Wrapped at once: an error report may show the variables of this function.
     listed = Secret(env.str("PROVIDER_KEYS", "", validate=credentials.check_listed))

@@ -26,6 +26,7 @@ from workers.folderlock import make_private
 from workers.parts import Part
 from workers.storeplace import BUCKET_TODO, STORE_SECRETS, store_place
 from workers.supervisor import Restarts, SupervisorError
+from workers.traceplace import TRACE_SECRETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
@@ -39,7 +40,10 @@ _SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECR
 _METRICS_VARIABLES: Final = ("REELWORKS_METRICS_TOKEN", "REELWORKS_METRICS_TOKEN_FILE")
 _CALLBACK_VARIABLE: Final = "REELWORKS_CALLBACK_URL"
 _GATEWAY_VARIABLE: Final = "REELWORKS_GATEWAY_URL"
-_SOME_PARTS_OWN: Final = (*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, *_METRICS_VARIABLES, _CALLBACK_VARIABLE)
+_SOME_PARTS_OWN: Final = (
+    *(*_LOGIN_VARIABLES, *_SIGNING_VARIABLES, *_METRICS_VARIABLES, _CALLBACK_VARIABLE),
+    *TRACE_SECRETS,
+)
 _FILES: Final = tuple(name for name in (*KEY_VARIABLES, *_SOME_PARTS_OWN) if name.endswith("_FILE"))
 
 # A queue of paid work: on disk within a second, and full is an error, never a silent eviction.
@@ -242,7 +246,7 @@ class StackPlan:
             ready=lambda: self._probe.answers(node),
             grace_s=grace_s,
             with_store=True,
-            own={**self._calling_back(), **self._naming_the_gateway()},
+            own={**self._calling_back(), **self._naming_the_gateway(), **self._given(TRACE_SECRETS)},
         )
 
     def _flower(self) -> Part:

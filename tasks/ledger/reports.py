@@ -154,23 +154,30 @@ def ids_beginning(tx: Transaction, prefix: str, limit: int) -> list[str]:
 
 def job_report(tx: Transaction, job_id: str) -> JobReport | None:
     """Everything the ledger knows of a job, or `None`."""
+    return next(iter(job_reports(tx, [job_id])), None)
+
+
+def job_reports(tx: Transaction, job_ids: Sequence[str]) -> list[JobReport]:
+    """The same of several jobs, those of them that exist, in no particular order."""
     more = (jobs.c.provider_task_id, jobs.c.deadline_at, jobs.c.error_message, jobs.c.error_stage)
-    found = tx.execute(_row_query().add_columns(*more).where(jobs.c.id == job_id)).mappings().first()
-    if found is None:
-        return None
-    row = dict(found)
-    extra = {column.name: row.pop(column.name) for column in more}
-    return JobReport(
-        job=_row(row),
-        **extra,
-        timeline=tuple(
-            Moment(each["seq"], each["event"], State(each["state"]), each["at"], each["detail"])
-            for each in _rows_of(tx, timeline, job_id, "seq", "event", "state", "at", "detail")
-        ),
-        attempts=tuple(Attempt(**each) for each in _rows_of(tx, attempts, job_id, *Attempt.__slots__)),
-        outputs=tuple(outputs_of(tx, [job_id]).get(job_id, ())),
-        charges=tuple(Charge(**each) for each in _rows_of(tx, charges, job_id, *Charge.__slots__)),
-    )
+    rows = [dict(row) for row in tx.execute(_row_query().add_columns(*more).where(jobs.c.id.in_(job_ids))).mappings()]
+    extra = {row["id"]: {column.name: row.pop(column.name) for column in more} for row in rows}
+    moments = _rows_of(tx, timeline, job_ids, "seq", "event", "state", "at", "detail")
+    tried = _rows_of(tx, attempts, job_ids, *Attempt.__slots__)
+    charged = _rows_of(tx, charges, job_ids, *Charge.__slots__)
+    stored = outputs_of(tx, job_ids)
+    return [
+        JobReport(
+            job=_row(row),
+            **extra[job_id],
+            timeline=tuple(Moment(**{**each, "state": State(each["state"])}) for each in moments.get(job_id, ())),
+            attempts=tuple(Attempt(**each) for each in tried.get(job_id, ())),
+            outputs=tuple(stored.get(job_id, ())),
+            charges=tuple(Charge(**each) for each in charged.get(job_id, ())),
+        )
+        for row in rows
+        for job_id in [row["id"]]
+    ]
 
 
 def refusal(tx: Transaction, job_id: str) -> Refusal | None:
@@ -257,7 +264,10 @@ def _row(values: Mapping[Any, Any]) -> JobRow:
     return JobRow(**{**values, "state": State(values["state"])})
 
 
-def _rows_of(tx: Transaction, table: sa.Table, job_id: str, *names: str) -> list[dict[str, Any]]:
-    """Rows of a job in a table, in the order of the first named column."""
-    query = sa.select(*(table.c[name] for name in names)).where(table.c.job_id == job_id).order_by(table.c[names[0]])
-    return [dict(row) for row in tx.execute(query).mappings()]
+def _rows_of(tx: Transaction, table: sa.Table, job_ids: Sequence[str], *names: str) -> dict[str, list[dict[str, Any]]]:
+    """Rows of each of these jobs in a table, in the order of the first named column."""
+    query = sa.select(table.c.job_id, *(table.c[name] for name in names)).where(table.c.job_id.in_(job_ids))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in tx.execute(query.order_by(table.c[names[0]])).mappings():
+        found.setdefault(row["job_id"], []).append({name: row[name] for name in names})
+    return found

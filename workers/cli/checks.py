@@ -19,7 +19,7 @@ from tasks.media.bucket import Bucket
 from tasks.media.errors import StoreAway
 from tasks.media.s3store import S3Store
 from tasks.media.store import FolderStore
-from workers import pools
+from workers import pools, traceplace
 from workers.celeryplace import asking
 from workers.cli.clocks import clocks
 from workers.cli.common import join_running_stack, opened_ledger
@@ -63,6 +63,8 @@ def checks() -> Iterator[Check]:
         yield outputs(read, joined=joined)
         yield keys(read, joined=joined, answers=answers.check.verdict is not Verdict.BROKEN)
         yield clocks(pulse if reachable else None, read, answers.ahead_s)
+        if read.traces:
+            yield _traces()
         if reachable:
             yield from _workers(read)
     finally:
@@ -158,6 +160,13 @@ def _disk(store: FolderStore | S3Store, low_bytes: int) -> Check:
         todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is downloaded"
         return warning("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
     return ok("disk", found)
+
+
+def _traces() -> Check:
+    problem = traceplace.problem(os.environ)
+    if problem is not None:
+        return warning("traces", "are not sent", problem)
+    return ok("traces", "are sent to where OTEL_EXPORTER_OTLP_... says, half a minute after a job's end")
 
 
 def _workers(read: Settings) -> Iterator[Check]:

@@ -202,6 +202,15 @@ def test_keys_of_a_bucket_go_to_those_alone_who_work_with_the_store(tmp_path: Pa
     assert told == {"lanes", "create", "finish", "gateway"}
 
 
+def test_what_may_be_a_key_of_a_collector_goes_to_the_workers_alone(tmp_path: Path) -> None:
+    env = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=canary"}
+    plan = StackPlan(StackOptions(var=tmp_path, gateway=True, env=env))
+    parts = {part.name: part.env for stage in plan.stages() for part in stage}
+    plan.close()
+    assert {name for name, given in parts.items() if "canary" in str(given)} == {"lanes", "create", "finish"}
+    assert parts["lanes"]["OTEL_EXPORTER_OTLP_ENDPOINT"] == "http://collector:4318"
+
+
 def test_settings_that_no_part_could_use_are_all_named_before_anything_starts(
     tmp_path: Path, nothing_starts: None
 ) -> None:

@@ -18,7 +18,7 @@ EXAMPLE = Path(__file__).parents[3] / ".env.example"
 @pytest.fixture(autouse=True)
 def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [*os.environ]:
-        if name.startswith(("REELWORKS_", "VTRIX_", "AWS_")):
+        if name.startswith(("REELWORKS_", "VTRIX_", "AWS_", "OTEL_")):
             monkeypatch.delenv(name)
 
 
