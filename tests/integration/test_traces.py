@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+import structlog
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import Span, use_span
 
@@ -260,7 +261,9 @@ def test_a_collector_that_is_not_there_holds_nothing_up(
 def test_a_ledger_that_is_away_costs_a_trace_and_no_turn(traced: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     operating.cancel(traced.ctx, traced.submit())
     monkeypatch.setattr("tasks.tracing.job_reports", away)
-    swept(traced)
+    with structlog.testing.capture_logs() as logs:
+        swept(traced)
+    assert [line["log_level"] for line in logs if line["event"] == "jobs_not_traced"] == ["warning"]
     (row,) = traced.rows(tables.jobs)
     assert (row.lease_until, row.traced_version) == (None, row.version)
 
