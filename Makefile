@@ -38,7 +38,7 @@ up: $(STAMP) ## run the whole stack on this machine until Ctrl-C
 
 # In their order: the longest tests are alone in their files, and begun last they would run when all others are done.
 test: lint types imports ## what has to hold at every change: lint, types, import rules, tests
-	@exec $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	@exec $(BIN)/python -m pytest -n 5 --dist loadfile --no-loadscope-reorder
 
 check-ops: $(STAMP) ## what surrounds the stack: alerts, dashboards, image, compose file, manifests (needs promtool)
 	@command -v "$(PROMTOOL)" >/dev/null || { echo "reelworks: promtool is not found: install Prometheus (Debian, Ubuntu: apt install prometheus), or name yours with make PROMTOOL=/path/to/promtool" >&2; exit 1; }

@@ -76,7 +76,7 @@ def fail(*_args, **_fields):
 runtime.VtrixClient = fail
 read = settings.settings()
 try:
-    runtime._client(read, next(iter(read.provider_keys)))
+    runtime.provider_client(read, next(iter(read.provider_keys)))
 except RuntimeError as error:
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     # But for the frame of the client itself, which has to have the key.
@@ -89,7 +89,7 @@ def test_a_report_of_an_error_shows_stars(given: dict[str, str], tmp_path: Path)
     ended = said(given, tmp_path / "var", "-c", REPORT)
     assert ended.returncode == 0, ended.stderr
     assert "***" in ended.stdout
-    assert "_client" in ended.stdout
+    assert "provider_client" in ended.stdout
 
 
 def test_a_worker_that_can_not_start_says_why_without_the_key(given: dict[str, str], tmp_path: Path) -> None:
