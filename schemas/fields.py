@@ -90,6 +90,7 @@ class Strict(fields.Field[T]):
         raise NotImplementedError
 
     def deserialize(self, value: Any, *_args: Any, **_kwargs: Any) -> T:
+        """marshmallow's entry: the value, read by `read`. Raises `ValidationError`."""
         return self.read(value)
 
 
@@ -99,19 +100,25 @@ def _documented(given: Mapping[str, Any], rules: Mapping[str, Any]) -> dict[str,
 
 
 class StrictBool(Strict[bool]):
+    """`true` or `false` alone: no number and no word stands for one."""
+
     def read(self, value: object) -> bool:
+        """The boolean itself. Raises `ValidationError`."""
         if type(value) is not bool:
             raise fault("not_a_boolean", f"must be true or false, not {kind(value)}")
         return value
 
 
 class StrictInt(Strict[int]):
+    """A whole number from `low` to `high`, both included where they are given; no boolean, float or digits."""
+
     def __init__(self, *, low: int | None = None, high: int | None = None, **kwargs: Any) -> None:
         bounds = {name: bound for name, bound in (("minimum", low), ("maximum", high)) if bound is not None}
         super().__init__(**_documented(kwargs, bounds))
         self.low, self.high = low, high
 
     def read(self, value: object) -> int:
+        """The integer itself. Raises `ValidationError`."""
         if type(value) is not int:
             raise fault("not_an_integer", f"must be an integer, not {kind(value)}")
         if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
@@ -127,6 +134,7 @@ class StrictText(Strict[str]):
         self.pattern, self.rule = None if pattern is None else re.compile(pattern), rule
 
     def read(self, value: object) -> str:
+        """The string as it came, as a plain `str`. Raises `ValidationError`."""
         if not isinstance(value, str):
             raise fault("not_a_string", f"must be a string, not {kind(value)}")
         text = str(value)
@@ -141,6 +149,7 @@ class Usd(Strict[Decimal]):
     """A positive amount of US dollars, exact: a string such as "0.28", an integer or a `Decimal`, never a float."""
 
     def read(self, value: object) -> Decimal:
+        """The amount in its shortest form. Raises `ValidationError`."""
         if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
             raise fault("not_an_amount", f'must be US dollars as a string such as "0.28", not {kind(value)}')
         if isinstance(value, str) and not _AMOUNT.fullmatch(value):
@@ -155,6 +164,7 @@ class UpperText(StrictText):
     """A string whose letter case does not matter; capitals are what it becomes."""
 
     def read(self, value: object) -> str:
+        """The string in capitals. Raises `ValidationError`."""
         return super().read(value).upper()
 
 
@@ -162,6 +172,7 @@ class UrlText(StrictText):
     """An http(s) URL that is ours to open."""
 
     def read(self, value: object) -> str:
+        """The URL as it came. Raises `ValidationError`."""
         text = super().read(value)
         if (problem := url_problem(text, public=False)) is not None:
             raise ValidationError([problem])
@@ -174,6 +185,7 @@ class ImageText(Strict[Image]):
     stored = False
 
     def read(self, value: object) -> Image:
+        """What the string says of the picture; bytes are decoded and checked. Raises `ValidationError`."""
         if not isinstance(value, str):
             raise fault("not_a_string", f"must be a string (a URL or a data URL), not {kind(value)}")
         try:
@@ -184,6 +196,8 @@ class ImageText(Strict[Image]):
 
 
 class StoredImageText(ImageText):
+    """The same in requests that are under way already, whose pictures the store has."""
+
     stored = True
 
 
@@ -191,6 +205,8 @@ class Metadata(Strict[dict[str, Any]]):
     """A bounded JSON object that is handed back as it came; the result shares nothing with what was given."""
 
     def read(self, value: object) -> dict[str, Any]:
+        """A copy that shares nothing with `value`. Raises `ValidationError` beyond the bounds, and for what is no
+        JSON."""
         if not isinstance(value, dict):
             raise fault("not_an_object", f"must be an object, not {kind(value)}")
         if len(value) > METADATA_MAX_KEYS:

@@ -49,6 +49,7 @@ class ImageUrl:
 
     @property
     def text(self) -> str:
+        """The URL: what a request says of such a picture."""
         return self.url
 
 

@@ -99,6 +99,7 @@ class JobView:
 
     @property
     def terminal(self) -> bool:
+        """Whether the job has ended."""
         return self.state in TERMINAL
 
     @property

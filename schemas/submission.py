@@ -26,6 +26,7 @@ class Entry:
 
     @property
     def idempotency(self) -> str | None:
+        """The Redis key under which the request's idempotency key is noted; `None` where it has none."""
         key = self.request.idempotency_key
         return None if key is None else keys.idempotency(self.request.tenant, key)
 

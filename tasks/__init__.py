@@ -1,1 +1,1 @@
-"""What happens to a job: thin Celery tasks at the top, the domain and the adapters in the folders."""
+"""What happens to a job: thin Celery tasks at the top, domain and adapters below. Refuses to know what runs it."""

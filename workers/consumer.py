@@ -29,6 +29,7 @@ class SteadyConsumer(Consumer):
     _events_due_s = 0.0
 
     def ensure_connected(self, conn: Any) -> Any:
+        """As Celery does, with waits between tries that do not grow beyond `LONGEST_WAIT_S`."""
         conn.ensure_connection = partial(conn.ensure_connection, interval_max=LONGEST_WAIT_S)
         return super().ensure_connected(conn)
 

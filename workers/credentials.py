@@ -34,6 +34,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
+        """The value: for where it is used, never for a log or a message."""
         return self._value
 
     def __repr__(self) -> str:

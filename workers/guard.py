@@ -22,6 +22,7 @@ _TICK_S = 0.05
 
 
 def main() -> None:
+    """Read who runs from standard input; when that ends, the supervisor is gone, and all who still run are ended."""
     # Whoever ends the supervisor's terminal or session must not end its last helper first.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -26,10 +26,12 @@ class LaneKeeper(bootsteps.StartStopStep):
         self._timer_entry: Any = None
 
     def start(self, parent: Any) -> None:
+        """Look at the lanes now, and again and again from then on."""
         self._check(parent)
         self._timer_entry = parent.timer.call_repeatedly(settings().lane_check_s, self._check, (parent,))
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        """Look no more."""
         if self._timer_entry is not None:
             self._timer_entry.cancel()
             self._timer_entry = None

@@ -38,11 +38,13 @@ class LedgerWatch(bootsteps.StartStopStep):
         self._timer_entry: Any = None
 
     def start(self, parent: Any) -> None:
+        """Begin to ask, and to leave or take up the queues by what is heard."""
         self._ended = threading.Event()
         threading.Thread(target=self._watch, args=(self._ended,), name="ledger", daemon=True).start()
         self._timer_entry = parent.timer.call_repeatedly(_FOLLOW_S, self._follow, (parent,))
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        """Ask no more."""
         self._ended.set()
         if self._timer_entry is not None:
             self._timer_entry.cancel()

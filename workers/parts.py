@@ -82,6 +82,7 @@ class Guard:
             self._process = self._start()
 
     def forget(self, pid: int) -> None:
+        """Say that a process has ended and been collected: its id may be another's from now on."""
         os.write(self.write_fd, b"-%d\n" % pid)
 
     def close(self) -> None:
@@ -105,9 +106,11 @@ class RunningPart:
 
     @property
     def pid(self) -> int | None:
+        """Of its present process; `None` while it has none."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
+        """Start its process, with its output at the end of its log. Raises `OSError`."""
         self.part.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.part.log_path.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 (argv is built by the stack, no text is evaluated)

@@ -31,6 +31,7 @@ class Pool:
 
     @property
     def variable(self) -> str:
+        """The environment variable that says how many tasks it runs at a time."""
         return f"REELWORKS_{self.setting.upper()}"
 
 
@@ -38,11 +39,16 @@ class PoolSettings(Protocol):
     """What the settings hold for the pools: tasks that run at a time, at least 1 each."""
 
     @property
-    def lanes_concurrency(self) -> int: ...
+    def lanes_concurrency(self) -> int:
+        """Threads of the pool `lanes`."""
+
     @property
-    def create_concurrency(self) -> int: ...
+    def create_concurrency(self) -> int:
+        """Threads of the pool `create`."""
+
     @property
-    def finish_concurrency(self) -> int: ...
+    def finish_concurrency(self) -> int:
+        """Processes of the pool `finish`."""
 
 
 POOLS: Final[Mapping[str, Pool]] = MappingProxyType(

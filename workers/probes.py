@@ -77,12 +77,14 @@ class WorkerProbe:
         return asking("probe", self._redis_url, socket_timeout=2, socket_connect_timeout=_TIMEOUT_S)
 
     def answers(self, node: str) -> bool:
+        """Whether the worker of that node name answers within a moment."""
         try:
             return bool(self._app.control.ping(destination=[node], timeout=_TIMEOUT_S))
         except (OSError, KombuError):
             return False
 
     def close(self) -> None:
+        """Close its connections to the broker."""
         app = self.__dict__.pop("_app", None)
         if app is not None:
             app.close()

@@ -30,12 +30,14 @@ class SpoolKeeper(bootsteps.StartStopStep):
         self._ended = threading.Event()
 
     def start(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        """Begin to look, in a new thread."""
         # A new thread each time: the one before may still wait for the database, and ends once it looks up. Of two that
         # overlap, one has the spool.
         self._ended = threading.Event()
         threading.Thread(target=self._keep, args=(self._ended,), name="spool", daemon=True).start()
 
     def stop(self, parent: Any) -> None:  # noqa: ARG002 (celery's interface)
+        """Have the thread end at its next look."""
         self._ended.set()
 
     shutdown = stop

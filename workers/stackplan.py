@@ -169,6 +169,7 @@ class StackPlan:
         return [[*self._own, migrate], [*workers, *flower, *gateway]]
 
     def close(self) -> None:
+        """Close what it asks the workers by."""
         self._probe.close()
 
     def _share(self, variable: str, embedded: Callable[[], str]) -> None:

@@ -34,6 +34,7 @@ class NotLookedUp(Exception):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge a lock and print what is known against it; gives one of the exit codes above."""
     parser = argparse.ArgumentParser(prog="python -m ops.audit")
     parser.add_argument("lock", type=Path)
     parser.add_argument("--pip-audit", default="pip-audit", help="the command, with options if it needs any")

@@ -78,8 +78,10 @@ class Access:
         recent.append(now_s)
 
     def opened(self, alias: str) -> None:
+        """Count a task that a key has open from now on, and the most that it ever had."""
         self.open[alias] += 1
         self.max_open[alias] = max(self.max_open[alias], self.open[alias])
 
     def closed(self, alias: str) -> None:
+        """Count a task that has ended."""
         self.open[alias] -= 1

@@ -85,6 +85,7 @@ Answer = Reply | Reset | Hangup | Silence | Truncated | Drip | Endless | Redirec
 
 
 def json_reply(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Reply:
+    """A reply whose body is `body` as compact JSON."""
     return Reply(status, json.dumps(body, separators=(",", ":")).encode(), headers=headers or {})
 
 

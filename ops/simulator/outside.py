@@ -67,6 +67,7 @@ class Outside:
             return None
 
     def close(self) -> None:
+        """Close its connections; nothing may be fetched any more."""
         self._client.close()
 
 

@@ -71,6 +71,7 @@ class TaskIds:
         self._counter = itertools.count(int.from_bytes(os.urandom(2)))
 
     def next(self) -> str:
+        """An id that was never given before."""
         count = (next(self._counter) % 2**24).to_bytes(3)
         number = int.from_bytes(int(time.time()).to_bytes(4) + self._process + count) << 4
         return "".join(_ID_ALPHABET[number >> shift & 31] for shift in range(95, -1, -5))

@@ -25,6 +25,7 @@ class Period(StrEnum):
     MONTH = "month"
 
     def first_day(self, today: date) -> date:
+        """The day on which the period that `today` lies in began."""
         return today if self is Period.DAY else today.replace(day=1)
 
 
@@ -47,6 +48,7 @@ class Budget:
 
     @property
     def name(self) -> str:
+        """The budget in words, for sentences to its owner."""
         whose = "all tenants" if self.tenant == EVERYONE else f"tenant {self.tenant}"
         return f"the budget of {whose} a {self.period}"
 
@@ -78,6 +80,7 @@ class Purse:
 
     @property
     def left_usd(self) -> Mapping[tuple[str, Period], Decimal]:
+        """What is left, in US dollars, by tenant (or `EVERYONE`) and period."""
         return self._left
 
     def judge(self, tenant: str, cost_usd: Decimal) -> Waits | Refused | None:

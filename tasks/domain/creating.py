@@ -58,6 +58,7 @@ class Answer:
     verdict: Verdict
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values, as the spool keeps them; `from_json` reads them again."""
         return asdict(self)
 
     @classmethod

@@ -122,9 +122,11 @@ class FinalAnswer:
 
     @classmethod
     def of(cls, answer: Completed) -> FinalAnswer:
+        """What is kept of a completed answer."""
         return cls(answer.outputs, answer.usage, answer.metadata)
 
     def to_json(self) -> dict[str, Any]:
+        """Plain values; amounts are strings, because JSON has no exact ones."""
         cost, discount = self.usage.cost_usd, self.usage.discount
         return {
             "outputs": [{"type": o.type, "url": o.url, "duration_s": o.duration_s} for o in self.outputs],
@@ -136,6 +138,7 @@ class FinalAnswer:
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> FinalAnswer:
+        """Made of what `to_json` gave. Raises `KeyError`, `TypeError` or `ArithmeticError` for anything else."""
         cost, discount = raw["cost_usd"], raw["discount"]
         return cls(
             outputs=tuple(RemoteOutput(o["type"], o["url"], o["duration_s"]) for o in raw["outputs"]),

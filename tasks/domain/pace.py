@@ -46,6 +46,7 @@ class ProviderKey:
     """When the pace allows the next create; in the past: it has saved some up."""
 
     def is_paused(self, now: datetime) -> bool:
+        """Whether the key takes nothing new at `now` (aware): closed by a person, or paused by itself."""
         return self.closed or (self.paused_until is not None and now < self.paused_until)
 
     def pace_per_minute(self, now: datetime) -> float:

@@ -46,6 +46,7 @@ class Sketch:
 
     @property
     def total(self) -> float:
+        """The sum of all weights."""
         return sum(self.weights.values())
 
     def with_one(self, shares: Mapping[int, float]) -> Sketch:
@@ -99,6 +100,7 @@ class Sketch:
         return math.log(tenths[9] / tenths[1]) if tenths else math.inf
 
     def to_json(self) -> str:
+        """The sketch as Redis keeps it: one compact JSON object."""
         weights = {str(bin_): round(weight, 4) for bin_, weight in self.weights.items()}
         return json.dumps({"n": self.learned, "s": self.streak, "w": weights}, separators=(",", ":"))
 

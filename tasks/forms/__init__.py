@@ -1,4 +1,4 @@
-"""How a job is written for those who asked for it: the forms of the doors and of the messages that callers are sent.
+"""How a job is written for those who asked for it, by doors and webhooks. Refuses to look for anything itself.
 
 One form for each way of asking, whoever writes it: an answer of the gateway and a webhook can't differ.
 """

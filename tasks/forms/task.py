@@ -20,15 +20,21 @@ _FETCHING_FAILED: Final = 10004097
 
 
 class ContentSchema(Schema):
+    """One file of a task, as the provider's task object names it."""
+
     type = fields.String(required=True)
     url = fields.String(required=True)
 
 
 class GroupSchema(Schema):
+    """A group of files, of which a task of ours has one."""
+
     content = fields.List(fields.Nested(ContentSchema), required=True)
 
 
 class TaskErrorSchema(Schema):
+    """Why a task failed, with the provider's number for it."""
+
     code = fields.Integer(required=True)
     error_message = fields.String(required=True)
 

@@ -70,10 +70,12 @@ class Transaction:
 
     @property
     def dialect(self) -> str:
+        """`sqlite` or `postgresql`."""
         return self.connection.dialect.name
 
     @cached_property
     def now(self) -> datetime:
+        """The server's clock as it was when this transaction first asked: aware, UTC."""
         if self.dialect == "postgresql":
             now: datetime = self.connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             return now.astimezone(UTC)
@@ -158,6 +160,7 @@ class Ledger:
         return found
 
     def close(self) -> None:
+        """Close all connections; the object may not be used any more."""
         self.engine.dispose()
 
 

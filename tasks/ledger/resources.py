@@ -52,6 +52,7 @@ class JobResource:
 
     @property
     def id(self) -> str:
+        """The job's id."""
         return self.view.job_id
 
 

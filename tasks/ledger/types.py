@@ -22,6 +22,7 @@ class MicroUSD(TypeDecorator[Decimal]):
     cache_ok = True
 
     def process_bind_param(self, value: Decimal | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        """Millionths. Raises `ValueError` for an amount that would have to be rounded."""
         if value is None:
             return None
         micro = value * _MICRO
@@ -30,6 +31,7 @@ class MicroUSD(TypeDecorator[Decimal]):
         return int(micro)
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> Decimal | None:  # noqa: ARG002 (the interface)
+        """US dollars, with as many decimals as there is something to say, two at least."""
         if value is None:
             return None
         cents, finer = divmod(int(value), 10_000)
@@ -45,9 +47,11 @@ class HighestFirst(TypeDecorator[int]):
     cache_ok = True
 
     def process_bind_param(self, value: int | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        """The number negated."""
         return None if value is None else -value
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> int | None:  # noqa: ARG002 (the interface)
+        """The number as it was given."""
         return None if value is None else -int(value)
 
 
@@ -58,6 +62,7 @@ class Instant(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """The instant in UTC, on SQLite without its zone. Raises `ValueError` for a naive one."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -66,6 +71,7 @@ class Instant(TypeDecorator[datetime]):
         return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """The instant, aware and in UTC."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)

@@ -26,6 +26,7 @@ class Partial:
 
     @property
     def sha256(self) -> str:
+        """Of all bytes written so far, in hex."""
         return self._digest.hexdigest()
 
     def start_over(self) -> None:

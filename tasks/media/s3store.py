@@ -89,6 +89,7 @@ class S3Store:
         return self._parts.new(f"{named['job']}-{named['index']}")
 
     def commit(self, part: Path, relative: str) -> None:
+        """Upload a whole part and have its size and checksum confirmed, unless the object there has the same bytes."""
         named = names.output(relative)
         self._parts.check(part)
         size_bytes, sha256 = _measured(part)
@@ -115,18 +116,23 @@ class S3Store:
         part.unlink(missing_ok=True)
 
     def discard(self, part: Path) -> None:
+        """As `Store` says; the part is on this machine's disk."""
         self._parts.discard(part)
 
     def sweep_parts(self, older_than_s: float, now: datetime) -> int:
+        """As `Store` says, of this machine's parts. An upload that was cut off is the bucket's own affair."""
         return self._parts.sweep(older_than_s, now)
 
     def free_bytes(self) -> int:
+        """On the disk of the parts: what a bucket holds has no bound that is known here."""
         return free_bytes(self._parts.folder)
 
     def has_room(self, for_bytes: int = 0) -> bool:
+        """As `Store` says, of the disk of the parts."""
         return self.free_bytes() - for_bytes >= self.low_bytes
 
     def open(self, relative: str) -> BinaryIO:
+        """A copy of the whole object, which is gone from the disk when it is closed."""
         names.output(relative)
         file = _ask(lambda: self._copied(relative))
         if file is None:
@@ -134,6 +140,7 @@ class S3Store:
         return file
 
     def handed_out(self, relative: str, method: Literal["GET", "HEAD"] = "GET") -> SignedUrl:
+        """An address that the object store opens for some minutes, for this object and method alone."""
         if not self.exists(relative):
             raise FileNotFoundError(relative)
         return SignedUrl(
@@ -141,6 +148,7 @@ class S3Store:
         )
 
     def exists(self, relative: str) -> bool:
+        """As `Store` says; a missing bucket raises `StoreAway` and is never taken for a missing object."""
         names.output(relative)
         if self._head(relative) is not None:
             return True
@@ -148,6 +156,7 @@ class S3Store:
         return False
 
     def put_input(self, sha256: str, data: bytes, ext: str) -> None:
+        """As `Store` says. Only created, so that two who put it at once can't harm each other's."""
         path = names.input_path(sha256, ext)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise PathRefused("the SHA-256 is not that of the bytes")
@@ -159,9 +168,11 @@ class S3Store:
         failpoint("input.after_rename")
 
     def has_input(self, sha256: str, ext: str) -> bool:
+        """As `Store` says, by one request for the object's head."""
         return self._head(names.input_path(sha256, ext)) is not None
 
     def get_input(self, sha256: str, ext: str) -> bytes:
+        """As `Store` says; the bytes are hashed whenever they are read."""
         data = self._read(names.input_path(sha256, ext))
         if data is None:
             raise InputUnavailable(sha256, "not in the store")
@@ -170,11 +181,13 @@ class S3Store:
         return data
 
     def remove_outputs(self, tenant: str, job_id: str) -> Removed:
+        """As `Store` says, of all objects below the job's prefix that have the name of an output."""
         folder = names.outputs_folder(tenant, job_id)
         listed = _found(lambda: obstore.list(self._objects, folder).collect())
         return self._removed({each["path"]: each["size"] for each in listed if names.is_output(each["path"])})
 
     def remove_input(self, sha256: str, ext: str) -> Removed:
+        """As `Store` says; a missing bucket raises `StoreAway`."""
         path = names.input_path(sha256, ext)
         found = self._head(path)
         if found is None:

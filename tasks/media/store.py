@@ -105,10 +105,12 @@ class FolderStore:
         return f"FolderStore({str(self.root)!r})"
 
     def part(self, relative: str) -> Path:
+        """As `Store` says, in a folder of the same file system."""
         named = names.output(relative)
         return self._parts.new(f"{named['job']}-{named['index']}")
 
     def commit(self, part: Path, relative: str) -> None:
+        """Sync the part, rename it, and sync the folder: a power cut leaves the whole file or none."""
         final = self.path(relative)
         self._parts.check(part)
         failpoint("output.before_rename")
@@ -116,18 +118,23 @@ class FolderStore:
         failpoint("output.after_rename")
 
     def discard(self, part: Path) -> None:
+        """As `Store` says."""
         self._parts.discard(part)
 
     def sweep_parts(self, older_than_s: float, now: datetime) -> int:
+        """As `Store` says."""
         return self._parts.sweep(older_than_s, now)
 
     def free_bytes(self) -> int:
+        """Of the file system that the folder is on, as far as this user may write."""
         return free_bytes(self.root)
 
     def has_room(self, for_bytes: int = 0) -> bool:
+        """As `Store` says, of the folder's file system."""
         return self.free_bytes() - for_bytes >= self.low_bytes
 
     def open(self, relative: str) -> BinaryIO:
+        """As `Store` says: the file itself."""
         return self.path(relative).open("rb")
 
     def path(self, relative: str) -> Path:
@@ -136,15 +143,18 @@ class FolderStore:
         return self.root / relative
 
     def handed_out(self, relative: str, method: Literal["GET", "HEAD"] = "GET") -> Path:  # noqa: ARG002 (for others)
+        """The file's path. Raises `FileNotFoundError`."""
         path = self.path(relative)
         if not path.is_file():
             raise FileNotFoundError(relative)
         return path
 
     def exists(self, relative: str) -> bool:
+        """As `Store` says: a file has its name only once it is whole."""
         return self.path(relative).is_file()
 
     def put_input(self, sha256: str, data: bytes, ext: str) -> None:
+        """As `Store` says, by a part of its own: two who put it at once can't harm each other's."""
         final = self.root / names.input_path(sha256, ext)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise PathRefused("the SHA-256 is not that of the bytes")
@@ -161,9 +171,11 @@ class FolderStore:
             raise
 
     def has_input(self, sha256: str, ext: str) -> bool:
+        """As `Store` says."""
         return (self.root / names.input_path(sha256, ext)).is_file()
 
     def get_input(self, sha256: str, ext: str) -> bytes:
+        """As `Store` says; the bytes are hashed whenever they are read."""
         try:
             data = (self.root / names.input_path(sha256, ext)).read_bytes()
         except FileNotFoundError:
@@ -173,6 +185,7 @@ class FolderStore:
         return data
 
     def remove_outputs(self, tenant: str, job_id: str) -> Removed:
+        """As `Store` says; the folder is synced, so that a power cut brings none back."""
         relative = names.outputs_folder(tenant, job_id)
         folder = self.root / relative
         try:
@@ -186,6 +199,7 @@ class FolderStore:
         return Removed(len(found), sum(sizes_bytes))
 
     def remove_input(self, sha256: str, ext: str) -> Removed:
+        """As `Store` says."""
         path = self.root / names.input_path(sha256, ext)
         try:
             size_bytes = _unlinked(path)

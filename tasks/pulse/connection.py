@@ -39,44 +39,55 @@ class Pulse:
 
     @cached_property
     def intake(self) -> Intake:
+        """The request stream: entries read, acknowledged and put back."""
         return Intake(self.redis)
 
     @cached_property
     def backlog(self) -> Backlog:
+        """How much waits on Celery's queues."""
         return Backlog(self.redis)
 
     @cached_property
     def demand(self) -> Demand:
+        """Whether jobs wait while no slot is free, which whoever fills slots says."""
         return Demand(self.redis)
 
     @cached_property
     def timetable(self) -> Timetable:
+        """Which generating job is looked at when."""
         return Timetable(self.redis)
 
     @cached_property
     def lanes(self) -> LaneBeats:
+        """The lanes' signs of life, and their epochs."""
         return LaneBeats(self.redis)
 
     @cached_property
     def pressure(self) -> KeyPressure:
+        """How much less is to be asked of a key."""
         return KeyPressure(self.redis)
 
     @cached_property
     def calls(self) -> Calls:
+        """Whether calls of the provider are heard."""
         return Calls(self.redis)
 
     @cached_property
     def timings(self) -> Timings:
+        """How long tasks take, as it was learned."""
         return Timings(self.redis)
 
     @cached_property
     def gauges(self) -> Gauges:
+        """What Prometheus is shown of Redis."""
         return Gauges(self.redis)
 
     @cached_property
     def views(self) -> Views:
+        """Live views for those who wait."""
         return Views(self.redis, self._view_ttl_s)
 
     def close(self) -> None:
+        """Send what the tally holds and close all connections; the object may not be used any more."""
         self.tally.close()
         self.redis.close()

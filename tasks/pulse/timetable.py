@@ -44,6 +44,7 @@ class Noted(NamedTuple):
     progress_then: float | None = None
 
     def to_json(self) -> str:
+        """The JSON list that stands in the hash."""
         return _ENCODER.encode(self)
 
     @classmethod
@@ -152,6 +153,7 @@ class Entry:
     kind: Kind | None = None
 
     def noted(self) -> Noted:
+        """What is noted of the job when nobody has looked yet."""
         kind = "" if self.kind is None else str(self.kind)
         return Noted(0, None, self.provider_task_id, self.key_alias, self.generating_at.timestamp(), kind)
 

@@ -1,4 +1,4 @@
-"""The command line, `python -m workers`: which verbs there are, and what every one of them has in common.
+"""The command line, `python -m workers`: its verbs, and what all have in common. Refuses to do what `tasks` can do.
 
 A verb's module is imported when the verb is used, so that `--help` and quick verbs do not wait for the rest.
 """
@@ -61,9 +61,11 @@ class Verbs(click.Group):
     """A group that imports a verb's module when that verb is used, and turns errors into sentences."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's interface)
+        """All verbs, in the order of the help."""
         return list(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """A verb, whose module is imported now; `None` where there is none of that name."""
         if cmd_name not in VERBS:
             return None
         module = importlib.import_module(f"workers.cli.{VERBS[cmd_name][0]}")
@@ -74,10 +76,12 @@ class Verbs(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the help's list of verbs without importing any of them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a verb; every error ends it with a sentence and one of the exit codes."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, BrokenPipeError):

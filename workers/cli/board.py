@@ -72,6 +72,7 @@ class Standing:
 
     @property
     def terminal(self) -> bool:
+        """Whether the job has ended."""
         return self.state in TERMINAL
 
     def as_json(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ class Board:
 
     @property
     def standings(self) -> list[Standing]:
+        """One for each job, in the given order."""
         return list(self._standings.values())
 
     @property

@@ -38,6 +38,7 @@ class Finite(click.FloatRange):
     """A number within a range, which `nan` is not, whatever it is compared with, and neither is `inf`."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """click's entry: the number, or a sentence about it."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -53,6 +54,7 @@ class Dollars(click.ParamType[Decimal]):
         self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
+        """click's entry: the amount, or a sentence about it."""
         try:
             amount = Decimal(str(value).removeprefix("$"))
         except InvalidOperation:

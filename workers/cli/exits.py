@@ -40,6 +40,7 @@ class Failure(click.ClickException):
         self.exit_code = exit_code  # type: ignore[misc]  # a default of the class, and read from the instance
 
     def show(self, file: IO[Any] | None = None) -> None:
+        """Print the sentence, on standard error unless `file` is given."""
         click.echo(f"Error: {self.message}", file=file, err=file is None)
 
 

@@ -53,6 +53,7 @@ class PlainScreen:
         self._console = console
 
     def show(self, board: Board, changed: Sequence[Standing]) -> None:  # noqa: ARG002 (the interface)
+        """Print a line for each job that has changed."""
         for each in changed:
             self._console.print(plain_line(each, datetime.now(UTC)), soft_wrap=True, markup=False)
 
@@ -72,6 +73,7 @@ class LiveScreen:
         self._live.stop()
 
     def show(self, board: Board, changed: Sequence[Standing]) -> None:  # noqa: ARG002 (the interface)
+        """Draw all jobs anew, as far as they fit."""
         room = max(3, self._console.height - _LINES_BESIDE_JOBS)
         self._live.update(picture(board.standings, datetime.now(UTC), room), refresh=True)
 

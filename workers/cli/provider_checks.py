@@ -63,6 +63,7 @@ def _ahead_s(date: str, asked_at: float) -> float | None:
 
 
 def outputs(read: Settings, *, joined: bool) -> Check:
+    """Whether private addresses may be fetched from. `joined`: a stack runs here, with settings of its own."""
     private = sorted(read.output_reach.private)
     if not private and joined:
         return ok("output addresses", "none that is private in this environment; the running stack has its own")

@@ -7,6 +7,8 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
+    """What `doctor` says of one thing: well, to be looked at, or not usable."""
+
     OK = "ok"
     WARNING = "warning"
     BROKEN = "broken"
@@ -23,12 +25,15 @@ class Check:
 
 
 def ok(name: str, found: str) -> Check:
+    """It is well."""
     return Check(name, Verdict.OK, found)
 
 
 def warning(name: str, found: str, todo: str) -> Check:
+    """It works, and somebody should look at it: `todo` is what to do."""
     return Check(name, Verdict.WARNING, found, todo)
 
 
 def broken(name: str, found: str, todo: str) -> Check:
+    """It can't be used: `todo` is what to do first."""
     return Check(name, Verdict.BROKEN, found, todo)

@@ -40,6 +40,7 @@ class JsonLines:
     """A screen that prints each change of state as one JSON document on a line."""
 
     def show(self, board: Board, changed: Sequence[Standing]) -> None:  # noqa: ARG002 (a screen's interface)
+        """Print a line for each job that has changed."""
         for each in changed:
             print_json(each.as_json())
 

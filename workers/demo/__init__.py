@@ -1,1 +1,1 @@
-"""The demo: a few films from start to end, on a stack of its own. `workers.cli.demo` is its command line."""
+"""The demo: a few films from start to end, on a stack of its own, and on no other. `workers.cli.demo` starts it."""

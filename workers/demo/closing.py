@@ -31,6 +31,7 @@ class Outcome:
 
     @property
     def completed(self) -> int:
+        """How many jobs have their film."""
         return sum(each.state is State.COMPLETED for each in self.standings)
 
     @property
@@ -45,6 +46,7 @@ class Outcome:
         return self.failed == 0 and agreed
 
     def as_json(self) -> dict[str, Any]:
+        """Plain values, as `demo --json` prints them."""
         return {
             "completed": self.completed,
             "failed": self.failed,

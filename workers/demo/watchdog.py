@@ -25,7 +25,8 @@ class GaveUp(Exception):
 class Pauses(Protocol):
     """Which provider keys take nothing new, and why."""
 
-    def paused(self, aliases: Sequence[str]) -> dict[str, str]: ...
+    def paused(self, aliases: Sequence[str]) -> dict[str, str]:
+        """Alias -> reason, of those among `aliases` that take nothing new now."""
 
 
 class Watchdog:

@@ -57,6 +57,7 @@ class Desk:
 
     @property
     def ctx(self) -> Context:
+        """The adapters of this process."""
         return context.current()
 
     def job_of(self, tenant: str, job_id: str) -> JobResource:

@@ -64,6 +64,8 @@ _UNPROCESSABLE: Final = 422
 
 
 class InnerErrorSchema(Schema):
+    """An error as the provider words it: its number and a sentence."""
+
     code = fields.Integer(required=True)
     message = fields.String(required=True)
 

@@ -31,6 +31,7 @@ class Waits:
         return self._free.acquire(blocking=False)
 
     def give_back(self) -> None:
+        """Let somebody else wait."""
         self._free.release()
 
 

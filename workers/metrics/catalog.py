@@ -38,6 +38,7 @@ class Sum:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """The names of its labels: those of what is counted."""
         return self.of.labels
 
     def family(self) -> CounterMetricFamily:
@@ -55,6 +56,7 @@ class Histogram:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """The names of its labels: those of what is measured."""
         return self.of.labels
 
     def family(self) -> HistogramMetricFamily:

@@ -42,10 +42,12 @@ class Change(Protocol):
     """A row of a timeline."""
 
     @property
-    def state(self) -> State: ...
+    def state(self) -> State:
+        """The state that it led to."""
 
     @property
-    def at(self) -> datetime: ...
+    def at(self) -> datetime:
+        """When it happened: aware, UTC."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,7 @@ class Span:
 
     @property
     def lasted_s(self) -> float:
+        """How long it was, in seconds."""
         return (self.end - self.begin).total_seconds()
 
 
