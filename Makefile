@@ -21,7 +21,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors node chaos soak mutants failpoints model bench bench-quick lint types imports audit lock clean
+.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors node chaos soak mutants failpoints model bench bench-quick lint types imports audit release lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -106,6 +106,9 @@ bench: $(STAMP) ## figures of speed beside those of others, into var/bench.json:
 
 bench-quick: $(STAMP) ## the same figures on smaller runs, within five minutes: FIGURES
 	@exec $(BIN)/python -m tests.bench --quick $$FIGURES
+
+release: $(STAMP) ## build a version into dist/: wheel, sdist, image context, its packages (CycloneDX), checksums
+	@exec $(BIN)/python -m ops.release
 
 lock: ## resolve the lock files anew from pyproject.toml and the rivals' list (needs uv)
 	@command -v $(UV) >/dev/null || { echo "reelworks: uv is not found: pip install uv, or name yours with make UV=/path/to/uv" >&2; exit 1; }
