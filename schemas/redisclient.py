@@ -53,9 +53,11 @@ class Login(CredentialProvider):
         self._login = (password,) if user is None else (user, password)
 
     def get_credentials(self) -> Any:
+        """User and password, or the password alone."""
         return self._login
 
     async def get_credentials_async(self) -> Any:
+        """The same, for those who may not wait."""
         return self._login
 
     def __repr__(self) -> str:
