@@ -88,7 +88,7 @@ def make(source: Path, part: Path) -> None:
             # In one step: one that is made in several begins anew with each commit in between.
             ledger.backup(copied)
     except sqlite3.DatabaseError as error:
-        raise CopyUnusable(f"{source.name} can't be read as an SQLite database ({error})") from None
+        raise CopyUnusable(f"{source.name} can't be copied ({error})") from None
 
 
 def judge(part: Path) -> None:

@@ -378,7 +378,7 @@ def of_a_later_version(path: Path) -> None:
     [
         (spoil_a_page, "damaged", FAILED),
         (cut_short, "", FAILED),
-        (lambda path: path.write_text("no database" * 999), "can't be read", FAILED),
+        (lambda path: path.write_text("no database" * 999), "can't be copied (file is not a database)", FAILED),
         (another_database, "no ledger", FAILED),
         (of_a_later_version, "9999", UNCONFIGURED),
         (Path.unlink, "there is no file", INVALID),
