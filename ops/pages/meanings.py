@@ -307,4 +307,36 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "gateway_failed": Meaning("The gateway answered 500: an error of our own.", _OUR_ERROR, "bad-deploy"),
     "ledger_not_read": Meaning("A scrape found the database away; `reelworks_database_up` is 0.", page="database-away"),
     "redis_not_read": Meaning("A scrape found Redis away; `reelworks_redis_up` is 0.", page="redis-lost"),
+    # Traces
+    "jobs_not_traced": Meaning(
+        "What some ended jobs were doing could not be read, or not be made a trace of; these have none.",
+        "The ledger was away: nothing. With a traceback, an error of our own: report it.",
+    ),
+    "trace_not_written": Meaning(
+        "OpenTelemetry met an error with the traces of these jobs; they have none.", "Report it."
+    ),
+    "traces_not_sent": Meaning(
+        "The collector does not take traces, for `reason`; what its queue has no room for is dropped.",
+        "Look at the collector and at `OTEL_EXPORTER_OTLP_ENDPOINT`; no job waits for it ([traces](traces.md)).",
+    ),
+    "traces_sent_again": Meaning("The collector takes traces again."),
+    "traces_off": Meaning(
+        "Traces are asked for by `OTEL_...`, and this worker sends none, for `reason`.",
+        "Mend what `doctor` names ([traces](traces.md)).",
+    ),
+    # A ledger that was restored
+    "jobs_held": Meaning(
+        "A copy of the ledger was put back; what may have been created since is held, and created by no policy.",
+        "Tell what became of each:",
+        "ledger-restored",
+    ),
+    "job_taken_up": Meaning(
+        "The timetable knew the provider's task of a held job, and the provider confirmed it: the job goes on.",
+        page="ledger-restored",
+    ),
+    "task_of_no_job": Meaning(
+        "The provider has a task of a job that the restored ledger does not know; it was paid for all the same.",
+        "Book its cost by hand:",
+        "ledger-restored",
+    ),
 }

@@ -118,7 +118,7 @@ def test_the_context_holds_what_the_dockerfile_copies_and_the_dockerfile(dist: P
     archive = (dist / f"reelworks-{release.version()}-image.tar.gz").read_bytes()
     found = members(archive)
     tracked = subprocess.run(
-        ["git", "ls-files", "requirements.lock", "schemas", "tasks", "workers", "ops"],
+        ["git", "ls-files", "requirements.lock", "requirements-otel.lock", "schemas", "tasks", "workers", "ops"],
         cwd=release.ROOT,
         check=True,
         capture_output=True,
