@@ -35,6 +35,10 @@ from tasks.webhooks import Webhooks
 log = structlog.get_logger("reelworks.tasks")
 
 
+def _nobody(views: Sequence[JobView]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """The adapters of one process, and its policy. All of them may be used by several threads at once."""
@@ -58,6 +62,8 @@ class Context:
     """Where the provider calls back; `None`: it is asked alone."""
     traces: Traces | None = None
     """Where traces are sent; `None`: nowhere, and nothing is read for them."""
+    tell: Callable[[Sequence[JobView]], None] = _nobody
+    """Told of the views of jobs that have changed, once they are published; perhaps more than once."""
 
     def __post_init__(self) -> None:
         self.ledger.on_charged = self._count_charged
@@ -87,6 +93,8 @@ class Context:
             failpoint("view.after_publish")
         except PulseError as error:
             log.warning("view_not_published", jobs=len(views), error=type(error).__name__)
+            return
+        self.tell(views)
 
     def close(self) -> None:
         """Close all connections; nothing may use the context any more."""

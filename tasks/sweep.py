@@ -75,6 +75,7 @@ def _confirm(ctx: Context, settled: Sequence[Job], now: datetime) -> None:
     failpoint("confirm.before_publish")
     ctx.pulse.views.publish(views)
     failpoint("confirm.after_publish")
+    ctx.tell(views)  # a failure that a command or a gateway brought about was told to nobody
     with ctx.ledger.begin("sweep.confirm") as tx:
         confirm(tx, settled, {State.GENERATING: ctx.policy.confirm_s})
         ended = [] if ctx.traces is None else take_untraced(tx, [job.id for job in settled if job.state in TERMINAL])

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import setup_logging, task_prerun, worker_init
+from celery.signals import celeryd_init, setup_logging, task_prerun, worker_init
 
 from tasks.ledger import SchemaMismatch
 from workers import broker, kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper
 from workers.celeryconfig import config
+from workers.jobevents import JobEvents
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
 
@@ -31,6 +32,12 @@ def make_app() -> Celery:
 def _our_logs(**_: object) -> None:
     # Connected, so that Celery leaves logging alone: it would set its own level and format.
     configure_logs(settings().log_level, settings().log_format)
+
+
+@celeryd_init.connect
+def _tell_of_jobs(sender: str, **_: object) -> None:
+    # `sender` is the worker's node name. Gateway and commands have none: the sweep tells of what they did.
+    runtime.install_worker(JobEvents(app, sender).tell)
 
 
 @worker_init.connect

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
+from schemas.jobs import JobView
 from tasks import context
 from tasks.context import Context
 from tasks.domain.callbacks import Callbacks, CallbackTokens
@@ -35,6 +37,11 @@ _GATEWAY_REDIS_S: Final = 1.0
 def install() -> None:
     """Have this process' tasks work with what the settings name. Nothing is connected before the first task."""
     context.install(lambda: build(settings()))
+
+
+def install_worker(tell: Callable[[Sequence[JobView]], None]) -> None:
+    """The same for a worker, whose tasks also tell of the jobs that they have changed."""
+    context.install(lambda: replace(build(settings()), tell=tell))
 
 
 def install_gateway(read: Settings) -> None:

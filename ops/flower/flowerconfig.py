@@ -33,7 +33,7 @@ basic_auth = _logins()
 max_tasks = 20_000
 purge_offline_workers = 300  # seconds
 natural_time = True
-tasks_columns = "name,state,kwargs,received,started,runtime,worker,uuid"
+tasks_columns = "name,state,kwargs,exception,received,started,runtime,worker,uuid"
 
 # Ids and numbers by which people look for a job. Whatever else a message may ever carry is not for a web page.
 _SHOWN = ("job", "more", "lane", "model", "seconds", "resolution")
