@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import io
 import json
@@ -29,10 +28,10 @@ from schemas.jobs import JobView, State, encode_record
 from schemas.producer import Producer
 from tasks.lanes import LANES
 from tasks.pulse import Pulse
+from tests.support.flower import RECORDS, flower_running
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
-from workers.pools import node_name
 from workers.probes import free_port
 from workers.stackplan import ROOT, valkey_server_binary
 
@@ -142,7 +141,6 @@ def test_what_metrics_read_is_allowed_to_whoever_works(server: Valkey, stack: Em
 
 
 def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedStack, tmp_path: Path) -> None:
-    port = free_port()
     env = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
         "REELWORKS_REDIS_URL": server.url_for(login("flower")),
@@ -150,40 +148,25 @@ def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedSta
         "REELWORKS_FLOWER_LOGIN": "me:brass",
     }
     server.client.acl_log_reset()
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "workers", "flower", "--port", str(port)], env=env, cwd=ROOT, stdout=log, stderr=log
-        )
-    try:
-        page = f"http://127.0.0.1:{port}/api/workers?refresh=1"
-        wait_until(lambda: node_name("create", "") in _page(page, "me:brass"), within_s=40, what="Flower's workers")
+    with flower_running(env, tmp_path / "log") as flower:
+        wait_until(lambda: len(flower.nodes()) == 3, within_s=40, what="Flower's workers")
         request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
         with Producer(server.url_for(login("producer"))) as producer:
             job = producer.submit(**request)
             job.get(timeout=60)
-        tasks = f"http://127.0.0.1:{port}/api/tasks?search={job.id}"
-        wait_until(lambda: "reelworks.record" in _page(tasks, "me:brass"), what="Flower's view of the job")
-        lengths = f"http://127.0.0.1:{port}/api/queues/length"
+        wait_until(lambda: "reelworks.record" in flower.named(job.id), what="Flower's view of the job")
 
         def of_create() -> bool:
-            _page(page, "me:brass")  # Flower knows the queues of those workers that have answered it
-            return '"create"' in _page(lengths, "me:brass")
+            flower.nodes()  # Flower knows the queues of those workers that have answered it
+            return '"create"' in flower.page("api/queues/length")
 
         wait_until(of_create, what="the lengths of the queues")
-    finally:
-        process.terminate()
-        process.wait(20)
-    assert denials(server) == []
-
-
-def _page(url: str, user: str) -> str:
-    basic = base64.b64encode(user.encode()).decode()
-    try:
-        request = urllib.request.Request(url, headers={"Authorization": f"Basic {basic}"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.read(), "utf-8")
-    except OSError:
-        return ""
+        assert denials(server) == []
+        pages = flower.everything(but=[RECORDS])
+    assert job.id in pages["api/tasks?limit=1000"]
+    assert f"redis://flower:**@127.0.0.1:{server.port}/0" in pages["broker"]
+    assert any("redis://worker:**" in text for text in pages.values())
+    assert [path for path, text in pages.items() for password in PASSWORDS.values() if password in text] == []
 
 
 # Any application's; none of our code is in it.

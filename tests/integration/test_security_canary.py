@@ -8,12 +8,8 @@ stand nowhere at all.
 from __future__ import annotations
 
 import base64
-import io
-import json
 import os
 import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -22,15 +18,14 @@ from typing import Any
 
 import pytest
 import redis
-from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-from schemas import data_url
 from schemas.errors import JobFailed
 from schemas.handle import Handle
 from schemas.jobs import State
 from schemas.producer import Producer
 from tests.support import simulator
+from tests.support.canaries import KEY, PROMPT, SECRETS, SIGNATURE, echo, leaks, picture
+from tests.support.flower import Flower
 from tests.support.gate import Gate
 from tests.support.waiting import wait_until
 from tests.support.works import MODEL, QUICK
@@ -40,20 +35,6 @@ from workers.pools import PoolSizes
 # The waits of a test may come to more than the usual bound.
 pytestmark = pytest.mark.timeout(300)
 
-KEY = "Zq7mW2vKx9Lp4RtY8cNb"
-PROMPT = "a canary of brass sings in the rain"
-SIGNATURE = "c4naryOfTin55e1"
-PIXELS = b"a canary in the bytes of the picture"
-SECRETS: Mapping[str, list[str]] = {
-    "the key": [KEY],
-    "a prompt": ["canary of brass"],
-    "a signed URL": [SIGNATURE, "&sig="],
-    # As it is, and as base64 from each of the three places at which it can begin.
-    "a picture": [
-        PIXELS.decode(),
-        *(base64.b64encode(bytes(before) + PIXELS).decode()[4:-4] for before in range(3)),
-    ],
-}
 BY_DESIGN = {("jobs", "request"): ("a prompt",), ("jobs", "answer"): ("a signed URL",)}
 
 
@@ -65,6 +46,7 @@ class Aviary:
     provider: simulator.Simulator
     gate: Gate
     producer: Producer
+    flower: Flower
     var: Path
 
     @property
@@ -76,33 +58,15 @@ class Aviary:
             model=MODEL, first_frame_image=picture(), prompt=f"[static] {PROMPT} {kind}", resolution="512P"
         )
 
-    def page(self, path: str) -> str:
-        """A page or an answer of Flower, for somebody whom it lets in."""
-        where = self.stack.addresses
-        request = urllib.request.Request(f"{where['flower_url']}/{path}")
-        login = base64.b64encode(str(where["flower_login"]).encode()).decode()
-        request.add_header("Authorization", f"Basic {login}")
-        try:
-            with urllib.request.urlopen(request, timeout=10) as answer:
-                return str(answer.read(), "utf-8", "replace")
-        except urllib.error.HTTPError as error:
-            with error:
-                raise AssertionError(f"{path}: {error.code} {error.read()!r}") from None
-
-    def tasks(self) -> dict[str, dict[str, Any]]:
-        return dict(json.loads(self.page("api/tasks?limit=1000")))
-
     def logs(self) -> dict[str, str]:
         return {f"log {path.name}": path.read_text(errors="replace") for path in (self.var / "logs").iterdir()}
 
     def spool(self) -> dict[str, str]:
         return {f"spool {path.name}": path.read_text() for path in (self.var / "spool").glob("*")}
 
-    def flower(self) -> dict[str, str]:
-        pages = ["tasks", "api/tasks?limit=1000", "api/workers?refresh=1", "broker", "metrics", "tasks/datatable?"]
-        pages[-1] += "draw=1&start=0&length=1000&order%5B0%5D%5Bcolumn%5D=0&columns%5B0%5D%5Bdata%5D=name"
-        pages += [f"{path}/{task}" for task in self.tasks() for path in ("api/task/info", "task")]
-        return {f"Flower {path}": self.page(path) for path in pages}
+    def pages(self, job_id: str) -> dict[str, str]:
+        """All that Flower shows, the record of this job among it."""
+        return {f"Flower {path}": text for path, text in self.flower.everything([job_id]).items()}
 
     def redis(self) -> dict[str, str]:
         with redis.Redis.from_url(str(self.stack.addresses["redis_url"])) as client:
@@ -151,17 +115,11 @@ def aviary(tmp_path: Path) -> Iterator[Aviary]:
         }
         sizes = PoolSizes(create_concurrency=1)
         with EmbeddedStack(StackOptions(var=var, env=env, pool_sizes=sizes)) as stack:
-            with Producer(str(stack.addresses["redis_url"])) as producer:
-                yield Aviary(stack, provider, gate, producer, var)
+            where = stack.addresses
+            with Producer(str(where["redis_url"])) as producer:
+                flower = Flower(str(where["flower_url"]), str(where["flower_login"]))
+                yield Aviary(stack, provider, gate, producer, flower, var)
             gate.close()
-
-
-def picture() -> str:
-    buffer, words = io.BytesIO(), PngInfo()
-    words.add_text("Comment", PIXELS.decode())
-    Image.linear_gradient("L").resize((480, 360)).convert("RGB").save(buffer, "PNG", pnginfo=words)
-    assert PIXELS in buffer.getvalue()
-    return data_url(buffer.getvalue())
 
 
 def dump(client: redis.Redis, key: bytes) -> str:
@@ -186,14 +144,6 @@ def decoded(text: str) -> str:
         with suppress(ValueError):
             found.append(base64.b64decode(body).decode(errors="replace"))
     return "\n".join(found)
-
-
-def echo(kind: str) -> str:
-    """A sentence of a provider that keeps nothing to itself."""
-    return (
-        f"Not with key {KEY} (Authorization: Bearer {KEY}), nor for [static] {PROMPT} {kind}; "
-        f"see https://files.example/film.mp4?expires=1&sig={SIGNATURE}"
-    )
 
 
 def test_what_the_provider_repeats_is_nowhere_but_in_the_ledgers_own_columns(aviary: Aviary) -> None:
@@ -223,7 +173,7 @@ def test_what_the_provider_repeats_is_nowhere_but_in_the_ledgers_own_columns(avi
         wait_until(aviary.spool, what="the answer in the spool")
         wait_until(lambda: raised(aviary), what="an exception in Flower")
         assert nothing_leaked_into(aviary.spool(), known=doubtful.id)
-        assert nothing_leaked_into(aviary.flower(), known="Traceback (most recent call last)")
+        assert nothing_leaked_into(aviary.pages(raising.id), known="Traceback (most recent call last)")
         search(aviary, known=raising.id)
 
     handles = {
@@ -246,7 +196,9 @@ def test_what_the_provider_repeats_is_nowhere_but_in_the_ledgers_own_columns(avi
         with pytest.raises(JobFailed) as caught:
             handles[kind].get(timeout=20)
         assert nothing_leaked_into({"JobFailed": f"{caught.value!r} {caught.value.message}"}, known=handles[kind].id)
-    wait_until(lambda: handles["fine"].id in aviary.page("api/tasks?limit=1000"), what="Flower's view")
+    wait_until(lambda: len(aviary.flower.named(handles["fine"].id)) == 3, what="Flower's view")
+    for kind in ("refused", "failed", "not stored"):
+        wait_until(lambda: handles[kind].id in aviary.flower.tasks(), what="Flower's view of a failure")  # noqa: B023
     search(aviary, known=handles["fine"].id)
 
 
@@ -261,14 +213,14 @@ def state(aviary: Aviary, handle: Handle) -> str | None:
 
 
 def raised(aviary: Aviary) -> bool:
-    return any(task["state"] == "FAILURE" and task["exception"] for task in aviary.tasks().values())
+    return any(task["state"] == "FAILURE" and task["exception"] for task in aviary.flower.tasks().values())
 
 
 def search(aviary: Aviary, *, known: str) -> None:
     """Everywhere but in the spool. `known` is a job's id, which the same search has to find in every place."""
     assert nothing_leaked_into(aviary.logs(), known=known)
     assert nothing_leaked_into(aviary.redis(), known=known)
-    assert nothing_leaked_into(aviary.flower(), known=known)
+    assert nothing_leaked_into(aviary.pages(known), known=known)
     rows = aviary.rows()
     assert nothing_leaked_into(
         {f"ledger {'.'.join(place)}": text for place, text in rows.items() if place not in BY_DESIGN}, known=known
@@ -282,13 +234,3 @@ def search(aviary: Aviary, *, known: str) -> None:
 def nothing_leaked_into(texts: Mapping[str, str], *, known: str) -> bool:
     assert leaks(texts, SECRETS) == []
     return any(known in text for text in texts.values())
-
-
-def leaks(texts: Mapping[str, str], secrets: Mapping[str, list[str]]) -> list[str]:
-    """What stands where: names alone, so that a failing test shows no secret either."""
-    return [
-        f"{what} in {where}"
-        for where, text in texts.items()
-        for what, words in secrets.items()
-        if any(word in text for word in words)
-    ]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
 import signal
-import socket
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +13,6 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import av
 import psutil
@@ -31,6 +27,7 @@ from schemas.errors import IdempotencyConflict, JobFailed
 from schemas.jobs import JobView, State
 from schemas.producer import Producer
 from tasks.ledger import Ledger, tables
+from tests.support.flower import CHANGING, Flower
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
 
@@ -51,6 +48,7 @@ class Stack:
     store: Path
     bill: Path
     ledger: Ledger
+    flower: Flower
 
     def script(self, *rules: dict[str, Any]) -> None:
         """Set the provider's scenario; creates are counted anew."""
@@ -94,6 +92,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
                 Path(addresses["store"]),
                 Path(addresses["bill"]),
                 ledger,
+                Flower(addresses["flower_url"], addresses["flower_login"]),
             )
         ledger.close()
 
@@ -335,56 +334,39 @@ def test_key_and_prompt_are_nowhere_but_in_the_database_and_at_the_provider(runn
     bad = running.producer.submit(**request(prompt=PROMPT))
     with pytest.raises(JobFailed):
         bad.get(timeout=60)
-    flower = str(running.stack.addresses["flower_url"])
-    login = str(running.stack.addresses["flower_login"])
-    wait_until(lambda: "reelworks.record" in _page(f"{flower}/api/tasks?search={good.id}", login), what="Flower's view")
-    paths = ("api/tasks?limit=1000", "api/workers?refresh=1", "tasks", "broker")
-    pages = [_page(f"{flower}/{path}", login) for path in paths]
-    open_to_all = [_page(f"{flower}/{path}", None) for path in ("metrics", "healthcheck")]
-    shown = json.loads(_page(f"{flower}/api/tasks?search={good.id}", login))
+    flower = running.flower
+    wait_until(lambda: len(flower.named(good.id)) == 3, what="Flower's view")
+    wait_until(lambda: len(flower.named(bad.id)) == 2, what="Flower's view of the failure")
+    pages = [*flower.everything([good.id, bad.id]).values()]
+    open_to_all = [flower.ask(path, login="")[1] for path in ("metrics", "healthcheck")]
+    shown = flower.tasks(good.id)
     with redis.Redis.from_url(running.redis_url) as client:
         held = [json.dumps([key.decode(), _dump(client, key)]) for key in client.scan_iter()]
     logs = [path.read_text(errors="replace") for path in Path(str(running.stack.addresses["logs"])).iterdir()]
     assert len(held) > 5
     assert any(good.id in log for log in logs)
-    assert {task["name"] for task in shown.values()} == {"reelworks.create", "reelworks.download", "reelworks.record"}
+    assert flower.named(good.id) == ["reelworks.create", "reelworks.download", "reelworks.record"]
     fields = repr({"job": good.id, "model": MODEL, "seconds": 6, "resolution": "512P"})
     assert {task["kwargs"] for task in shown.values()} == {fields}
+    assert flower.named(bad.id) == ["reelworks.create", "reelworks.job"]
+    failure = flower.tasks(f"state:FAILURE {bad.id}")[bad.id]  # the job's own, and no other
+    assert failure["exception"] == "refused [010004095, generating]"
     for secret in (KEY, "canary of brass", SMALL[30:90], "&sig="):
         for where, texts in {"redis": held, "logs": logs, "flower": pages + open_to_all}.items():
             assert not any(secret in text for text in texts), f"a secret stands in {where}"
 
 
 @pytest.mark.parametrize("path", ["", "tasks", "api/tasks", "api/workers?refresh=1", "broker", "task/x"])
-@pytest.mark.parametrize("login", [None, "reelworks:wrong", "reelworks:"])
-def test_flower_shows_nothing_without_its_login(running: Stack, path: str, login: str | None) -> None:
+@pytest.mark.parametrize("login", ["", "reelworks:wrong", "reelworks:"])
+def test_flower_shows_nothing_without_its_login(running: Stack, path: str, login: str) -> None:
     """Also where FLOWER_UNAUTHENTICATED_API is set, which opens an API that has no login."""
-    assert _page(f"{running.stack.addresses['flower_url']}/{path}", login) in ("401 Access denied", "401 ")
+    assert running.flower.ask(path, login=login) in ((401, "Access denied"), (401, ""))
 
 
-def test_flower_changes_nothing_for_those_it_lets_in(running: Stack) -> None:
-    where = running.stack.addresses
-    basic = base64.b64encode(str(where["flower_login"]).encode()).decode()
-    node = quote(f"lanes@{socket.gethostname()}")
-    request = urllib.request.Request(
-        f"{where['flower_url']}/api/worker/shutdown/{node}", headers={"Authorization": f"Basic {basic}"}, method="POST"
-    )
-    with pytest.raises(urllib.error.HTTPError) as caught:
-        urllib.request.urlopen(request, timeout=10)
-    with caught.value as refused:
-        assert (refused.code, "read" in str(refused.read()).lower()) == (403, True)
-
-
-def _page(url: str, login: str | None) -> str:
-    request = urllib.request.Request(url)
-    if login is not None:
-        request.add_header("Authorization", f"Basic {base64.b64encode(login.encode()).decode()}")
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return str(answer.read(), "utf-8", "replace")
-    except urllib.error.HTTPError as error:
-        with error:
-            return f"{error.code} " + str(error.read(), "utf-8", "replace")
+@pytest.mark.parametrize("path", CHANGING)
+def test_flower_changes_nothing_for_those_it_lets_in(running: Stack, path: str) -> None:
+    status, text = running.flower.ask(path, "POST")
+    assert (status, text) == (403, "Read only mode is enabled")
 
 
 def _dump(client: redis.Redis, key: bytes) -> str:
