@@ -48,9 +48,9 @@ check-ops: $(STAMP) ## what surrounds the stack: alerts, dashboards, image, comp
 	$(BIN)/hadolint ops/Dockerfile
 	$(BIN)/python -m pytest -q $(addprefix tests/contract/test_,alerts.py compose.py dashboards.py kubernetes.py runbooks.py)
 
-browser: $(STAMP) ## walk through the gateway's pages with Chromium, by mouse and keyboard: PICTURES (a folder)
+browser: $(STAMP) ## look at the gateway's and Flower's pages with Chromium, by mouse and keyboard: PICTURES (a folder)
 	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || { echo "reelworks: Chromium is not found: apt-get install chromium chromium-driver" >&2; exit 1; }
-	@REELWORKS_PICTURES="$$PICTURES" exec $(BIN)/python -m pytest -q tests/browser/walk.py
+	@REELWORKS_PICTURES="$$PICTURES" exec $(BIN)/python -m pytest -q tests/browser/walk.py tests/browser/flower.py
 
 fuzz: $(STAMP) ## random answers and requests, much of it wrong on purpose: ANSWERS REQUESTS SEED
 	@exec $(BIN)/python -m tests.fuzz \

@@ -1,4 +1,5 @@
-"""The reel as people use it: a whole stack, and Chromium walking through its pages by mouse and by keyboard.
+"""Pages as people use them: whole stacks, and Chromium walking through the reel by mouse and by keyboard, and looking
+at what Flower shows.
 
     make browser        # into var/browser/: a picture of every page, at desk and phone width
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from typing import Any, Final
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
@@ -23,16 +21,15 @@ from tasks.domain.api_keys import Scope
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.ledger import Ledger
 from tasks.ledger.spending import set_budget
+from tests.browser.chromium import chromium, take
 from tests.support.doors import new_key
 from tests.support.waiting import wait_until
 from tests.support.works import QUICK
 from workers.embedded import EmbeddedStack, StackOptions
-from workers.stackplan import ROOT
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
 SIZES: Final = {"desk": (1280, 900), "phone": (390, 844)}
-PICTURES: Final = Path(os.environ.get("REELWORKS_PICTURES") or ROOT / "var" / "browser")
 MODEL: Final = "minimax_hailuo_23_t2v"
 FILMS: Final = 6
 TENANT: Final = "film"
@@ -103,17 +100,9 @@ def batch(house: House) -> dict[str, Any]:
 
 @pytest.fixture(params=list(SIZES))
 def walker(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Walker]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(shutil.which("chromium"))
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars", "--mute-audio"):
-        options.add_argument(argument)
-    options.add_argument(f"--user-data-dir={tmp_path / 'profile'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
-    try:
+    width, height = SIZES[str(request.param)]
+    with chromium(tmp_path / "profile", width, height, mobile=request.param == "phone") as driver:
         yield Walker(driver, house, str(request.param))
-    finally:
-        driver.quit()
 
 
 class Walker:
@@ -121,9 +110,6 @@ class Walker:
 
     def __init__(self, driver: webdriver.Chrome, house: House, size: str) -> None:
         self.driver, self.house, self.size = driver, house, size
-        width, height = SIZES[size]
-        given = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": size == "phone"}
-        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", given)
 
     def open(self, path: str) -> None:
         self.driver.get(f"{self.house.url}{path}")
@@ -157,8 +143,7 @@ class Walker:
         self.take(name)
 
     def take(self, name: str) -> None:
-        PICTURES.mkdir(parents=True, exist_ok=True)
-        assert self.driver.save_screenshot(str(PICTURES / f"{name}-{self.size}.png"))
+        take(self.driver, f"{name}-{self.size}")
 
     def complaints(self) -> list[str]:
         """What the browser has refused or missed since it was asked last."""
