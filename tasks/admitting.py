@@ -4,7 +4,7 @@ falls free waits for nobody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from decimal import Decimal
@@ -14,7 +14,7 @@ import structlog
 
 from tasks.context import Context
 from tasks.domain.admission import Refusal, Turn, WaitingJob, next_turns
-from tasks.domain.budgets import Purse
+from tasks.domain.budgets import EVERYONE, Purse
 from tasks.domain.job import Job
 from tasks.domain.pace import ProviderKey, after_creates, free_slots
 from tasks.domain.prices import expected_usd
@@ -36,6 +36,7 @@ from tasks.ledger.admission import (
 )
 from tasks.ledger.database import Transaction
 from tasks.ledger.jobs import move, not_handed_over
+from tasks.ledger.pauses import paused_now
 from tasks.ledger.provider_keys import known_keys, paced
 from tasks.ledger.spending import budgets_now, latest_charges
 from tasks.pulse import PulseError
@@ -49,10 +50,13 @@ def fill(ctx: Context) -> int:
     """Give every free slot to the job whose turn it is; gives how many decisions were made, refusals among them."""
     with ctx.ledger.begin("admit") as tx:
         tx.take_turns("admit")  # what is counted as free must still be free when it is taken
+        paused = paused_now(tx)  # nobody pauses meanwhile: that takes turns with this
+        if EVERYONE in paused:
+            return 0
         under_way = open_tasks(tx, ctx.policy.uncertain_slot_s)
         keys = known_keys(tx, sorted(ctx.providers))
         free = _free(ctx, tx, keys, under_way)
-        decided = _decide(ctx, tx, free, under_way) if any(free.values()) else []
+        decided = _decide(ctx, tx, free, under_way, paused) if any(free.values()) else []
         moved = _write(ctx, tx, keys, decided)
         turns = [each for each in decided if isinstance(each, Turn)]
         left = _left_behind(tx, turns)
@@ -94,8 +98,10 @@ def _free(ctx: Context, tx: Transaction, keys: Sequence[ProviderKey], under_way:
     }
 
 
-def _decide(ctx: Context, tx: Transaction, free: Mapping[str, int], under_way: Sequence[Open]) -> list[Turn | Refusal]:
-    found = lines(tx)
+def _decide(
+    ctx: Context, tx: Transaction, free: Mapping[str, int], under_way: Sequence[Open], paused: Collection[str]
+) -> list[Turn | Refusal]:
+    found = [(line, most) for line, most in lines(tx) if line.tenant not in paused]
     if not found:
         return []
     opened: dict[str, int] = {}

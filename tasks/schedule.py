@@ -65,6 +65,22 @@ def known_of(ctx: Context, kind: Kind | None) -> Known | None:
     return ctx.pulse.timings.known(kind, ctx.policy.poll.bounds(work_waits=ctx.pulse.demand.is_there()))
 
 
+def likely_left_s(ctx: Context, youngest: Sequence[tuple[Kind, float]]) -> float | None:
+    """In how many seconds generating tasks have most likely ended: of each kind, the age of the one that began last.
+
+    0 when all have taken longer than such tasks do. `None` where nothing is known, or Redis is away, which knows it.
+    """
+    left_s = []
+    try:
+        for kind, age_s in youngest:
+            ended_s = ctx.pulse.timings.known(kind, ctx.policy.poll.bounds()).mostly_ended_s
+            if ended_s is not None:
+                left_s.append(max(0.0, ended_s - age_s))
+    except PulseError:
+        return None
+    return max(left_s, default=None)
+
+
 def learn(ctx: Context, ended: Sequence[tuple[Due, float | None]]) -> None:
     """Learn from tasks that a look has found completed, each with the time it took by the provider's clock, if known.
 

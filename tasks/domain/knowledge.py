@@ -127,6 +127,11 @@ class Known:
         """How late an end may be seen."""
         return self._bounds.lag
 
+    @property
+    def mostly_ended_s(self) -> float | None:
+        """The age by which nineteen in twenty of such tasks have ended; `None` where nothing is known."""
+        return None if self._times is None else self._times.quantiles(20)[19]
+
     @cached_property
     def _by_time(self) -> LookPlan | None:
         return None if self._times is None else LookPlan(self._times, self._bounds)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from .pauses import Pause, Scope
+
 BURST_S: Final = 1.0
 """So much of the pace may be caught up at once: turns come a few times a second, not at every create's instant."""
 _MINUTE_S: Final = 60.0
@@ -28,7 +30,8 @@ class ProviderKey:
     """A provider key as the ledger knows it. Without a row of its own, a key has these defaults.
 
     `open_limit` and `creates_per_minute` are what a person has set (`None`: the settings' limit, no pace), `closed`
-    that a person wants nothing new of it. The rest is what the provider's answers have made of it.
+    that a person wants nothing new of it (until `closed_until`, if that is set). The rest is what the provider's
+    answers have made of it.
     """
 
     alias: str
@@ -44,10 +47,20 @@ class ProviderKey:
     """Creates a minute that were left when the provider last throttled the key, at `slowed_at`."""
     next_create_at: datetime | None = None
     """When the pace allows the next create; in the past: it has saved some up."""
+    closed_at: datetime | None = None
+    closed_by: str | None = None
+    closed_reason: str | None = None
+    closed_until: datetime | None = None
+
+    def pause_by_person(self, now: datetime) -> Pause | None:
+        """What a person has said of it, while that holds."""
+        said = Pause(Scope.KEY, self.alias, self.closed_at, self.closed_by, self.closed_reason, self.closed_until)
+        return said if self.closed and said.is_in_force(now) else None
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether the key takes nothing new at `now` (aware): closed by a person, or paused by itself."""
-        return self.closed or (self.paused_until is not None and now < self.paused_until)
+        """Whether the key takes nothing new at `now` (aware): by a person's word, or because of what the provider has answered."""
+        resting = self.paused_until is not None and now < self.paused_until
+        return resting or self.pause_by_person(now) is not None
 
     def pace_per_minute(self, now: datetime) -> float:
         """Creates a minute that are allowed now; infinite without a limit."""

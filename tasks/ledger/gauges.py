@@ -17,9 +17,11 @@ import sqlalchemy as sa
 from schemas.jobs import State
 from tasks.domain.budgets import Budget, Period
 from tasks.domain.pace import ProviderKey
+from tasks.domain.pauses import Pause
 
 from .admission import Open, held_by_tenant, open_tasks
 from .database import Transaction
+from .pauses import pauses_now
 from .provider_keys import known_keys
 from .spending import budgets_now
 from .tables import IS_OPEN, attempts, jobs, provider_keys, spending, webhooks
@@ -73,6 +75,8 @@ class LedgerGauges:
     under_way: Sequence[Open]
     keys: Sequence[KeyFigures]
     """Those with a row, and those with something open."""
+    pauses: Sequence[Pause]
+    """In force, by a person's word."""
     budgets: Sequence[Budget]
     spent_usd: Mapping[Period, Decimal]
     lapsed: int
@@ -95,6 +99,7 @@ def ledger_gauges(tx: Transaction, uncertain_s: float) -> LedgerGauges:
         lines=lines,
         under_way=under_way,
         keys=_keys(tx, under_way),
+        pauses=pauses_now(tx),
         budgets=budgets_now(tx, held_by_tenant(under_way)),
         spent_usd={each: tx.execute(_SPENT, {"first_day": each.first_day(now.date())}).scalar_one() for each in Period},
         lapsed=tx.execute(_LAPSED, {"now": now}).scalar_one(),

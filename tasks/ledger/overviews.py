@@ -1,6 +1,6 @@
 """What one tenant sees of its own at a glance: what waits, what is under way, what was spent, what failed lately.
 
-Refuses to tell of other tenants, or of what all have together.
+Refuses to tell of other tenants, or of what all have together, but for a pause of all, which is its own too.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import sqlalchemy as sa
 
 from schemas.jobs import State
 from tasks.domain.budgets import Budget
+from tasks.domain.pauses import Pause
 
 from .admission import held_by_tenant, open_tasks
 from .database import Transaction
+from .pauses import pauses_for
 from .spending import budgets_now
 from .tables import IS_OPEN, IS_QUEUED, jobs, spending, tenants
 
@@ -59,6 +61,8 @@ class Overview:
     budgets: tuple[Budget, ...]
     failed: tuple[str, ...]
     """Ids of the jobs that failed in the last `FAILED_S` seconds, the latest first, `FAILED_MOST` at most."""
+    pauses: tuple[Pause, ...]
+    """Why nothing of it is created now: the pause of all, and its own."""
 
 
 def overview_of(tx: Transaction, tenant: str, uncertain_s: float) -> Overview:
@@ -81,4 +85,5 @@ def overview_of(tx: Transaction, tenant: str, uncertain_s: float) -> Overview:
         held_usd=sum((each.held_usd for each in mine), Decimal(0)),
         budgets=tuple(each for each in budgets_now(tx, held_by_tenant(all_open)) if each.tenant == tenant),
         failed=tuple(tx.execute(_FAILED, {**asked, "since": since}).scalars()),
+        pauses=tuple(pauses_for(tx, tenant)),
     )

@@ -54,7 +54,7 @@ class Pauses:
         """Of these keys, those that are closed or paused, with the reason. Raises `LedgerError`."""
         with self._ledger.read() as tx:
             keys = known_keys(tx, aliases)
-            return {key.alias: key.pause_reason or "closed by a person" for key in keys if key.is_paused(tx.now)}
+            return {key.alias: _why(key, tx.now) for key in keys if key.is_paused(tx.now)}
 
 
 def throttled(tx: Transaction, alias: str, begun_at: datetime, pause_s: float) -> None:
@@ -93,6 +93,13 @@ def paced(tx: Transaction, alias: str, next_create_at: datetime) -> None:
 def set_key(tx: Transaction, alias: str, **values: Any) -> ProviderKey:
     """Change what a person sets of a key: `open_limit`, `creates_per_minute`, `closed`; `paused_until` ends a pause."""
     return _changed(tx, alias, **values)
+
+
+def _why(key: ProviderKey, now: datetime) -> str:
+    said = key.pause_by_person(now)
+    if said is None:
+        return key.pause_reason or "paused"
+    return "closed by a person" if said.reason is None else f"closed by a person: {said.reason}"
 
 
 def _later(key: ProviderKey, tx: Transaction, pause_s: float) -> datetime:

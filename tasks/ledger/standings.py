@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from tasks.domain.budgets import Budget
 from tasks.domain.pace import ProviderKey
+from tasks.domain.pauses import Pause
 
 from .admission import held_by_tenant, open_tasks
 from .database import Transaction
@@ -46,6 +47,8 @@ class KeyStanding:
     pace_per_minute: float | None
     """Creates a minute that are allowed now; `None`: no limit."""
     paused: bool
+    closed: Pause | None
+    """By a person, where that holds now."""
 
 
 def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool = False) -> list[TenantStanding]:
@@ -92,6 +95,7 @@ def key_standings(tx: Transaction, configured: Sequence[str], open_limit: int, u
                 open_tasks=sum(each.tasks for each in under_way if each.key_alias == key.alias),
                 pace_per_minute=None if pace == float("inf") else pace,
                 paused=key.is_paused(tx.now),
+                closed=key.pause_by_person(tx.now),
             )
         )
     return found

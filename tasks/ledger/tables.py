@@ -195,6 +195,22 @@ provider_keys = Table(
     Column("slowed_at", Instant),
     Column("slowed_to", Float),
     Column("next_create_at", Instant),
+    # Who closed it, since when and why; from `closed_until` on it is open again by itself.
+    Column("closed_at", Instant),
+    Column("closed_by", String(128)),
+    Column("closed_reason", Text),
+    Column("closed_until", Instant),
+)
+
+# For whom a person wants nothing new created. A key that is paused is closed, in its own row.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("tenant", String(64), primary_key=True),  # "": all tenants together
+    Column("paused_at", Instant, nullable=False),
+    Column("paused_by", String(128), nullable=False),
+    Column("reason", Text),
+    Column("ends_at", Instant),  # NULL: when somebody says so
 )
 
 # Who may call the gateway, and as which tenant.

@@ -20,12 +20,15 @@ import sqlalchemy as sa
 import tasks.schedule
 from tasks import failpoints
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.domain.pauses import Scope
 from tasks.failpoints import FAILPOINTS
 from tasks.ledger import Ledger, facts, tables
 from tasks.ledger.facts import SpanOfTime
 from tasks.ledger.gauges import ledger_gauges
+from tasks.ledger.pauses import admitted_of, knows_key, knows_tenant
 from tasks.ledger.reports import costs
 from tasks.ledger.spending import set_budget
+from tasks.ledger.underway import failed_lately, in_flight
 from tests.support.bench import Bench
 from tests.support.doors import client, new_key
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
@@ -182,6 +185,12 @@ def test_an_index_that_is_gone_is_missed(
 def read_gauges(bench: Bench) -> None:
     with bench.ctx.ledger.read() as tx:
         ledger_gauges(tx, 60)
+        in_flight(tx)
+        failed_lately(tx, 3600)
+        for scope in Scope:
+            admitted_of(tx, scope, "main")
+        assert not knows_tenant(tx, "nobody")
+        assert not knows_key(tx, "nobody's")
 
 
 def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for_jobs_that_have_ended(

@@ -28,6 +28,13 @@ def known(**sketches: Sketch) -> Known:
     return Known({names[name]: sketch for name, sketch in sketches.items()}, KIND, BOUNDS)
 
 
+def test_when_most_have_ended_is_known_with_the_times_and_not_without() -> None:
+    assert known().mostly_ended_s is None
+    assert known(shape=of(*[20.0] * 12)).mostly_ended_s == pytest.approx(20, rel=0.03)
+    slow_one_in_four = of(*[20.0, 20.0, 20.0, 40.0] * 4)
+    assert known(shape=slow_one_in_four).mostly_ended_s == pytest.approx(40, rel=0.03)
+
+
 class TestKind:
     @pytest.mark.parametrize("kind", [KIND, Kind("a b", None, None, 0), Kind("m", "512P", None, 23)])
     def test_it_survives_redis(self, kind: Kind) -> None:
