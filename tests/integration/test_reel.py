@@ -13,11 +13,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from schemas.jobs import State
-from tasks import context, operating
+from tasks import context, operating, pausing
 from tasks.create import create
 from tasks.domain.answers import Failed, Rejected
 from tasks.domain.api_keys import Scope
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.domain.pauses import Scope as Paused
 from tasks.finish import download
 from tasks.ledger import LedgerError, tables
 from tasks.ledger.admission import set_tenant
@@ -315,6 +316,18 @@ class TestPages:
         )
         assert (part.status_code, part.data) == (206, FILM_BYTES[2:6])
         assert film.headers["X-Content-Type-Options"] == "nosniff"
+
+    def test_a_pause_is_told_to_those_whom_it_stops(self, bench: Bench, me: Visitor, rival: Visitor) -> None:
+        pausing.pause(bench.ctx, Paused.TENANT, TENANT, by="ops@host", reason=SCRIPT, for_s=60)
+        mine = me.get("/reel/").text
+        assert "Nothing new of your tenant is created, since 20" in mine
+        assert f"UTC: {SCRIPT}. Jobs wait; what is in flight goes on." in mine
+        assert "ops@host" not in mine, "who runs it is nobody's business here"
+        assert "Nothing new" not in rival.get("/reel/").text
+        pausing.pause(bench.ctx, Paused.ALL, by="ops@host")
+        assert "Nothing new is created, since 20" in rival.get("/reel/").text
+        pausing.resume(bench.ctx, Paused.ALL)
+        assert "Nothing new" not in rival.get("/reel/").text
 
     def test_texts_of_others_are_texts_wherever_they_stand(self, bench: Bench, me: Visitor, quick_films: None) -> None:
         found = in_every_state(bench)

@@ -15,6 +15,7 @@ from kombu.exceptions import KombuError
 from schemas.jobs import State
 from tasks.ledger import LedgerError, SchemaMismatch
 from tasks.ledger.jobs import count
+from tasks.ledger.pauses import pauses_now
 from tasks.media.bucket import Bucket
 from tasks.media.errors import StoreAway
 from tasks.media.s3store import S3Store
@@ -24,6 +25,7 @@ from workers.celeryplace import asking
 from workers.cli.clocks import clocks
 from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
+from workers.cli.formats import pause_line
 from workers.cli.provider_checks import keys, outputs, provider
 from workers.cli.redischecks import look_at_redis
 from workers.cli.verdicts import Check, Verdict, broken, ok, warning
@@ -108,7 +110,7 @@ def _database(read: Settings) -> Iterator[Check]:
     backend = read.database_url.partition(":")[0]
     try:
         with opened_ledger(read) as ledger, ledger.read() as tx:
-            doubtful = count(tx, State.UNCERTAIN)
+            doubtful, paused = count(tx, State.UNCERTAIN), pauses_now(tx)
     except SchemaMismatch as error:
         found = f"{backend}, schema {error.found or 'none'}, needed is {error.needed}"
         yield broken("database", found, "run `python -m workers migrate`")
@@ -122,6 +124,8 @@ def _database(read: Settings) -> Iterator[Check]:
         yield ok("database", f"{backend}, schema is this version's")
         if doubtful:
             yield warning("uncertain jobs", str(doubtful), "resolve them: `python -m workers uncertain`")
+        for each in paused:
+            yield warning("paused", pause_line(each), f"when it is over: `python -m workers resume --{each.of}`")
     spooled = open_spool(read).waiting()
     if spooled:
         todo = "nothing if the database is away: workers of this machine write them when it is back"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
@@ -32,6 +33,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Lines that go into a file or a pipe are not broken at the width of a terminal that is not there.
 _WIDTH_WITHOUT_TERMINAL: Final = 200
+_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_LONGEST_S: Final = 366 * 86_400
 
 
 class Finite(click.FloatRange):
@@ -62,6 +65,26 @@ class Dollars(click.ParamType[Decimal]):
         if not (amount.is_finite() and 0 <= amount <= self._most and amount == round(amount, 6)):
             self.fail(f"{value} is not an amount from 0 to {self._most} such as 99.50.", param, ctx)
         return amount
+
+
+class Lasting(click.ParamType[float]):
+    """How long: `90s`, `30m`, `2h`, `1h30m`, `2d`; a plain number is seconds. Gives seconds, a year of them at most."""
+
+    name = "time"
+
+    def __init__(self, least_s: float = 0.0) -> None:
+        self._least_s = least_s
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        text = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else text
+        if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text, re.ASCII):
+            self.fail(f"{value!r} is not a time such as 90s, 30m, 1h30m or 2d.", param, ctx)
+        parts = re.findall(r"([\d.]+)([smhd])", text)
+        seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
+        if not self._least_s <= seconds <= _LONGEST_S:
+            self.fail(f"{value!r} is not between {self._least_s:g} s and a year.", param, ctx)
+        return seconds
 
 
 SPEED: Final = Finite(min=0, min_open=True)

@@ -21,7 +21,7 @@ INTERRUPTED: Final = 130
 
 MEANINGS: Final = {
     OK: "all is well",
-    FAILED: "what was asked about failed: a job, a check of doctor, the demo",
+    FAILED: "what was asked about failed: a job, a check of doctor, the demo, a drain whose time was up",
     INVALID: "wrong usage, or an invalid request",
     UNCONFIGURED: "settings are invalid or missing, or the database's schema is outdated",
     UNREACHABLE: "something that is needed can't be reached: Redis, the database",

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from schemas.jobs import Output
+
+if TYPE_CHECKING:
+    from tasks.domain.pauses import Pause
+    from tasks.ledger.standings import KeyStanding
 
 SHORT_ID_CHARS: Final = 8
 _KIB: Final = 1024
@@ -47,6 +51,29 @@ def duration(seconds: float) -> str:
 def instant(at: datetime | None) -> str:
     """An aware instant to the second, in UTC: `2026-11-22 15:04:05Z`; `-` for `None`."""
     return "-" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+
+
+def pause_line(pause: Pause) -> str:
+    """`tenant film: paused since 2026-11-27 09:00:00Z by ops@host, until 2026-11-27 11:00:00Z: why`."""
+    line = f"{pause.of}: paused"
+    if pause.at is not None:
+        line += f" since {instant(pause.at)}"
+    if pause.by:
+        line += f" by {pause.by}"
+    if pause.until is not None:
+        line += f", until {instant(pause.until)}"
+    return f"{line}: {pause.reason}" if pause.reason else line
+
+
+def key_state(key: KeyStanding) -> str:
+    """Whether a key takes tasks, and if not, why: `closed since ... by ops@host: why`."""
+    if key.closed is not None:
+        return f"closed{pause_line(key.closed).partition(': paused')[2]}"
+    if key.paused:
+        return f"paused until {instant(key.key.paused_until)}: {key.key.pause_reason}"
+    if key.key.refusals:
+        return "on trial: one create at a time until one is accepted"
+    return "takes tasks" if key.configured else "not configured here"
 
 
 def short(job_id: str) -> str:

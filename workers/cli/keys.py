@@ -7,12 +7,28 @@ from typing import Any
 import click
 from rich.markup import escape
 
-from tasks.ledger.provider_keys import set_key
-from tasks.ledger.standings import KeyStanding, key_standings
-from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
+from tasks import pausing
+from tasks.domain.pace import ProviderKey
+from tasks.domain.pauses import Scope
+from tasks.ledger import Ledger
+from tasks.ledger.pauses import OPEN_KEY, pauses_now
+from tasks.ledger.provider_keys import known_keys, set_key
+from tasks.ledger.standings import key_standings
+from workers.cli.common import (
+    console,
+    json_option,
+    opened_context,
+    opened_ledger,
+    print_json,
+    settings,
+    table,
+    var_option,
+)
 from workers.cli.exits import INVALID, Failure
-from workers.cli.formats import instant
+from workers.cli.formats import key_state
+from workers.cli.pause import here, say_pauses
 from workers.cli.tenants import NO_LIMIT, limit_or_none, pace_or_none
+from workers.settings import Settings
 
 
 @click.group(invoke_without_command=True)
@@ -31,9 +47,11 @@ def keys(context: click.Context, *, as_json: bool) -> None:
         found = key_standings(
             tx, sorted(read.provider_keys), read.policy.open_tasks_per_key, read.policy.uncertain_slot_s
         )
+        stopped = [each for each in pauses_now(tx) if each.scope is Scope.ALL]
     if as_json:
-        print_json({"keys": found})
+        print_json({"keys": found, "pauses": stopped})
         return
+    say_pauses(stopped)
     if not found:
         click.echo("No key is configured here, and none has a row: set REELWORKS_PROVIDER_KEYS.")
         return
@@ -41,18 +59,8 @@ def keys(context: click.Context, *, as_json: bool) -> None:
     shown = table("key", "state", *figures, right=figures)
     for each in found:
         pace = "-" if each.pace_per_minute is None else f"{each.pace_per_minute:.3g}"
-        shown.add_row(escape(each.key.alias), escape(_state(each)), str(each.open_tasks), str(each.open_limit), pace)
+        shown.add_row(escape(each.key.alias), escape(key_state(each)), str(each.open_tasks), str(each.open_limit), pace)
     console().print(shown)
-
-
-def _state(each: KeyStanding) -> str:
-    if each.key.closed:
-        return "closed"
-    if each.paused:
-        return f"paused until {instant(each.key.paused_until)}: {each.key.pause_reason}"
-    if each.key.refusals:
-        return "on trial: one create at a time until one is accepted"
-    return "takes tasks" if each.configured else "not configured here"
 
 
 @keys.command("set")
@@ -78,8 +86,14 @@ def set_(alias: str, open_limit: int | str | None, pace: float | str | None, *, 
 @var_option
 @json_option()
 def close(alias: str, *, as_json: bool) -> None:
-    """Have a key take nothing new. What it has open is followed to its end."""
-    _change(alias, {"closed": True}, as_json=as_json)
+    """Have a key take nothing new. What it has open is followed to its end. The same as `pause --key`."""
+    read = settings()
+    with opened_context(read) as ctx:
+        _check(ctx.ledger, read, alias)
+        pausing.pause(ctx, Scope.KEY, alias, by=here())
+        with ctx.ledger.read() as tx:
+            (key,) = known_keys(tx, [alias])
+    _say(key, as_json=as_json)
 
 
 @keys.command("open")
@@ -88,18 +102,28 @@ def close(alias: str, *, as_json: bool) -> None:
 @json_option()
 def open_(alias: str, *, as_json: bool) -> None:
     """Have a key take tasks again: after `close`, or before a pause has ended."""
-    fresh = {"closed": False, "paused_until": None, "pause_reason": None, "slowed_at": None, "slowed_to": None}
+    fresh = {**OPEN_KEY, "paused_until": None, "pause_reason": None, "slowed_at": None, "slowed_to": None}
     _change(alias, fresh, as_json=as_json)
 
 
 def _change(alias: str, values: dict[str, Any], *, as_json: bool) -> None:
     read = settings()
-    with opened_ledger(read) as ledger, ledger.begin() as tx:
+    with opened_ledger(read) as ledger:
+        _check(ledger, read, alias)
+        with ledger.begin() as tx:
+            key = set_key(tx, alias, **values)
+    _say(key, as_json=as_json)
+
+
+def _check(ledger: Ledger, read: Settings, alias: str) -> None:
+    with ledger.read() as tx:
         known = {each.key.alias for each in key_standings(tx, sorted(read.provider_keys), 0, 0.0)}
-        # Commands often run where no key is configured; but a slip of the pen must not make a key that nobody has.
-        if read.provider_keys and alias not in known:
-            raise Failure(f"there is no key {alias!r}; there are: {', '.join(sorted(known))}.", INVALID)
-        key = set_key(tx, alias, **values)
+    # Commands often run where no key is configured; but a slip of the pen must not make a key that nobody has.
+    if read.provider_keys and alias not in known:
+        raise Failure(f"there is no key {alias!r}; there are: {', '.join(sorted(known))}.", INVALID)
+
+
+def _say(key: ProviderKey, *, as_json: bool) -> None:
     if as_json:
         print_json({"key": key})
     else:
@@ -107,4 +131,4 @@ def _change(alias: str, values: dict[str, Any], *, as_json: bool) -> None:
         limits = (
             f"open limit {key.open_limit or 'as set'}, creates a minute {key.creates_per_minute or 'without limit'}"
         )
-        click.echo(f"Key {alias} {said}: {limits}.")
+        click.echo(f"Key {key.alias} {said}: {limits}.")

@@ -7,9 +7,11 @@ from datetime import UTC, datetime
 import click
 from rich.markup import escape
 
+from tasks.ledger.pauses import pauses_now
 from tasks.ledger.standings import tenant_standings
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
 from workers.cli.formats import duration
+from workers.cli.pause import say_pauses
 
 
 @click.command()
@@ -19,14 +21,16 @@ def queues(*, as_json: bool) -> None:
     """Show who waits, for how long, and when the last of them is likely to start.
 
     Each tenant has a line of its own; lines take turns by the tenants' weights (`tenants`). A line that does not move
-    waits for a slot, a key (`keys`) or a budget (`budgets`).
+    waits for a slot, a key (`keys`), a budget (`budgets`), or the end of a pause (`resume`).
     """
     read = settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:
         found = tenant_standings(tx, read.policy.uncertain_slot_s, waiting_only=True)
+        stopped = pauses_now(tx)
     if as_json:
-        print_json({"queues": found})
+        print_json({"queues": found, "pauses": stopped})
         return
+    say_pauses(stopped)
     if not found:
         click.echo("Nobody waits.")
         return

@@ -8,10 +8,12 @@ from typing import Final
 import click
 from rich.markup import escape
 
+from tasks.domain.pauses import Scope
 from tasks.ledger.admission import set_tenant
+from tasks.ledger.pauses import pauses_now
 from tasks.ledger.standings import tenant_standings
 from workers.cli.common import Finite, console, json_option, opened_ledger, print_json, settings, table, var_option
-from workers.cli.formats import usd
+from workers.cli.formats import pause_line, usd
 
 TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
 NO_LIMIT: Final = "none"
@@ -59,9 +61,12 @@ def tenants(context: click.Context, *, as_json: bool) -> None:
     read = settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:
         found = tenant_standings(tx, read.policy.uncertain_slot_s)
+        stopped = [each for each in pauses_now(tx) if each.scope is not Scope.KEY]
     if as_json:
-        print_json({"tenants": found})
+        print_json({"tenants": found, "pauses": stopped})
         return
+    for each_pause in stopped:
+        click.echo(f"{pause_line(each_pause)}.")
     if not found:
         click.echo("There is no tenant yet: the first job makes one.")
         return

@@ -89,6 +89,11 @@ SLOTS_LIMIT: Final = Gauge("reelworks_key_slots_limit", "Slots that a provider k
 KEY_STOPPED: Final = Gauge(
     "reelworks_key_stopped", "Whether a provider key takes nothing new: closed by a person, or paused.", ("key",)
 )
+PAUSED: Final = Gauge(
+    "reelworks_paused",
+    "Pauses in force by a person's word, by whom they stop (`scope`: all, tenant, key); a closed key is one.",
+    ("scope",),
+)
 HELD: Final = Gauge("reelworks_held_usd", "What jobs under way may still cost.")
 SPENT: Final = Gauge(
     "reelworks_spent_usd", "What was charged since the period began (UTC), as it is corrected by now.", ("period",)

@@ -15,6 +15,7 @@ from prometheus_client.utils import floatToGoString
 
 from tasks.domain.budgets import EVERYONE, Budget
 from tasks.domain.figures import counted, spread
+from tasks.domain.pauses import Scope
 from tasks.domain.transitions import OPEN
 from tasks.ledger.gauges import LedgerGauges, StateFigures
 from tasks.pulse.gauges import PulseGauges
@@ -52,6 +53,7 @@ def of_ledger(read: LedgerGauges, open_limit: int, now: datetime) -> Iterator[Ga
     limits = {each.alias: open_limit if each.open_limit is None else each.open_limit for each in read.keys}
     yield labelled(catalog.SLOTS_LIMIT, {(alias,): limit for alias, limit in limits.items()})
     yield labelled(catalog.KEY_STOPPED, {(each.alias,): each.stopped for each in read.keys})
+    yield labelled(catalog.PAUSED, {(scope,): sum(each.scope is scope for each in read.pauses) for scope in Scope})
     yield single(catalog.HELD, float(sum(each.held_usd for each in read.under_way)))
     yield labelled(catalog.SPENT, {(period,): float(amount) for period, amount in read.spent_usd.items()})
     yield from _of_budgets(read)

@@ -12,7 +12,20 @@ from workers.stackplan import ROOT
 
 UNITS = ("seconds", "bytes", "usd")
 _OF_TIME = re.compile(r"_(age|late|lag|silent|took)_")
-BOUNDED = {"state", "tenant", "key", "period", "stream", "queue", "lane", "model", "call", "outcome", "estimated"}
+BOUNDED = {
+    "state",
+    "tenant",
+    "key",
+    "period",
+    "stream",
+    "queue",
+    "lane",
+    "model",
+    "call",
+    "outcome",
+    "estimated",
+    "scope",
+}
 
 
 @pytest.mark.parametrize("series", ALL, ids=lambda series: series.name)
