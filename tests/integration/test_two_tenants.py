@@ -241,12 +241,15 @@ TENANTS: Final[dict[str, Sequence[Words]]] = {
     "webhooks rotate": [for_tenant("--overlap-hours", "0")],
     "budgets set": [for_tenant("month", "5")],
     "budgets remove": [for_tenant("day")],
+    "pause": [for_tenant("--reason", "its turn")],
+    "resume": [for_tenant()],
 }
 """Verbs that can be asked about one tenant."""
 OPERATORS: Final[dict[str, str]] = {
-    "runs the installation, and asks about no tenant": "prune up demo pool gateway flower migrate doctor openapi",
+    "runs the installation, and asks about no tenant": "prune up demo pool gateway flower migrate doctor openapi drain",
     "copies the ledger of all tenants, and puts it back": "backup restore",
-    "shows all tenants side by side: that is what it is for": "queues tenants budgets uncertain rejected",
+    "has nothing to do with what is installed": "completion",
+    "shows all tenants side by side: that is what it is for": "queues tenants budgets uncertain rejected top",
     "sums up over all tenants": "metrics reconcile",
     "counts the charges of all tenants again": "budgets.recount",
     "is about one job, whosever it is, by its id": "watch job cancel retry uncertain.bind uncertain.write-off",

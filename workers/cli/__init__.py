@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from workers.cli.missing import missing
 
@@ -17,6 +17,9 @@ except ModuleNotFoundError:
     # Without it nothing can be said in the usual way; 3 is `exits.UNCONFIGURED`.
     sys.stderr.write(f"Error: {missing('click')}\n")
     raise SystemExit(3) from None
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 from workers.cli.exits import INTERRUPTED, MEANINGS, explained
 
@@ -30,11 +33,15 @@ VERBS: Final = {
     "rejected": ("rejected", "List what came through Redis and was put aside, with its reason; have it read again."),
     "costs": ("costs", "Sum up what was charged, by day, model, tenant and key."),
     "report": ("report", "Write a page of what became of the jobs of a time, and what it cost; or a table."),
+    "top": ("top", "Show how the whole stands, in the terminal, again and again."),
     "queues": ("queues", "Show who waits, for how long, and when the last of them is likely to start."),
     "tenants": ("tenants", "Show tenants; set a tenant's share of the turns and its limit."),
     "keys": ("keys", "Show provider keys; set a key's limits, close it, open it again."),
     "apikeys": ("apikeys", "Show the gateway's keys; create, rotate and revoke them."),
     "webhooks": ("webhooks", "List webhooks and the receivers that fail; replay messages, show and rotate secrets."),
+    "pause": ("pause", "Have nothing new created, for all, a tenant or a key; what is under way goes on."),
+    "resume": ("pause", "Let creates go on that were paused."),
+    "drain": ("drain", "Have nothing new created, and wait until nothing is in flight."),
     "budgets": ("budgets", "Show what is used of each budget; set one, remove one, count again."),
     "metrics": ("metrics", "Print the series that Prometheus scrapes."),
     "uncertain": ("uncertain", "List jobs that may have cost money unseen, and resolve them."),
@@ -50,11 +57,16 @@ VERBS: Final = {
     "gateway": ("operate", "Run the gateway, the HTTP door, in this process."),
     "openapi": ("operate", "Print the gateway's OpenAPI document."),
     "flower": ("operate", "Run Flower, the view of workers and tasks, in this process."),
+    "completion": ("completion", "Print what makes a shell complete these commands."),
 }
 """Each verb's module within this package, and what it does in one line."""
 
 # \b: click leaves the lines of this paragraph as they are.
 _EPILOG: Final = "\b\nExit codes:\n" + "\n".join(f"  {code:>3}  {meaning}" for code, meaning in MEANINGS.items())
+
+
+COMPLETE_VARIABLE: Final = "_REELWORKS_COMPLETE"
+"""By it a shell asks for completions instead of running a command, as the script of `completion` tells it to."""
 
 
 class Verbs(click.Group):
@@ -74,6 +86,13 @@ class Verbs(click.Group):
             raise TypeError(f"{cmd_name} is no command")
         command.epilog = _EPILOG
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[Any]]:
+        """Offer the verbs, without importing any of them."""
+        from click.shell_completion import CompletionItem
+
+        verbs = [CompletionItem(name, help=line) for name, (_, line) in VERBS.items() if name.startswith(incomplete)]
+        return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """Write the help's list of verbs without importing any of them."""
@@ -100,4 +119,4 @@ def cli() -> None:
 
 def main() -> None:
     """The entry of `python -m workers`."""
-    cli(prog_name="python -m workers")
+    cli(prog_name="python -m workers", complete_var=COMPLETE_VARIABLE)
