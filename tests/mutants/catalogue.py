@@ -14,6 +14,7 @@ import tasks.create
 import tasks.durably
 import tasks.ending
 import tasks.operating
+import tasks.pausing
 import tasks.poll
 import tasks.settling
 import tasks.sweep
@@ -66,6 +67,7 @@ _LEDGER: Final = "tests/integration/test_ledger.py::"
 _PULSE: Final = "tests/integration/test_pulse.py::"
 _LATE_WORKERS: Final = "tests/integration/test_late_workers.py::"
 _TOGETHER: Final = "tests/integration/test_together.py::"
+_PAUSING: Final = "tests/integration/test_pausing.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
 _TENANTS: Final = "tests/integration/test_two_tenants.py::"
 _STRANGER: Final = _TENANTS + "TestByTheGateway::test_a_stranger_sees_nothing_and_changes_nothing[sqlite]"
@@ -264,6 +266,30 @@ MUTANTS: Final = (
         "two lanes count the same free slots at once",
         _without(database.Transaction.take_turns, 'if self.dialect == "postgresql":', "if False:"),
         _STEPS + "TestAdmit::test_no_more_are_admitted_than_a_key_may_have_open[postgresql]",
+    ),
+    Mutant(
+        "pause-of-all-not-read",
+        "whoever admits does not ask whether all is paused",
+        _without(tasks.admitting.fill, "if EVERYONE in paused:", "if False:"),
+        _PAUSING + "TestWhatStops::test_while_all_is_paused_jobs_are_accepted_and_wait[sqlite]",
+    ),
+    Mutant(
+        "pause-of-tenant-not-read",
+        "whoever admits does not ask whose jobs are paused",
+        _without(tasks.admitting._decide, " if line.tenant not in paused", ""),
+        _PAUSING + "TestWhatStops::test_a_tenants_pause_stops_its_jobs_alone[sqlite]",
+    ),
+    Mutant(
+        "pause-out-of-turn",
+        "a pause is committed before an admission that has not seen it",
+        _without(tasks.pausing.pause, 'tx.take_turns("admit")', "pass"),
+        _PAUSING + "TestNoCreateFollows::test_a_pause_waits_for_who_is_just_admitting_and_takes_that_back[postgresql]",
+    ),
+    Mutant(
+        "pause-takes-nothing-back",
+        "what was admitted before a pause is created after it",
+        _without(tasks.pausing.pause, "_take_back(tx, scope, name)", "[]"),
+        _PAUSING + "TestNoCreateFollows::test_whoever_has_a_slot_and_no_create_waits_again[sqlite]",
     ),
     Mutant(
         "late-answer-ignored",
