@@ -40,7 +40,7 @@ def in_force(bench: Bench) -> list[str]:
 NONSENSE = {
     (): "Say for whom, by one of: --all, --tenant NAME, --key ALIAS.",
     ("--all", "--tenant", "film"): "Say for whom",
-    ("--tenant", "flim"): "there is no tenant 'flim'; did you mean 'film'?",
+    ("--tenant", "flim"): "there is no tenant 'flim' (did you mean 'film'?).",
     ("--tenant", "a b"): "is no tenant",
     ("--key", "mian"): "there is no key 'mian'; there are: main.",
     ("--all", "--for", "2 weeks"): "is not a time such as 90s, 30m, 1h30m or 2d",
@@ -71,7 +71,7 @@ class TestPause:
             "reason": "provider down",
             "until": None,
         }
-        assert "Creates go on. all: paused since" in said("resume", "--all").stdout
+        assert "Ended: all: paused since" in said("resume", "--all").stdout
         assert said("resume", "--all").stdout == "all was not paused.\n"
         fill(bench.ctx)
         assert bench.state(job_id) is State.ADMITTED

@@ -29,6 +29,7 @@ from tests.support.waiting import wait_until
 
 WHO = "ops@host"
 JOBS = 150
+EACH = ((Scope.ALL, ""), (Scope.TENANT, "default"), (Scope.KEY, "main"))
 
 
 def pause(bench: Bench, scope: Scope = Scope.ALL, name: str = "", **options: Any) -> pausing.Paused:
@@ -85,7 +86,7 @@ class TestWhatStops:
     @pytest.mark.usefixtures("quick_films")
     def test_what_is_under_way_goes_on_to_its_end(self, bench: Bench) -> None:
         job_id = bench.generating()
-        for scope, name in ((Scope.ALL, ""), (Scope.TENANT, "default"), (Scope.KEY, "main")):
+        for scope, name in EACH:
             pause(bench, scope, name)
         bench.provider.polls.append(FILM)
         bench.look()
@@ -242,39 +243,33 @@ class TestHowItStands:
             (said,) = in_force(later)
         assert (said.of, said.by, said.reason, said.until) == ("all", WHO, "upgrade", None)
 
-    @pytest.mark.parametrize(
-        ("scope", "name", "table", "column"),
-        [
-            (Scope.ALL, "", tables.pauses, "ends_at"),
-            (Scope.TENANT, "default", tables.pauses, "ends_at"),
-            (Scope.KEY, "main", tables.provider_keys, "closed_until"),
-        ],
-    )
-    def test_one_with_an_end_ends_by_itself(
-        self, bench: Bench, scope: Scope, name: str, table: sa.Table, column: str
-    ) -> None:
+    def test_one_with_an_end_ends_by_itself(self, bench: Bench) -> None:
         job_id = bench.submit()
-        made = pause(bench, scope, name, for_s=7200)
-        assert made.pause.until == (made.pause.at or sa.null()) + timedelta(hours=2)
-        bench.turn("admit")
-        assert bench.state(job_id) is State.QUEUED
-        with bench.ctx.ledger.begin() as tx:
-            tx.execute(sa.update(table).values({column: tx.now}))
+        for scope, name in EACH:
+            made = pause(bench, scope, name, for_s=7200).pause
+            assert made.at is not None
+            assert made.until == made.at + timedelta(hours=2)
+        for table, column in ((tables.pauses, "ends_at"), (tables.provider_keys, "closed_until")):
+            bench.turn("admit")
+            assert bench.state(job_id) is State.QUEUED
+            with bench.ctx.ledger.begin() as tx:
+                tx.execute(sa.update(table).values({column: tx.now}))
         assert in_force(bench) == []
         bench.turn("admit")
         assert bench.state(job_id) is State.ADMITTED
 
-    @pytest.mark.parametrize(("scope", "name"), [(Scope.ALL, ""), (Scope.TENANT, "film"), (Scope.KEY, "main")])
-    def test_said_again_it_keeps_its_beginning_and_its_reason(self, bench: Bench, scope: Scope, name: str) -> None:
-        first = pause(bench, scope, name, reason="why", for_s=60).pause
-        again = pausing.pause(bench.ctx, scope, name, by="another")
-        assert (again.before, again.pause.at, again.pause.by) == (True, first.at, "another")
-        assert (again.pause.reason, again.pause.until) == ("why", None)
-        assert in_force(bench) == [again.pause]
-        assert pausing.resume(bench.ctx, scope, name) == again.pause
-        assert pausing.resume(bench.ctx, scope, name) is None
-        assert in_force(bench) == []
-        assert pause(bench, scope, name).pause.reason is None, "a new one has its own"
+    def test_said_again_it_keeps_its_beginning_and_its_reason(self, bench: Bench) -> None:
+        for scope, name in EACH:
+            first = pause(bench, scope, name, reason="why", for_s=60).pause
+            again = pausing.pause(bench.ctx, scope, name, by="another")
+            assert (again.before, again.pause.at, again.pause.by) == (True, first.at, "another")
+            assert (again.pause.reason, again.pause.until) == ("why", None)
+            assert in_force(bench) == [again.pause]
+            assert pausing.resume(bench.ctx, scope, name) == again.pause
+            assert pausing.resume(bench.ctx, scope, name) is None
+            assert in_force(bench) == []
+            assert pause(bench, scope, name).pause.reason is None, "a new one has its own"
+            pausing.resume(bench.ctx, scope, name)
 
     def test_they_stand_beside_each_other(self, bench: Bench) -> None:
         for scope, name in ((Scope.KEY, "main"), (Scope.TENANT, "film"), (Scope.ALL, "")):

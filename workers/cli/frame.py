@@ -82,7 +82,7 @@ def _keys(frame: Frame) -> RenderableType:
     for each in frame.keys:
         slots = f"{each.open_tasks}/{each.open_limit}"
         rows.add_row(Text(each.key.alias), slots, Text(key_state(each)), style="yellow" if each.paused else "")
-    return _part("Slots", rows if frame.keys else Text("No key was used yet."))
+    return _part("Slots", rows if frame.keys else Text("No key is in use, and none is configured here."))
 
 
 def _tenants(frame: Frame) -> RenderableType:

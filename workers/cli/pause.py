@@ -120,8 +120,7 @@ def resume(*, everyone: bool, tenant: str | None, key: str | None, as_json: bool
     if as_json:
         print_json({"resumed": ended, "pauses": left})
         return
-    what = Pause(scope, name).of
-    click.echo(f"{what} was not paused." if ended is None else f"Creates go on. {pause_line(ended)}.")
+    click.echo(f"{Pause(scope, name).of} was not paused." if ended is None else f"Ended: {pause_line(ended)}.")
     say_pauses(left, "Still in force: ")
 
 
@@ -154,4 +153,4 @@ def _check_known(tx: Transaction, read: Settings, scope: Scope, name: str) -> No
 
 def _near(name: str, known: Sequence[str]) -> str:
     found = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {found[0]!r}?" if found else ""
+    return f" (did you mean {found[0]!r}?)" if found else ""
