@@ -32,6 +32,12 @@ OVERVIEW: Final = Board(
                     red_from=1,
                 ),
                 Stat(
+                    "Paused",
+                    "Pauses in force by a person's word: of all, of tenants, of keys.",
+                    (Query("sum(max by (scope) (reelworks_paused))"),),
+                    red_from=1,
+                ),
+                Stat(
                     "First in the queue waits",
                     "How long the first queued job has waited.",
                     (Query('max(reelworks_jobs_oldest_age_seconds{state="queued"})'),),
