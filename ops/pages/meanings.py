@@ -324,6 +324,16 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "Traces are asked for by `OTEL_...`, and this worker sends none, for `reason`.",
         "Mend what `doctor` names ([traces](traces.md)).",
     ),
+    # Pauses
+    "creates_paused": Meaning(
+        "A person has stopped new creates `of` all, of a tenant or a key; jobs about to be created wait again.",
+        "Nothing; [who said so and why](operating.md): `queues`.",
+    ),
+    "creates_resumed": Meaning("A person has let creates go on."),
+    "job_events_not_sent": Meaning(
+        "Flower was not told that these jobs failed, because Redis was away; the ledger and their callers know.",
+        page="redis-lost",
+    ),
     # A ledger that was restored
     "jobs_held": Meaning(
         "A copy of the ledger was put back; what may have been created since is held, and created by no policy.",

@@ -58,7 +58,7 @@ class ProviderKey:
         return said if self.closed and said.is_in_force(now) else None
 
     def is_paused(self, now: datetime) -> bool:
-        """Whether the key takes nothing new at `now` (aware): by a person's word, or because of what the provider has answered."""
+        """Whether the key takes nothing new at `now` (aware): by a person's word, or by the provider's answers."""
         resting = self.paused_until is not None and now < self.paused_until
         return resting or self.pause_by_person(now) is not None
 

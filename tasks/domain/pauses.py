@@ -38,4 +38,5 @@ class Pause:
         return self.scope if self.scope is Scope.ALL else f"{self.scope} {self.name}"
 
     def is_in_force(self, now: datetime) -> bool:
+        """Whether it still holds at `now` (aware)."""
         return self.until is None or now < self.until

@@ -53,6 +53,7 @@ class Flight:
 
     @property
     def jobs(self) -> int:
+        """How many they are, whatever their states."""
         return sum(self.states.values())
 
 

@@ -76,6 +76,7 @@ class Lasting(click.ParamType[float]):
         self._least_s = least_s
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read seconds, or fail with what may be said."""
         text = str(value).strip()
         text = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else text
         if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text, re.ASCII):

@@ -45,6 +45,7 @@ class Line(click.ParamType[str]):
         self._most = most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read one printable line of bounded length, or fail with that rule."""
         text = str(value).strip()
         if not 0 < len(text) <= self._most or not text.isprintable():
             self.fail(f"has to be one line of 1 to {self._most} characters that can be printed.", param, ctx)
