@@ -36,7 +36,8 @@ class PulseGauges:
     is_whole: bool
     """Whether the timetable holds every generating job, as far as is known."""
     lanes_left_s: Mapping[str, float | None]
-    """How long each lane's last sign of life still holds; `None`: it has fallen silent."""
+    """How long each lane's last sign of life still holds; `None`: it has fallen silent. To be seeded is no sign of its
+    own: while no worker takes a lane's messages, all others seed it again and again."""
     tally: Mapping[str, int]
     """What was counted so far (`tasks.domain.figures`)."""
 
@@ -60,6 +61,7 @@ class Gauges:
             for queue in queues:
                 pipe.llen(queue)
             for lane in lanes:
+                pipe.get(keys.lane_beat(lane))
                 pipe.pttl(keys.lane_beat(lane))
             pipe.hgetall(keys.TALLY)
             answers = iter(pipe.execute())
@@ -71,7 +73,7 @@ class Gauges:
             looks_late_s=_late_s(next(answers), now_s),
             is_whole=bool(next(answers)),
             queues={queue: next(answers) for queue in queues},
-            lanes_left_s={lane: _left_s(next(answers)) for lane in lanes},
+            lanes_left_s={lane: _left_s(next(answers), next(answers)) for lane in lanes},
             tally=_tally(next(answers)),
         )
 
@@ -89,5 +91,5 @@ def _late_s(earliest: Sequence[Any], now_s: float) -> float:
     return max(0.0, now_s - earliest[0][1]) if earliest else 0.0
 
 
-def _left_s(pttl_ms: int) -> float | None:
-    return pttl_ms / 1000 if pttl_ms >= 0 else None
+def _left_s(beat: bytes | None, pttl_ms: int) -> float | None:
+    return None if beat == keys.LANE_SEEDED.encode() or pttl_ms < 0 else pttl_ms / 1000

@@ -40,8 +40,12 @@ def called(attempt_id: str) -> str:
     return f"{PREFIX}called:{attempt_id}"
 
 
+LANE_SEEDED: Final = "seeded"
+"""In the heartbeat of a lane that was seeded and has not taken a turn yet."""
+
+
 def lane_beat(lane: str) -> str:
-    """String with a short time to live: the epoch of the lane that is alive."""
+    """String with a short time to live: the epoch of the lane that is alive, or `LANE_SEEDED`."""
     return f"{PREFIX}lane:{lane}:beat"
 
 

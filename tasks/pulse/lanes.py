@@ -20,7 +20,8 @@ class LaneBeats:
 
     def seed(self, lane: str, ttl_s: float) -> int | None:
         """A new epoch for a lane that has fallen silent; `None` when it is alive."""
-        epoch = self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=[int(ttl_s * 1000)])
+        args: list[int | str] = [int(ttl_s * 1000), keys.LANE_SEEDED]
+        epoch = self._seed(keys=[keys.lane_beat(lane), keys.lane_epoch(lane)], args=args)
         return int(epoch) if epoch else None
 
     def living(self, lanes: Sequence[str]) -> list[str]:

@@ -389,7 +389,10 @@ class TestRedis:
 
     def test_a_lane_that_has_fallen_silent_is_down(self, watched: Bench) -> None:
         assert of(series(watched), "reelworks_lane_up") == {(lane,): 0 for lane in LANES}
-        watched.ctx.pulse.lanes.seed("poll", watched.ctx.policy.lane_ttl_s)
+        epoch = watched.ctx.pulse.lanes.seed("poll", watched.ctx.policy.lane_ttl_s)
+        assert of(series(watched), "reelworks_lane_up") == {(lane,): 0 for lane in LANES}, "nobody has taken a turn yet"
+        assert epoch is not None
+        assert watched.ctx.pulse.lanes.renew("poll", epoch, watched.ctx.policy.lane_ttl_s)
         found = series(watched)
         assert {lane for (lane,), up in of(found, "reelworks_lane_up").items() if up} == {"poll"}
         assert of(found, "reelworks_lane_silent_seconds").keys() == {("poll",)}

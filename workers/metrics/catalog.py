@@ -124,7 +124,7 @@ LOOKS_LATE: Final = Gauge(
     "reelworks_timetable_late_seconds", "For how long the look that is due for the longest has been due."
 )
 WHOLE: Final = Gauge("reelworks_timetable_whole", "0 from a loss of Redis' data until the timetable is filled again.")
-LANE_UP: Final = Gauge("reelworks_lane_up", "Whether a lane has given a sign of life in time.", ("lane",))
+LANE_UP: Final = Gauge("reelworks_lane_up", "Whether a lane has taken a turn in time; to be seeded is none.", ("lane",))
 LANE_SILENT: Final = Gauge(
     "reelworks_lane_silent_seconds",
     "Since a living lane's last sign of life: it goes up to the lane's wait, and beyond that is its lag.",
