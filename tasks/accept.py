@@ -17,6 +17,7 @@ from schemas.requests import parse_request
 from schemas.tracing import FIELD, traceparent_of
 from tasks.commands import obey
 from tasks.context import Context
+from tasks.domain.figures import DISK_LOW
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.enqueued import TASK, job_id_in, request_in, trace_in
 from tasks.entering import check_callback, keep_inputs, new_job
@@ -59,6 +60,7 @@ def accept(ctx: Context) -> float:
     obey(ctx)
     if not ctx.store.has_room():
         log.error("disk_low", lane="accept")
+        ctx.pulse.tally.add(DISK_LOW, "accept")
         return ctx.policy.lane_idle_s  # pictures could not be kept: requests are safe where they are
     ctx.pulse.intake.gather(TASK, ctx.policy.accept_batch)
     entries = ctx.pulse.intake.read(ctx.policy.accept_batch, wait_s=ctx.policy.lane_idle_s)

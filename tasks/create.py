@@ -24,7 +24,7 @@ from tasks.answering import AttemptUnknown, commit_answer
 from tasks.context import Context
 from tasks.domain.answers import CreateOutcome, Unknown, Unsent
 from tasks.domain.creating import Answer, judge
-from tasks.domain.figures import REQUEST_S, REQUESTS
+from tasks.domain.figures import DISK_LOW, REQUEST_S, REQUESTS
 from tasks.domain.job import Job
 from tasks.domain.transitions import HOLDS_SLOT, Event
 from tasks.failpoints import failpoint
@@ -54,6 +54,7 @@ def create(job: str) -> None:
         # An answer that the database could not take would have no place. Nothing is claimed: the sweep sends another
         # message, and another machine may have room.
         log.error("disk_low", job_id=job)
+        ctx.pulse.tally.add(DISK_LOW, "create")
         return
     prepared = _prepare(ctx, job)
     if prepared is None:

@@ -18,6 +18,7 @@ from schemas.jobs import State
 from tasks import context
 from tasks.charging import charge_task
 from tasks.context import Context
+from tasks.domain.figures import DISK_LOW
 from tasks.domain.finishing import GiveUp, retry_or_give_up
 from tasks.domain.job import Job
 from tasks.domain.transitions import Event
@@ -41,6 +42,7 @@ def download(self: Task[..., Any], job: str, more: Sequence[str] = ()) -> None:
     if not ctx.store.has_room():
         # Nothing is claimed, so no try is counted: the sweep sends another message, and another machine may have room.
         log.error("disk_low", jobs=jobs)
+        ctx.pulse.tally.add(DISK_LOW, "download")
         self.request.chain = None
         return
     with ctx.ledger.begin("download.claim") as tx:
@@ -153,6 +155,7 @@ def _not_fetched(ctx: Context, job: Job, error: Exception) -> None:
     """Give a job back whose outputs could not be stored, or give it up."""
     if isinstance(error, NoRoom):
         log.error("disk_low", job_id=job.id, reason=str(error))
+        ctx.pulse.tally.add(DISK_LOW, "download")
         with ctx.ledger.begin("download.given_back") as tx:
             release(tx, job, ctx.policy.handover_s, counted=False)
     elif isinstance(error, StoreAway):

@@ -11,6 +11,7 @@ import structlog
 
 from tasks.context import Context
 from tasks.domain.delivering import Arrived, Dead, Decision, Reply, decide
+from tasks.domain.figures import DELIVERIES
 from tasks.failpoints import failpoint
 from tasks.forms.webhook import message
 from tasks.lanes import lane
@@ -37,6 +38,9 @@ def notify(ctx: Context) -> float:
             return ctx.policy.lane_idle_s
     with ctx.ledger.begin("notify") as tx:
         taken = take(tx, ctx.policy.webhook, _LOOKED_AT, room, busy)
+    if taken.died:
+        log.error("deliveries_dead", deliveries=taken.died, reason="their receivers do not answer")
+        ctx.pulse.tally.add(DELIVERIES, "dead", amount=taken.died)
     for owed in taken.messages:
         ctx.webhooks.begin(owed.receiver, partial(deliver, ctx, owed))
     return 0.0 if taken.more else ctx.policy.lane_idle_s
@@ -83,6 +87,7 @@ def _write(ctx: Context, owed: Delivery, reply: Reply, begun_at: datetime) -> No
             alone_s = receiver_failed(tx, policy, owed.receiver, begun_at)
         elif reply.status is not None:
             receiver_answered(tx, owed.receiver)
+    ctx.pulse.tally.add(DELIVERIES, _counted_as(decision))
     told = {"delivery": owed.id, "job_id": owed.job_id, "event_told": owed.event, "tries": tries}
     match decision:
         case Arrived():
@@ -95,7 +100,18 @@ def _write(ctx: Context, owed: Delivery, reply: Reply, begun_at: datetime) -> No
         log.warning("receiver_left_alone", tenant=owed.tenant, for_s=round(alone_s))
 
 
+def _counted_as(decision: Decision) -> str:
+    match decision:
+        case Arrived():
+            return "arrived"
+        case Dead(gone):
+            return "gone" if gone else "dead"
+        case _:
+            return "put_off"
+
+
 def _bury(ctx: Context, owed: Delivery) -> None:
+    ctx.pulse.tally.add(DELIVERIES, "dead")
     try:
         with ctx.ledger.begin("notify.settle") as tx:
             settle(tx, owed, Dead(), "our own error: see the log of the lanes")

@@ -1,8 +1,11 @@
-"""A bootstep in every worker that brings spooled answers into the ledger as soon as it can be written again."""
+"""A bootstep in every worker that brings spooled answers into the ledger as soon as it can be written again, and tells
+how many wait."""
 
 from __future__ import annotations
 
+import socket
 import threading
+from contextlib import suppress
 from typing import Any
 
 import structlog
@@ -10,6 +13,8 @@ from celery import bootsteps
 
 from tasks import context
 from tasks.answering import replay
+from tasks.context import Context
+from tasks.pulse import PulseError
 from workers.forking import apart_from_forks
 from workers.settings import settings
 
@@ -23,6 +28,7 @@ class SpoolKeeper(bootsteps.StartStopStep):
     may wait. The workers of a machine share the spool; one at a time works it.
     """
 
+    _told: int | None = None
     requires = ("celery.worker.consumer.tasks:Tasks",)
 
     def __init__(self, parent: Any, **kwargs: Any) -> None:
@@ -49,6 +55,16 @@ class SpoolKeeper(bootsteps.StartStopStep):
                     ctx = context.current()
                 # Apart an entry at a time: a fork does not wait for as long as all of them may take.
                 replay(ctx, apart_from_forks)
+                with apart_from_forks():
+                    self._tell(ctx)
             except Exception:
                 # Whatever it is, the entries stay; the next look may have more luck.
                 log.exception("spool_not_replayed")
+
+    def _tell(self, ctx: Context) -> None:
+        """What waits is told at every look, since Redis can forget it; that nothing does, once."""
+        waiting = ctx.spool.waiting()
+        if waiting or waiting != self._told:
+            with suppress(PulseError):
+                ctx.pulse.spools.tell(socket.gethostname(), waiting)
+                self._told = waiting

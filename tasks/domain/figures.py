@@ -21,11 +21,16 @@ _MICRO: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A sum that only grows. `per_unit`: how many of what is added make one of its unit."""
+    """A sum that only grows. `per_unit`: how many of what is added make one of its unit.
+
+    `words`: what its one label can say, where all of that is known. It is shown from the start then: of what begins at
+    its first value, that value is no growth, and who watches does not see what happens once.
+    """
 
     name: str
     labels: tuple[str, ...] = ()
     per_unit: int = 1
+    words: tuple[str, ...] = ()
 
     def field(self, *labels: str) -> str:
         """The name under which it is kept with these labels."""
@@ -61,6 +66,8 @@ DOWNLOAD_S: Final = Spread("download_s", (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 
 CHARGES: Final = Count("charges", ("model", "key", "estimated"))
 CHARGED_USD: Final = Count("charged_usd", ("model", "key", "estimated"), per_unit=_MICRO)
 ENDED: Final = Count("ended", ("state", "model"))
+DISK_LOW: Final = Count("disk_low", ("work",), words=("accept", "create", "download"))
+DELIVERIES: Final = Count("deliveries", ("outcome",), words=("arrived", "put_off", "gone", "dead"))
 
 
 @dataclass(frozen=True, slots=True)

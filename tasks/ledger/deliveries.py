@@ -110,10 +110,11 @@ def are_due(tx: Transaction, busy: Collection[str]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Messages to be sent now. `more`: others may be due as well."""
+    """Messages to be sent now. `more`: others may be due as well. `died`: so many are not sent any more, untried."""
 
     messages: Sequence[Delivery]
     more: bool
+    died: int = 0
 
 
 def take(tx: Transaction, policy: WebhookPolicy, limit: int, room: int, busy: Collection[str]) -> Taken:
@@ -126,13 +127,13 @@ def take(tx: Transaction, policy: WebhookPolicy, limit: int, room: int, busy: Co
     due = deliveries_of(tx.execute(query.order_by(webhooks.c.due_at, webhooks.c.id).limit(limit)))
     failing = _failing(tx, policy, {each.receiver for each in due})
     taken: list[Delivery] = []
-    put_off = False
+    put_off = died = 0
     per_receiver: dict[str, int] = {}
     for each in due:
         paused_until = failing.get(each.receiver)
         if paused_until is not None and paused_until > tx.now:
-            _put_off(tx, policy, each, paused_until)
-            put_off = True
+            died += _put_off(tx, policy, each, paused_until)
+            put_off += 1
         elif len(taken) < room and per_receiver.get(each.receiver, 0) < policy.slots_per_receiver:
             until = tx.now + timedelta(seconds=policy.lease_s)
             if tx.execute(_TAKE, {**_taken(each), "now": tx.now, "until": until}).rowcount == 1:
@@ -141,7 +142,7 @@ def take(tx: Transaction, policy: WebhookPolicy, limit: int, room: int, busy: Co
             if paused_until is not None:
                 failing[each.receiver] = until  # the others wait for what becomes of this one
                 tx.execute(_set_pause(each.receiver, until))
-    return Taken(taken, more=put_off or len(taken) == room or len(due) == limit)
+    return Taken(taken, more=put_off > 0 or len(taken) == room or len(due) == limit, died=died)
 
 
 def _failing(tx: Transaction, policy: WebhookPolicy, names: Collection[str]) -> dict[str, datetime]:
@@ -151,13 +152,15 @@ def _failing(tx: Transaction, policy: WebhookPolicy, names: Collection[str]) -> 
     return {row.name: row.paused_until or tx.now for row in tx.execute(query)}
 
 
-def _put_off(tx: Transaction, policy: WebhookPolicy, each: Delivery, until: datetime) -> None:
-    if (tx.now - each.since).total_seconds() >= policy.give_up_s:
+def _put_off(tx: Transaction, policy: WebhookPolicy, each: Delivery, until: datetime) -> bool:
+    """Whether it is dead now: it has waited for too long."""
+    dies = (tx.now - each.since).total_seconds() >= policy.give_up_s
+    if dies:
         values = {"due_at": None, "died_at": tx.now, "last_error": each.last_error or "the receiver does not answer"}
     else:
         spread_s = policy.jitter * policy.pause_s * random.random()  # noqa: S311 (spreads load, hides nothing)
         values = {"due_at": until + timedelta(seconds=spread_s)}
-    tx.execute(_SETTLE, {**_taken(each), **values})
+    return tx.execute(_SETTLE, {**_taken(each), **values}).rowcount == 1 and dies
 
 
 def _set_pause(name: str, until: datetime) -> sa.Update:

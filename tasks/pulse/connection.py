@@ -15,6 +15,7 @@ from .gauges import Gauges
 from .intake import Intake
 from .lanes import LaneBeats
 from .pressure import KeyPressure
+from .spools import Spools
 from .tally import Tally
 from .timetable import Timetable
 from .timings import Timings
@@ -81,6 +82,10 @@ class Pulse:
     def gauges(self) -> Gauges:
         """What Prometheus is shown of Redis."""
         return Gauges(self.redis)
+
+    @cached_property
+    def spools(self) -> Spools:
+        return Spools(self.redis)
 
     @cached_property
     def views(self) -> Views:

@@ -38,6 +38,8 @@ class PulseGauges:
     lanes_left_s: Mapping[str, float | None]
     """How long each lane's last sign of life still holds; `None`: it has fallen silent. To be seeded is no sign of its
     own: while no worker takes a lane's messages, all others seed it again and again."""
+    spooled: int
+    """Answers that wait in the spools of all machines, as far as these have said so."""
     tally: Mapping[str, int]
     """What was counted so far (`tasks.domain.figures`)."""
 
@@ -63,6 +65,7 @@ class Gauges:
             for lane in lanes:
                 pipe.get(keys.lane_beat(lane))
                 pipe.pttl(keys.lane_beat(lane))
+            pipe.hvals(keys.SPOOLS)
             pipe.hgetall(keys.TALLY)
             answers = iter(pipe.execute())
         seconds, micros = next(answers)
@@ -74,6 +77,7 @@ class Gauges:
             is_whole=bool(next(answers)),
             queues={queue: next(answers) for queue in queues},
             lanes_left_s={lane: _left_s(next(answers), next(answers)) for lane in lanes},
+            spooled=sum(int(each) for each in next(answers) if each.isdigit()),
             tally=_tally(next(answers)),
         )
 

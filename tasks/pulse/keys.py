@@ -31,6 +31,10 @@ TALLY: Final = f"{PREFIX}tally"
 """Hash: what was counted -> the sum, for all processes together."""
 
 
+SPOOLS: Final = f"{PREFIX}spools"
+"""Hash: a machine's name -> how many answers wait in its spool, while there are any."""
+
+
 CALLS: Final = f"{PREFIX}calls"
 """String that expires: there while the provider calls back."""
 

@@ -36,12 +36,14 @@ from tasks.ledger.jobs import get
 from tasks.ledger.money import settle_later
 from tasks.ledger.provider_keys import set_key
 from tasks.ledger.spending import set_budget
+from tasks.media.store import FolderStore
 from tasks.pulse import Pulse, PulseError
 from tasks.pulse.keys import TALLY
 from tests.support.bench import MODEL, Bench
 from tests.support.doors import Door, client, new_key
-from tests.support.every_way import backdate, go_every_way
+from tests.support.every_way import backdate, go_every_way, send_webhooks
 from tests.support.failing import away
+from tests.support.receiver import receiving
 from tests.support.situations import FILM, FILM_BYTES, completed, failed_download, uncertain, with_policy
 from tests.support.valkey import Valkey
 from tests.support.waiting import wait_until
@@ -280,6 +282,32 @@ class TestCounted:
         assert downloads["interrupted",] > 1
         assert of(series(watched), "reelworks_jobs_ended_total") == {(MODEL, "failed"): 1}
 
+    def test_work_that_a_full_disk_leaves_is_counted_from_nothing_on(self, watched: Bench) -> None:
+        left = {("accept",): 0.0, ("create",): 0.0, ("download",): 0.0}
+        assert of(series(watched), "reelworks_disk_low_total") == left
+        admitted, fetched = watched.admitted(), watched.generating()
+        watched.provider.polls.append(FILM)
+        watched.look()
+        full = with_policy(watched, disk_low_bytes=2**60)
+        full = replace(full, ctx=replace(full.ctx, store=FolderStore(watched.folder / "store", low_bytes=2**60)))
+        context.install(lambda: full.ctx)
+        create(admitted)
+        download(fetched)
+        full.turn("accept")
+        assert of(series(full), "reelworks_disk_low_total") == dict.fromkeys(left, 1.0)
+        assert series(full)["reelworks_store_low_bytes", ()] == 2**60
+        assert 0 < series(full)["reelworks_store_free_bytes", ()] < 2**60
+
+    def test_what_comes_of_webhooks_is_counted_from_nothing_on(self, watched: Bench) -> None:
+        assert set(of(series(watched), "reelworks_deliveries_total").values()) == {0}
+        with receiving() as receiver:
+            receiver.answers += [204, 410, 500]
+            for _ in range(3):
+                watched.generating(callback_url=f"{receiver.url}/told")
+                send_webhooks(watched)
+        found = of(series(watched), "reelworks_deliveries_total")
+        assert found == {("arrived",): 1, ("gone",): 1, ("put_off",): 1, ("dead",): 0}
+
     def test_many_looks_are_counted_in_one_go(self, watched: Bench) -> None:
         watched = with_policy(watched, open_tasks_per_key=20)
         for _ in range(12):
@@ -377,6 +405,15 @@ class TestRedis:
         assert found["reelworks_intake_oldest_age_seconds", ("commands",)] == 0
         watched.ctx.pulse.redis.xadd("reelworks:commands", {"command": "cancel"}, id="1-1")
         assert series(watched)["reelworks_intake_oldest_age_seconds", ("commands",)] > 86_400
+
+    def test_answers_that_wait_on_disks_are_added_up_over_machines(self, watched: Bench) -> None:
+        spools = watched.ctx.pulse.spools
+        assert series(watched)["reelworks_spool_entries", ()] == 0
+        spools.tell("first", 2)
+        spools.tell("second", 1)
+        assert series(watched)["reelworks_spool_entries", ()] == 3
+        spools.tell("first", 0)
+        assert series(watched)["reelworks_spool_entries", ()] == 1
 
     def test_how_late_looks_are_is_told(self, watched: Bench) -> None:
         job_id = watched.generating()

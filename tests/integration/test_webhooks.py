@@ -25,6 +25,7 @@ from tasks.ledger.webhook_secrets import rotate, secrets_of
 from tasks.notify import deliver
 from tasks.operating import cancel
 from tasks.outward import Reach
+from tasks.pulse.keys import TALLY
 from tasks.webhooks import Webhooks
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import Door, client, new_key
@@ -381,6 +382,8 @@ class TestManyReceivers:
         send(told)
         assert all(each.died_at is not None for each in owed(told))
         assert len(receiver.calls) == POLICY.failures_most + 1
+        told.ctx.pulse.tally.send()
+        assert told.ctx.pulse.redis.hget(TALLY, "deliveries|dead") == str(len(owed(told))).encode()
 
 
 class TestDeaths:

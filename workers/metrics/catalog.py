@@ -109,6 +109,12 @@ DELIVERIES_LATE: Final = Gauge(
     "reelworks_deliveries_late_seconds", "For how long the webhook that is due for the longest has been due."
 )
 
+# --- of the store, where it is a folder -------------------------------------------------------------------------------
+STORE_FREE: Final = Gauge("reelworks_store_free_bytes", "Free space where films are kept; absent for a bucket.")
+STORE_LOW: Final = Gauge(
+    "reelworks_store_low_bytes", "What has to stay free there (REELWORKS_DISK_LOW_BYTES); absent for a bucket."
+)
+
 # --- of Redis ---------------------------------------------------------------------------------------------------------
 INTAKE: Final = Gauge(
     "reelworks_intake_entries", "Entries of a stream that the accept lane has yet to do.", ("stream",)
@@ -122,6 +128,10 @@ MESSAGES: Final = Gauge(
 LOOKS: Final = Gauge("reelworks_timetable_jobs", "Generating jobs on the timetable.")
 LOOKS_LATE: Final = Gauge(
     "reelworks_timetable_late_seconds", "For how long the look that is due for the longest has been due."
+)
+SPOOLED: Final = Gauge(
+    "reelworks_spool_entries",
+    "Answers of the provider that stand on machines' disks alone, and wait for the database.",
 )
 WHOLE: Final = Gauge("reelworks_timetable_whole", "0 from a loss of Redis' data until the timetable is filled again.")
 LANE_UP: Final = Gauge("reelworks_lane_up", "Whether a lane has taken a turn in time; to be seeded is none.", ("lane",))
@@ -167,6 +177,16 @@ CHARGED: Final = Sum(
     figures.CHARGED_USD,
 )
 ENDED: Final = Sum("reelworks_jobs_ended_total", "Jobs that have ended, by how.", figures.ENDED)
+DISK_LOW: Final = Sum(
+    "reelworks_disk_low_total",
+    "How often work was left because a disk was below REELWORKS_DISK_LOW_BYTES.",
+    figures.DISK_LOW,
+)
+DELIVERED: Final = Sum(
+    "reelworks_deliveries_total",
+    "Tries to deliver webhooks, by what came of them: `dead` are given up, `gone` are not wanted any more.",
+    figures.DELIVERIES,
+)
 
 GAUGES: Final = tuple(each for each in globals().values() if isinstance(each, Gauge))
 SUMS: Final = tuple(each for each in globals().values() if isinstance(each, Sum))

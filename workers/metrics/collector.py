@@ -1,4 +1,5 @@
-"""Reads ledger and Redis when somebody scrapes, and says which of the two could not be read. Refuses to fail of either.
+"""Reads ledger, Redis and the store's disk when somebody scrapes, and says which of the first two could not be read.
+Refuses to fail of any.
 
 A reading serves all who scrape within the next seconds, one process at a time: however many watch, a gateway's process
 asks the servers once every `KEPT_S` at most.
@@ -23,6 +24,7 @@ from tasks.hints import QUEUES
 from tasks.lanes import LANES
 from tasks.ledger import LedgerError
 from tasks.ledger.gauges import ledger_gauges
+from tasks.media.store import FolderStore
 from tasks.pulse import PulseError
 from workers.celeryconfig import LANES_QUEUE
 from workers.metrics import catalog
@@ -47,7 +49,7 @@ class Figures(Collector):
         with self._lock:
             if self._read is None or time.monotonic() - self._read[0] >= KEPT_S:
                 ctx = self._context()
-                made: list[Metric] = [*_of_ledger(ctx), *_of_redis(ctx)]
+                made: list[Metric] = [*_of_ledger(ctx), *_of_redis(ctx), *_of_store(ctx)]
                 self._read = time.monotonic(), made
             return self._read[1]
 
@@ -73,6 +75,19 @@ def _of_ledger(ctx: Context) -> Iterator[Metric]:
         return
     yield single(catalog.DATABASE_UP, 1)
     yield from of_ledger(read, ctx.policy.open_tasks_per_key, now)
+
+
+def _of_store(ctx: Context) -> Iterator[Metric]:
+    """A bucket has no end that could be told, and is no disk of this machine."""
+    if not isinstance(ctx.store, FolderStore):
+        return
+    try:
+        free_bytes = ctx.store.free_bytes()
+    except OSError as error:
+        log.warning("store_not_read", error=type(error).__name__)
+        return
+    yield single(catalog.STORE_FREE, free_bytes)
+    yield single(catalog.STORE_LOW, ctx.store.low_bytes)
 
 
 def _of_redis(ctx: Context) -> Iterator[Metric]:

@@ -107,6 +107,7 @@ def of_redis(read: PulseGauges, lane_ttl_s: float) -> Iterator[Metric]:
     yield labelled(catalog.MESSAGES, {(queue,): count for queue, count in read.queues.items()})
     yield single(catalog.LOOKS, read.looks)
     yield single(catalog.LOOKS_LATE, read.looks_late_s)
+    yield single(catalog.SPOOLED, read.spooled)
     yield single(catalog.WHOLE, read.is_whole)
     yield labelled(catalog.LANE_UP, {(lane,): left_s is not None for lane, left_s in read.lanes_left_s.items()})
     alive = {lane: left_s for lane, left_s in read.lanes_left_s.items() if left_s is not None}
@@ -117,8 +118,8 @@ def of_redis(read: PulseGauges, lane_ttl_s: float) -> Iterator[Metric]:
 
 def _sum(what: Sum, tally: Mapping[str, int]) -> CounterMetricFamily:
     family = what.family()
-    # Without labels there is one series, from the start: what begins at its first value has no rate.
-    begun = {} if what.labels else {(): 0.0}
+    # What can be told beforehand is there from the start: what begins at its first value has no rate.
+    begun = {(word,): 0.0 for word in what.of.words} if what.labels else {(): 0.0}
     for labels, value in (begun | counted(what.of, tally)).items():
         family.add_metric(labels, value)
     return family

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -186,6 +187,8 @@ class At:
 
     def __init__(self) -> None:
         self.ledger = Delicate()
+        self.spool = SimpleNamespace(waiting=lambda: 0)
+        self.pulse = Mock()
 
 
 @pytest.mark.usefixtures("forks_wait")

@@ -25,6 +25,7 @@ BOUNDED = {
     "outcome",
     "estimated",
     "scope",
+    "work",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from types import SimpleNamespace
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 
@@ -41,3 +41,29 @@ def test_a_keeper_that_was_stopped_and_started_during_a_slow_replay_goes_on(monk
         answered.set()
         for thread in set(replays):
             thread.join(30)
+
+
+def test_what_waits_is_told_at_every_look_and_that_nothing_does_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx, looks = Mock(), iter([0, 2, 2, 0, 0, 0])
+    seen = threading.Event()
+
+    def waiting() -> int:
+        try:
+            return next(looks)
+        except StopIteration:
+            seen.set()
+            return 0
+
+    ctx.spool.waiting = waiting
+    monkeypatch.setattr(context, "current", lambda: ctx)
+    monkeypatch.setattr(spoolkeeper, "replay", Mock())
+    monkeypatch.setattr(spoolkeeper, "settings", lambda: SimpleNamespace(lane_check_s=0.001))
+    monkeypatch.setattr("socket.gethostname", lambda: "first")
+    worker = Mock()
+    keeper = SpoolKeeper(worker)
+    keeper.start(worker)
+    try:
+        assert seen.wait(30)
+    finally:
+        keeper.stop(worker)
+    assert ctx.pulse.spools.tell.call_args_list == [call("first", waiting) for waiting in (0, 2, 2, 0)]
