@@ -13,7 +13,7 @@ RUNS ?= 20
 EXAMPLES ?= 500
 STEPS ?= 50
 DEMO := JOBS IMAGE PROMPT RESOLUTION DURATION SPEED PROVIDER
-PROOF := PICTURES ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE RUNS PLACES EXAMPLES STEPS FIGURES
+PROOF := PICTURES ANSWERS REQUESTS SEED DATABASE MINUTES HOURS RATE SHORT HOLD ONLY TABLE RUNS PLACES EXAMPLES STEPS FIGURES
 
 # What is given for a run reaches it as it was typed: make expands no $ in it, and the shell reads it from the
 # environment, in quotes, never as text of a command.
@@ -21,7 +21,7 @@ $(foreach name,$(DEMO) $(PROOF),$(eval override $(name) := $$(value $(name))))
 export $(DEMO) $(PROOF)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors node chaos soak mutants failpoints model bench bench-quick lint types imports audit release lock clean
+.PHONY: help demo up test check-ops browser fuzz fuzz-gateway fuzz-doors node chaos soak watch mutants failpoints model bench bench-quick lint types imports audit release lock clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -78,6 +78,12 @@ soak: $(STAMP) ## a steady rate of jobs with kills, for hours: HOURS RATE SEED D
 	@exec $(BIN)/python -m tests.chaos soak \
 	  $${HOURS:+"--hours=$$HOURS"} $${RATE:+"--rate=$$RATE"} $${SEED:+"--seed=$$SEED"} \
 	  $${DATABASE:+"--database=$$DATABASE"}
+
+watch: $(STAMP) ## Prometheus over real stacks: panels under load, every alert made to fire: MINUTES RATE SHORT HOLD ONLY TABLE
+	@command -v prometheus >/dev/null || { echo "reelworks: prometheus is not found: install it (Debian, Ubuntu: apt install prometheus)" >&2; exit 1; }
+	@[ -n "$$ONLY" ] || $(BIN)/python -m tests.watch panels $${MINUTES:+"--minutes=$$MINUTES"} $${RATE:+"--rate=$$RATE"}
+	@exec $(BIN)/python -m tests.watch alerts $${SHORT:+"--short=$$SHORT"} $${HOLD:+"--hold=$$HOLD"} \
+	  $${ONLY:+"--only=$$ONLY"} $${TABLE:+"--table=$$TABLE"}
 
 lint: $(STAMP) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -81,6 +81,11 @@ class FaultProxy:
         for link in links:
             link.join()
 
+    def lead_to(self, port: int) -> None:
+        """From now on hand on to another server on this machine; open connections are reset."""
+        self._target_port = port
+        self.cut()
+
     def half_open(self) -> None:
         """Take the server from every open connection without a word to the client; new ones are not touched."""
         for link in self._open_links():

@@ -194,11 +194,11 @@ def _put(url: str, body: Any) -> None:
 
 
 @contextmanager
-def simulator(folder: Path, speed: float = 100) -> Iterator[int]:
-    """The provider on loopback; gives its port."""
+def simulator(folder: Path, speed: float = 100, more: Sequence[str] = ()) -> Iterator[int]:
+    """The provider on loopback, with `more` options; gives its port."""
     port = free_port()
     folder.mkdir(parents=True)
-    argv = simulator_command(host="127.0.0.1", port=port, folder=folder, speed=speed, seed=7)
+    argv = simulator_command(host="127.0.0.1", port=port, folder=folder, speed=speed, seed=7) + list(more)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=ROOT)
     try:
