@@ -78,18 +78,18 @@ def provider_place(slow_s: float) -> Place:
         (
             slow_fault(slow_s),
             Fault(
-                "the key refused: every call answered 401",
-                ("ReelworksKeyRefused",),
-                _answering(401),
-                _provider_again,
-                before=_some_at_the_provider,
-            ),
-            Fault(
                 "the provider's port closed while 15 jobs generate",
                 ("ReelworksProviderDown",),
                 lambda scene: scene.edge.refuse(),
                 _provider_again,
+                before=_some_at_the_provider,
                 keep_up=_one_more,
+            ),
+            Fault(
+                "the key refused: every call answered 401",
+                ("ReelworksKeyRefused",),
+                _answering(401),
+                _provider_again,
             ),
             Fault(
                 "every call of a key answered 429",
@@ -115,7 +115,7 @@ _RULES: Final[tuple[dict[str, Any], ...]] = (
     {"match": {"prompt_contains": " failing "}, "poll": {"outcome": "failed"}},
     {"match": {"prompt_contains": " priceless "}, "poll": {"cost_form": "missing"}},
     {"match": {"prompt_contains": " doubtful "}, "create": {"fault": "accept_then_reset"}},
-    {"match": {"prompt_contains": " long "}, "poll": {"latency_s": 300}},
+    {"match": {"prompt_contains": " long "}, "poll": {"latency_s": 3000}},
 )
 _BUDGET: Final = ("budgets", "set", "day")
 
@@ -134,7 +134,10 @@ def _resolved(scene: Scene) -> None:
 
 
 def _before_costs(scene: Scene) -> None:
+    """One of each before: what grows is counted from the first value of its series on."""
     scene.works.script(*_RULES)
+    some = [*scene.submit(1, "failing"), *scene.submit(1, "priceless"), *scene.submit(1)]
+    scene.reached(some, State.COMPLETED, State.FAILED)
     scene.command(*_BUDGET, "1.05", "--tenant", "thrifty")
 
 

@@ -109,8 +109,9 @@ def _one(
 
 
 def _limit_s(rule: Rule, patience: Patience) -> float:
-    takes_s = rule.takes_s if patience.stands(rule) else rule.takes_s / patience.factor(rule)
-    return 1.5 * takes_s + _MARGIN_S
+    factor = 1.0 if patience.stands(rule) else patience.factor(rule)
+    # What was well before looks well for as long as the rule looks back.
+    return (rule.takes_s + rule.window_s) / factor + _MARGIN_S
 
 
 def _times(
