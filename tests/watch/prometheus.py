@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,10 +36,11 @@ class Prometheus:
         return {(each["labels"]["alertname"], PACE in each["labels"]) for each in alerts if each["state"] == "firing"}
 
     def has_data(self, expression: str) -> bool:
-        """Whether a query gives any number now."""
-        found = self._get("query", query=expression)["result"]
-        values = [each["value"][1] for each in found]
-        return any(not math.isnan(float(value)) for value in values)
+        """Whether a query gives any number in the last minute, as a panel would draw it."""
+        now_s = time.time()
+        span = {"start": f"{now_s - 60:.0f}", "end": f"{now_s:.0f}", "step": "5"}
+        found = self._get("query_range", query=expression, **span)["result"]
+        return any(not math.isnan(float(value)) for each in found for _, value in each["values"])
 
     def number(self, expression: str) -> float:
         """The one number that a query gives; raises `ValueError` when it gives none, or several."""
