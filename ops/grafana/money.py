@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ops.grafana.drawing import Board, Panel, Query, Row, Stat
-from ops.grafana.queries import CHARGED, CHARGES, added
+from ops.grafana.queries import CHARGED, CHARGES, added, share
 
 _ESTIMATED: Final = '{estimated="true"}'
 
@@ -43,7 +43,7 @@ MONEY: Final = Board(
                 Stat(
                     "Estimates, last day",
                     "Share of the charges whose amount the provider did not say.",
-                    (Query(f"{added(CHARGES, '1d', matching=_ESTIMATED)} / {added(CHARGES, '1d')}"),),
+                    (Query(share(added(CHARGES, "1d", matching=_ESTIMATED), added(CHARGES, "1d"))),),
                     unit="percentunit",
                     red_from=0.05,
                 ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ops.grafana.drawing import Board, Panel, Query, Row
-from ops.grafana.queries import REQUESTS, quantile, rate, spread
+from ops.grafana.queries import REQUESTS, quantile, rate, share, spread
 
 PROVIDER: Final = Board(
     "reelworks-provider",
@@ -35,7 +35,7 @@ PROVIDER: Final = Board(
                     "Share of a key's calls that are answered with 429.",
                     (
                         Query(
-                            f"""{rate(REQUESTS, "key", '{outcome="throttled"}')} / {rate(REQUESTS, "key")}""",
+                            share(rate(REQUESTS, "key", '{outcome="throttled"}'), rate(REQUESTS, "key")),
                             "{{key}}",
                         ),
                     ),

@@ -35,6 +35,11 @@ def added(series: str, window: str, by: str = "", matching: str = "") -> str:
     return f"{grouped} (max by ({_EVERY[series]}) (increase({series}{matching}[{window}])))"
 
 
+def share(some: str, of_all: str) -> str:
+    """How much of all some are: nothing, and not no answer, while there was none of them."""
+    return f"({some} or 0 * {of_all}) / {of_all}"
+
+
 def quantile(share: float, series: str, by: str = "", matching: str = "") -> str:
     """So much of it took no longer, over a quarter of an hour: ends of jobs are few."""
     labels = f"{by}, le" if by else "le"

@@ -31,7 +31,6 @@ def _answering(status: int) -> Callable[[Scene], None]:
 
 def _provider_again(scene: Scene) -> None:
     scene.edge.mend()
-    scene.command("keys", "open", "main")
 
 
 def _keys_closed(scene: Scene) -> None:

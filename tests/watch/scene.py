@@ -45,7 +45,7 @@ _SETTINGS: Final = {
 }
 _EVERY_S: Final = 2.0
 _START: Final = threading.Lock()
-"""Stacks start one after the other: all at once, each would take as long as all of them."""
+"""Stacks start one after the other: all at once, each would take as long as all; and migrations know no threads."""
 _STEP_S: Final = 60.0
 
 
@@ -196,12 +196,12 @@ def scene(
             **_SETTINGS,
             **_variables(settings),
         }
-        works = Works(folder, addresses, folder / "simulator" / "bill.jsonl")
-        stack.callback(works.close)
-        works.gate, works.broker = gate, broker
-        made = Scene(works, edge, postgres, receiver, store)
-        stack.callback(made.close)
         with _START:
+            works = Works(folder, addresses, folder / "simulator" / "bill.jsonl")
+            stack.callback(works.close)
+            works.gate, works.broker = gate, broker
+            made = Scene(works, edge, postgres, receiver, store)
+            stack.callback(made.close)
             made.start_pools()
             made.start_gateway()
         short = folder / "shortened.yml"

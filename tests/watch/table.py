@@ -9,7 +9,7 @@ from tests.watch.watching import Seen
 
 _HEAD: Final = (
     "| alert | how it was caused | takes at least, as it stands | fired, as it stands | shortened by | "
-    "fired, shortened | gone after mending |"
+    "fired, shortened | gone after mending began |"
 )
 
 

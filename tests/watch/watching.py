@@ -48,7 +48,7 @@ class Patience:
 @dataclass(frozen=True, slots=True)
 class Seen:
     """What became of one alert. Times in seconds, `None` for what did not happen: from the fault until it fired
-    (shortened, as it stands), from the mending until it was gone."""
+    (shortened, as it stands), from the beginning of the mending until it was gone."""
 
     rule: Rule
     how: str
@@ -104,8 +104,15 @@ def _one(
     gone = _times(here, ends, mended, window_s + _MARGIN_S, lambda now: ends - now)
     seen = [_seen(rule, fault, patience, fired, gone, early) for rule in rules]
     for each in seen:
-        say(f"{each.rule.name}: fired after {each.short_s or each.stands_s}, gone after {each.gone_s} {each.trouble}")
+        say(
+            f"{each.rule.name}: fired after {_told(each.short_s)} shortened, {_told(each.stands_s)} as it stands, "
+            f"gone after {_told(each.gone_s)} {each.trouble}"
+        )
     return seen
+
+
+def _told(taken_s: float | None) -> str:
+    return "-" if taken_s is None else f"{taken_s:.0f} s"
 
 
 def _limit_s(rule: Rule, patience: Patience) -> float:
