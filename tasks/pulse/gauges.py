@@ -65,7 +65,7 @@ class Gauges:
             for lane in lanes:
                 pipe.get(keys.lane_beat(lane))
                 pipe.pttl(keys.lane_beat(lane))
-            pipe.hvals(keys.SPOOLS)
+            pipe.hgetall(keys.SPOOLS)
             pipe.hgetall(keys.TALLY)
             answers = iter(pipe.execute())
         seconds, micros = next(answers)
@@ -77,7 +77,7 @@ class Gauges:
             is_whole=bool(next(answers)),
             queues={queue: next(answers) for queue in queues},
             lanes_left_s={lane: _left_s(next(answers), next(answers)) for lane in lanes},
-            spooled=sum(int(each) for each in next(answers) if each.isdigit()),
+            spooled=sum(int(each) for each in next(answers).values() if each.isdigit()),
             tally=_tally(next(answers)),
         )
 
