@@ -23,7 +23,7 @@ from tests.watch.load import Loaded, loaded
 from tests.watch.panels import all_asked, without_data
 from tests.watch.places import places
 from tests.watch.rules import Rule, read_rules
-from tests.watch.table import duration, table
+from tests.watch.table import duration, table, with_table
 from tests.watch.watching import Patience, Seen, watch
 from workers.embedded import interruptible
 from workers.logs import configure_logs
@@ -72,7 +72,9 @@ def panels(*, minutes: float, rate: float) -> None:
 @click.option("--hold", "hold_s", type=click.FloatRange(min=0), default=330.0, show_default=True, help="Seconds.")
 @click.option("--only", default="", help="Places or alerts, by commas.")
 @click.option("--at-once", type=click.IntRange(1), default=6, show_default=True, help="Stacks side by side.")
-@click.option("--table", "page", type=click.Path(dir_okay=False, path_type=Path), help="Write the table there too.")
+@click.option(
+    "--table", "page", type=click.Path(dir_okay=False, path_type=Path), help="A page whose table becomes this one."
+)
 def alerts(*, short_s: float, hold_s: float, only: str, at_once: int, page: Path | None) -> None:
     """Every alert is made to fire: as it stands if that takes no longer than HOLD, and shortened to SHORT."""
     folder, say = _folder("alerts"), _sayer()
@@ -89,7 +91,7 @@ def alerts(*, short_s: float, hold_s: float, only: str, at_once: int, page: Path
     shown = table(sorted(seen, key=lambda each: order.index(each.rule.name)))
     click.echo(shown)
     if page is not None:
-        page.write_text(shown + "\n")
+        page.write_text(with_table(page.read_text() if page.exists() else "", shown))
     click.echo(
         f"alerts: seen={sum(not each.trouble for each in seen)} of {len(rules)}, as they stand "
         f"{sum(each.stands_s is not None for each in seen)}, in {duration(time.monotonic() - begun)}, "

@@ -185,7 +185,7 @@ DISK: Final = Place(
             _room_again,
         ),
         Fault(
-            "the same disk filled up to 16 MB while 3 jobs generate",
+            "the store's disk (a tmpfs of 64 MB) filled up to below 16 MB free while 3 jobs generate",
             ("ReelworksDiskFull",),
             _disk_full,
             _room_again,

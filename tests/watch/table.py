@@ -33,6 +33,14 @@ def _row(seen: Seen) -> str:
     return f"| {' | '.join(shown)} |"
 
 
+def with_table(page: str, shown: str) -> str:
+    """A page with this table in the place of the one that it has, or at its end."""
+    lines = page.splitlines()
+    places = [number for number, line in enumerate(lines) if line.startswith("|")]
+    first, after = (places[0], places[-1] + 1) if places else (len(lines), len(lines))
+    return "\n".join([*lines[:first], shown, *lines[after:]]) + "\n"
+
+
 def duration(whole_s: float) -> str:
     """A duration of a rule: `1m 30s`."""
     left, parts = round(whole_s), []

@@ -14,7 +14,7 @@ from tests.watch.panels import Asked, all_asked, filled, without_data
 from tests.watch.places import places
 from tests.watch.prometheus import config
 from tests.watch.rules import FOLDER, PACE, Rule, read_rules, seconds, write_shortened
-from tests.watch.table import duration, table
+from tests.watch.table import duration, table, with_table
 from tests.watch.watching import Patience, Seen
 
 RULES = read_rules()
@@ -122,3 +122,8 @@ def test_the_table_says_what_did_not_fire() -> None:
     assert "| `ReelworksNotSeen` | killed (**it did not fire**) | 2m | - | 2 | - | - |" in shown
     assert duration(5430) == "1h 30m 30s"
     assert duration(0) == "at once"
+
+
+def test_a_page_gets_the_new_table_in_the_place_of_the_old_one() -> None:
+    assert with_table("before\n\n| old |\n|---|\n| row |\n\nafter\n", "| new |") == "before\n\n| new |\n\nafter\n"
+    assert with_table("", "| new |") == "| new |\n"
