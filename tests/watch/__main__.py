@@ -131,8 +131,9 @@ def _chosen(all_places: Sequence[Place], only: str) -> list[Place]:
 
 
 def _progress(running: Loaded) -> str:
-    waiting = running.prometheus.number('max(reelworks_jobs{state="queued"})')
-    return f"{running.load.submitted} submitted, {running.load.refused} refused, {waiting:.0f} queued"
+    states = running.prometheus.numbers("max by (state) (reelworks_jobs) > 0", "state")
+    under_way = ", ".join(f"{number:.0f} {state}" for state, number in sorted(states.items()))
+    return f"{running.load.submitted} submitted, {running.load.refused} refused: {under_way}"
 
 
 def _folder(name: str) -> Path:

@@ -12,6 +12,7 @@ from tests.watch.faults import Fault, Place
 from tests.watch.scene import Scene, SlowCreates
 
 _STEP_S: Final = 60.0
+_CROWD: Final = 10
 
 # --- the provider -----------------------------------------------------------------------------------------------------
 
@@ -22,7 +23,9 @@ def _some_at_the_provider(scene: Scene) -> None:
 
 
 def _one_more(scene: Scene) -> None:
-    scene.submit(1)
+    """There is always something to create, and never a crowd that is in the way of what comes next."""
+    if scene.count(State.QUEUED) + scene.count(State.ADMITTED) < _CROWD:
+        scene.submit(1)
 
 
 def _answering(status: int) -> Callable[[Scene], None]:

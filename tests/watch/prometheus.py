@@ -47,6 +47,11 @@ class Prometheus:
         (found,) = self._get("query", query=expression)["result"]
         return float(found["value"][1])
 
+    def numbers(self, expression: str, label: str) -> dict[str, float]:
+        """What a query gives, by one label's words."""
+        found = self._get("query", query=expression)["result"]
+        return {each["metric"].get(label, ""): float(each["value"][1]) for each in found}
+
     def unhealthy_rules(self) -> list[str]:
         """What Prometheus says of rules that it can't work out."""
         groups = self._get("rules")["groups"]
