@@ -324,6 +324,12 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "Traces are asked for by `OTEL_...`, and this worker sends none, for `reason`.",
         "Mend what `doctor` names ([traces](traces.md)).",
     ),
+    "deliveries_dead": Meaning(
+        "Messages were given up, for nobody had taken them by the end of their time; their jobs are what they were.",
+        "See which, and send them again when their receivers answer:",
+        "webhooks",
+    ),
+    "store_not_read": Meaning("A scrape could not tell how much room the store has.", page="store-away"),
     # Pauses
     "creates_paused": Meaning(
         "A person has stopped new creates `of` all, of a tenant or a key; jobs about to be created wait again.",

@@ -85,6 +85,7 @@ class Pulse:
 
     @cached_property
     def spools(self) -> Spools:
+        """How many answers wait in the spool of each machine."""
         return Spools(self.redis)
 
     @cached_property

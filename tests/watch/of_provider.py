@@ -45,6 +45,14 @@ def _keys_open(scene: Scene) -> None:
     scene.command("keys", "open", "main")
 
 
+def _all_paused(scene: Scene) -> None:
+    scene.command("pause", "--all", "--reason", "it is tried who notices")
+
+
+def _all_resumed(scene: Scene) -> None:
+    scene.command("resume", "--all")
+
+
 @dataclass
 class _Slow:
     """Creates that take long, for as long as it is not ended. `for_s`: a little longer than the alert allows."""
@@ -105,6 +113,12 @@ def provider_place(slow_s: float) -> Place:
                 ("ReelworksKeyStopped", "ReelworksAllKeysStopped"),
                 _keys_closed,
                 _keys_open,
+            ),
+            Fault(
+                "all paused (`pause --all`) without an end",
+                ("ReelworksPausedLong",),
+                _all_paused,
+                _all_resumed,
             ),
         ),
         {"http_create_read_s": "60", "http_create_total_s": "90", "create_lease_s": "120"},
