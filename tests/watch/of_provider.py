@@ -100,6 +100,7 @@ def provider_place(slow_s: float) -> Place:
                 ("ReelworksKeyRefused",),
                 _answering(401),
                 _provider_again,
+                keep_up=_one_more,
             ),
             Fault(
                 "every call of a key answered 429",
