@@ -10,9 +10,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
+import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,25 @@ class Spool:
     def has_room(self, low_bytes: int) -> bool:
         """Whether `low_bytes` are free where entries go. Ask before doing what may need one. Raises `OSError`."""
         return free_bytes(self._folder) >= low_bytes
+
+    def has_name(self) -> bool:
+        """Whether anybody has told of it: before that there is nothing to take back."""
+        return (self._folder / "name").exists()
+
+    def name(self) -> str:
+        """What this spool is called, wherever its folder is mounted: by the first machine that told of it.
+
+        Ask when something waits, or may have waited: it is kept in the folder. Raises `OSError`.
+        """
+        path = self._folder / "name"
+        if not path.exists():
+            made = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+            part = self._folder / f"{made}.part"
+            part.write_text(made)
+            with suppress(FileExistsError):  # another worker was quicker
+                os.link(part, path)
+            part.unlink()
+        return path.read_text()
 
     def waiting(self) -> int:
         """How many entries there are."""

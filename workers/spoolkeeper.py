@@ -3,7 +3,6 @@ how many wait."""
 
 from __future__ import annotations
 
-import socket
 import threading
 from contextlib import suppress
 from typing import Any
@@ -64,7 +63,7 @@ class SpoolKeeper(bootsteps.StartStopStep):
     def _tell(self, ctx: Context) -> None:
         """What waits is told at every look, since Redis can forget it; that nothing does, once."""
         waiting = ctx.spool.waiting()
-        if waiting or waiting != self._told:
+        if waiting or (waiting != self._told and ctx.spool.has_name()):
             with suppress(PulseError):
-                ctx.pulse.spools.tell(socket.gethostname(), waiting)
+                ctx.pulse.spools.tell(ctx.spool.name(), waiting)
                 self._told = waiting

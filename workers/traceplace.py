@@ -5,6 +5,7 @@ Nothing here stops a worker: these variables may be meant for everything on a ma
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Final
@@ -16,6 +17,8 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 _EXPORTERS: Final = "OTEL_TRACES_EXPORTER"
 _DISABLED: Final = "OTEL_SDK_DISABLED"
 _SPOKEN: Final = "http/protobuf"
+_HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\s*=[^,;\"\\]*", re.ASCII)
+"""A header, as the library reads it."""
 
 
 def is_named(env: Mapping[str, str]) -> bool:
@@ -33,6 +36,9 @@ def problem(env: Mapping[str, str]) -> str | None:
         return f"{_PROTOCOLS[1]} is {protocol}: set it to {_SPOKEN}, and the endpoint to the collector's port for it"
     if not (_first(env, _ENDPOINTS) or "").startswith(("http://", "https://")):
         return f"{_ENDPOINTS[1]} must begin with http:// or https://"
+    headers = (_first(env, TRACE_SECRETS[::-1]) or "").strip(",").split(",")
+    if any(headers) and not all(_HEADER.fullmatch(each.strip()) for each in headers):
+        return f"{TRACE_SECRETS[0]} must be name=value,name=value, with special characters of a value as %.."
     return None
 
 

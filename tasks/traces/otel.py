@@ -114,7 +114,8 @@ class _Heard(SpanExporter):
 
 def exporter_by_environment() -> SpanExporter:
     """OTLP over HTTP, to where `OTEL_EXPORTER_OTLP_...` says. Raises what the library makes of wrong values."""
-    logging.getLogger("opentelemetry.exporter").setLevel(logging.CRITICAL)  # `_Heard` says it
+    # `_Heard` says when it can't export. All of the library: a header that it can't read it would quote, key and all.
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
     return OTLPSpanExporter()
 
 

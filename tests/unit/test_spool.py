@@ -36,6 +36,20 @@ def test_nothing_waits_where_there_is_no_folder_yet(tmp_path: Path) -> None:
         assert not mine
 
 
+def test_a_spool_keeps_its_name_wherever_its_folder_is_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = Spool(tmp_path / "spool")
+    assert not spool.has_name()
+    spool.keep("a-1", ENTRY)
+    monkeypatch.setattr("socket.gethostname", lambda: "first")
+    name = spool.name()
+    monkeypatch.setattr("socket.gethostname", lambda: "second")
+    moved = Spool(tmp_path / "spool")
+    assert (moved.has_name(), moved.name()) == (True, name)
+    assert name.startswith("first-")
+    assert moved.waiting() == 1  # the name is no entry
+    assert Spool(tmp_path / "other").waiting() == 0
+
+
 def test_bytes_are_on_disk_before_the_name_and_the_name_before_keep_returns(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

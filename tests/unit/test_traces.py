@@ -337,6 +337,17 @@ class Away(SpanExporter):
         return answer
 
 
+@pytest.mark.parametrize("headers", [f"api-key: {CANARY}", CANARY, f"api-key=a,{CANARY}"])
+def test_a_header_that_the_library_can_not_read_gets_into_no_log(
+    headers: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from tasks.traces.otel import exporter_by_environment
+
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", headers)
+    exporter_by_environment().shutdown()
+    assert CANARY not in caplog.text
+
+
 def test_a_collector_that_is_away_is_told_of_once_without_its_address() -> None:
     from tasks.traces.otel import _Heard
 

@@ -58,7 +58,8 @@ def test_what_waits_is_told_at_every_look_and_that_nothing_does_once(monkeypatch
     monkeypatch.setattr(context, "current", lambda: ctx)
     monkeypatch.setattr(spoolkeeper, "replay", Mock())
     monkeypatch.setattr(spoolkeeper, "settings", lambda: SimpleNamespace(lane_check_s=0.001))
-    monkeypatch.setattr("socket.gethostname", lambda: "first")
+    ctx.spool.name = lambda: "first"
+    ctx.spool.has_name = lambda: True
     worker = Mock()
     keeper = SpoolKeeper(worker)
     keeper.start(worker)

@@ -42,12 +42,17 @@ def test_traces_are_sent_where_a_place_is_named_and_nobody_has_said_no(
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, None),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "http/protobuf"),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "http://"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=a%20b==, x-team=films"}, None),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "api-key: sk-canary"}, "name=value"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "api-key=abc,sk-canary"}, "name=value"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_HEADERS": "sk-canary"}, "name=value"),
     ],
 )
 def test_what_can_be_seen_to_be_wrong_is_said_with_what_to_do(env: dict[str, str], todo: str | None) -> None:
     found = traceplace.problem(env)
     assert (found is None) == (todo is None)
     assert todo is None or todo in (found or "")
+    assert "canary" not in (found or "")
 
 
 def test_without_the_extra_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
