@@ -40,7 +40,9 @@ def busy(bench: Bench) -> Bench:
     bench.submit(tenant="ads")
     with bench.ctx.ledger.begin() as tx:
         set_budget(tx, Budget(EVERYONE, Period.DAY, Decimal("9.50"), WhenUsedUp.WAIT))
-    bench.ctx.pulse.lanes.seed("poll", 60)
+    epoch = bench.ctx.pulse.lanes.seed("poll", 60)
+    assert epoch is not None
+    bench.ctx.pulse.lanes.renew("poll", epoch, 60)  # a turn was taken
     return bench
 
 
