@@ -66,12 +66,12 @@ def _write(
     ctx: Context, tx: Transaction, job: Job | None, due: Due, decision: Decision, charges: list[_Charge]
 ) -> Job | None:
     if job is None:
-        # Accepted since the backup was taken from which the ledger was restored: it is paid for all the same.
-        noted = due.noted
-        log.error("task_of_no_job", job_id=due.job_id, key=noted.key_alias, provider_task_id=noted.provider_task_id)
+        _say_nobodys(due)
         return None
     job = _taken_up(ctx, tx, job, due, decision) or job
     if job.state is not State.GENERATING or job.provider_task_id != due.noted.provider_task_id:
+        if owner_of_task(tx, due.noted.provider_task_id) is None:
+            _say_nobodys(due)
         return None  # it has moved on, and this is an old answer
     detail: dict[str, Any] = {"polls": due.noted.polls + 1}
     values: dict[str, Any] = {}
@@ -98,6 +98,13 @@ def _write(
         case PollAgain():
             raise TypeError("a look that is put back does not end a job")
     return move_read(tx, job, event, lease_s=ctx.policy.handover_s, detail=detail, **values)
+
+
+def _say_nobodys(due: Due) -> None:
+    """Of a task that was created since the backup was taken from which the ledger was restored, for a job that is not
+    in it, or has gone on without that task: it is paid for all the same."""
+    noted = due.noted
+    log.error("task_of_no_job", job_id=due.job_id, key=noted.key_alias, provider_task_id=noted.provider_task_id)
 
 
 def _taken_up(ctx: Context, tx: Transaction, job: Job, due: Due, decision: Decision) -> Job | None:

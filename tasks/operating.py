@@ -25,7 +25,7 @@ from tasks.inputs import stored_inputs
 from tasks.ledger.database import Transaction
 from tasks.ledger.holding import is_held
 from tasks.ledger.jobs import commands_done, get, lock_many, move, request_cancel
-from tasks.ledger.money import doubtful_attempts, latest_attempt, name_task, owner_of_task, unknown_task
+from tasks.ledger.money import UNKNOWN_KEY, doubtful_attempts, latest_attempt, name_task, owner_of_task, unknown_task
 from tasks.ledger.retention import is_given_up, take_back
 from tasks.settling import ask
 
@@ -116,7 +116,7 @@ def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operato
     """Say which provider task an uncertain job has. The provider is asked first, with the key of the job; of one that
     is held since the ledger was restored, whose key is not known, with every key there is.
 
-    Raises `NotPossible` when the provider does not know the task, or it is another job's.
+    Raises `NotPossible` when the provider does not know the task, or it is another job's, and as `_heed_timetable`.
     """
     with ctx.ledger.read() as tx:
         job = _uncertain(tx, job_id)
@@ -125,6 +125,7 @@ def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operato
         attempt_id = latest_attempt(tx, job_id)
         if held and not doubtful_attempts(tx, job_id):
             attempt_id = None  # the one that made the task is lost
+    _heed_timetable(ctx, job_id, besides=provider_task_id)
     if job.provider_task_id not in (None, provider_task_id):
         raise NotPossible(
             f"job {job_id} has task {job.provider_task_id}: bind that one, write it off or create it anew"
@@ -166,12 +167,17 @@ def _key_of_task(ctx: Context, provider_task_id: str, key_aliases: Sequence[str]
 
 
 def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:
-    """Give an uncertain job up: it fails. `paid_usd` is charged for it, marked as an estimate; `None`: nothing was."""
+    """Give an uncertain job up: it fails. `paid_usd` is charged for it, marked as an estimate; `None`: nothing was.
+
+    Raises `NotPossible`, and as `_heed_timetable`.
+    """
+    _heed_timetable(ctx, job_id)
     with ctx.ledger.begin("operate") as tx:
         job = _uncertain(tx, job_id)
         if paid_usd is not None:
             task = job.provider_task_id or unknown_task(latest_attempt(tx, job_id) or job_id)
-            paid = replace(job, provider_task_id=task, estimate_usd=paid_usd)
+            key_alias = job.key_alias or UNKNOWN_KEY  # none is known of one that was queued when the ledger was copied
+            paid = replace(job, provider_task_id=task, key_alias=key_alias, estimate_usd=paid_usd)
             charge_task(tx, paid, Usage(), {"written_off": True})
         moved = move(
             tx,
@@ -190,7 +196,11 @@ def write_off(ctx: Context, job_id: str, paid_usd: Decimal | None) -> Job:
 
 
 def create_anew(ctx: Context, job_id: str, *, by: str = "operator") -> Job:
-    """Create an uncertain job once more, knowing that the first may have been accepted too: it can cost twice."""
+    """Create an uncertain job once more, knowing that the first may have been accepted too: it can cost twice.
+
+    Raises `NotPossible`, and as `_heed_timetable`.
+    """
+    _heed_timetable(ctx, job_id)
     with ctx.ledger.begin("operate") as tx:
         job = _uncertain(tx, job_id)
         if job.cancel_requested_at is not None:
@@ -217,6 +227,24 @@ def _create_anew(tx: Transaction, job: Job, by: str) -> Job | None:
         name_task(tx, attempt_id, job.provider_task_id, settle_at=tx.now + timedelta(seconds=_AT_ONCE_S))
     fresh = {"key_alias": None, "provider_task_id": None, "generating_at": None, "answer": None, "deadline_at": None}
     return move(tx, job.id, Event.ANEW, detail={"by": by}, **fresh, **_WANTED)
+
+
+def _heed_timetable(ctx: Context, job_id: str, *, besides: str | None = None) -> None:
+    """Refuse to go past the task that Redis has of a job that is held since the ledger was restored.
+
+    It was created, and paid for, since the copy was taken. What is done without it would take its job from it: then
+    nobody would charge it. `besides`: the task that is asked for. Raises `NotPossible`, and `PulseError` while Redis
+    can't be asked.
+    """
+    with ctx.ledger.read() as tx:
+        _uncertain(tx, job_id)
+        held = is_held(tx, job_id)
+    noted = ctx.pulse.timetable.noted_of([job_id]).get(job_id) if held else None
+    if noted is not None and noted.provider_task_id != besides:
+        raise NotPossible(
+            f"job {job_id} was created since the copy was taken: Redis' timetable has task {noted.provider_task_id}"
+            f" of key {noted.key_alias}. Bind that one, or wait: once the provider has ended it, the job goes on"
+        )
 
 
 def _existing(tx: Transaction, job_id: str) -> Job:

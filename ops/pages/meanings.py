@@ -351,7 +351,8 @@ MEANINGS: Final[dict[str, Meaning]] = {
         page="ledger-restored",
     ),
     "task_of_no_job": Meaning(
-        "The provider has a task of a job that the restored ledger does not know; it was paid for all the same.",
+        "The provider has ended, or lost, a task that no job has in the restored ledger: `job_id` is not there, or has "
+        "gone on without it. It was paid for all the same.",
         "Book its cost by hand:",
         "ledger-restored",
     ),

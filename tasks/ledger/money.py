@@ -188,6 +188,10 @@ def unknown_task(attempt_id: str) -> str:
     return f"{_UNKNOWN_TASK}{attempt_id}"
 
 
+UNKNOWN_KEY: Final = "(unknown)"
+"""In the place of a key, in a charge for a create of which a restored ledger does not know it. No alias is so."""
+
+
 def charge(
     tx: Transaction,
     job: Job,

@@ -175,13 +175,16 @@ def test_nothing_that_was_created_since_is_created_again_and_what_redis_knows_of
     jobs = copied_in_the_middle(house)
     bench = house.bench
     created = house.bill().creates
+    known = {row.id: row.provider_task_id for row in bench.rows(tables.jobs)}
     said = house.put_back()
     assert "4 (" in said
     assert "queued 1" in said
     assert house.states(jobs) == [*[State.UNCERTAIN] * 4, State.GENERATING]
     held = json.loads(told("uncertain", "--json"))["jobs"]
     assert {each["job_id"]: each["held"] for each in held} == dict.fromkeys(jobs[:4], True)
-    assert all(job_id in told("uncertain") for job_id in jobs[:4]), "also those without a create call"
+    listed = told("uncertain")
+    assert all(job_id in listed for job_id in jobs[:4]), "also those without a create call"
+    assert all(f"task {known[job_id]} of key main" in listed for job_id in jobs[:4]), "Redis has them"
     house.bench = with_policy(bench, uncertain=DoubtPolicy(retry_after_s=0.001, max_extra=9))
     house.work_on()
     assert house.states(jobs)[:4] == [State.UNCERTAIN] * 4, "a policy is about one create, not about a lost ledger"

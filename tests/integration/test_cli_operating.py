@@ -19,11 +19,12 @@ from tasks.ledger import Ledger, tables
 from tasks.ledger.jobs import accept, move
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, end_attempt
+from tasks.restoring import hold
 from tasks.spool import Spool
 from tests.support.jobs import NEW_JOB
 from tests.support.waiting import wait_until
 from workers.cli import cli
-from workers.cli.exits import FAILED, INVALID
+from workers.cli.exits import FAILED, INVALID, UNREACHABLE
 from workers.probes import free_port
 from workers.stackplan import ROOT
 
@@ -88,6 +89,18 @@ def answer(*args: str) -> Any:
 def state_of(ledger: Ledger, job_id: str) -> str:
     with ledger.read() as tx:
         return str(tx.execute(sa.select(tables.jobs.c.state).where(tables.jobs.c.id == job_id)).scalar_one())
+
+
+def test_what_is_held_since_a_restore_waits_for_redis_which_may_know_its_task(books: Ledger) -> None:
+    add(books, "job-1")
+    hold(books, None)
+    assert answer("uncertain")["timetable"] is None
+    assert "Redis does not answer" in run("uncertain").output
+    for words in (["anew", "job-1"], ["write-off", "job-1", "--unpaid"], ["bind", "job-1", "task-1"]):
+        refused = run("uncertain", *words)
+        assert refused.exit_code == UNREACHABLE
+        assert "Redis can't be asked for the task of this job" in refused.output
+    assert state_of(books, "job-1") == "uncertain"
 
 
 def test_uncertain_lists_each_job_with_its_evidence(books: Ledger) -> None:

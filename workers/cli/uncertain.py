@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -12,6 +14,8 @@ from tasks import operating
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.ledger.doubts import UncertainJob, uncertain_jobs
+from tasks.pulse import PulseError
+from tasks.pulse.timetable import Noted
 from workers.cli.common import (
     Dollars,
     console,
@@ -23,6 +27,7 @@ from workers.cli.common import (
     var_option,
     whole_id,
 )
+from workers.cli.exits import UNREACHABLE, Failure
 from workers.cli.formats import instant, usd
 
 _LIMIT: Final = 1000
@@ -43,12 +48,15 @@ def uncertain(context: click.Context, *, as_json: bool) -> None:
     if context.invoked_subcommand is not None:
         return
     read = settings()
-    with opened_context(read) as ctx, ctx.ledger.read() as tx:
-        found = uncertain_jobs(tx, read.policy.uncertain_slot_s, _LIMIT)
+    with opened_context(read) as ctx:
+        with ctx.ledger.read() as tx:
+            found = uncertain_jobs(tx, read.policy.uncertain_slot_s, _LIMIT)
+        noted = _noted(ctx, [job.job_id for job in found if job.held])
     if as_json:
-        print_json({"jobs": found})
+        tasks = None if noted is None else {job_id: _task_of(each) for job_id, each in noted.items()}
+        print_json({"jobs": found, "timetable": tasks})
     elif found:
-        _print(found)
+        _print(found, noted)
     else:
         click.echo("No job is uncertain.")
 
@@ -60,7 +68,7 @@ def uncertain(context: click.Context, *, as_json: bool) -> None:
 @json_option()
 def bind(job_id: str, provider_task_id: str, *, as_json: bool) -> None:
     """Say that the job has this provider task. The provider is asked first."""
-    with opened_context(settings()) as ctx:
+    with _resolving() as ctx:
         _say(operating.bind(ctx, _whole(ctx, job_id), provider_task_id), as_json=as_json)
 
 
@@ -76,7 +84,7 @@ def write_off(job_id: str, paid_usd: Decimal | None, *, unpaid: bool, as_json: b
     """Give the job up: it fails. Say whether it was paid for."""
     if unpaid == (paid_usd is not None):
         raise click.UsageError("Say --paid USD or --unpaid: every cent is accounted for.")
-    with opened_context(settings()) as ctx:
+    with _resolving() as ctx:
         _say(operating.write_off(ctx, _whole(ctx, job_id), paid_usd), as_json=as_json)
 
 
@@ -86,8 +94,33 @@ def write_off(job_id: str, paid_usd: Decimal | None, *, unpaid: bool, as_json: b
 @json_option()
 def anew(job_id: str, *, as_json: bool) -> None:
     """Create the job once more. If the first create was accepted after all, both are paid for."""
-    with opened_context(settings()) as ctx:
+    with _resolving() as ctx:
         _say(operating.create_anew(ctx, _whole(ctx, job_id)), as_json=as_json)
+
+
+@contextlib.contextmanager
+def _resolving() -> Iterator[Context]:
+    with opened_context(settings()) as ctx:
+        try:
+            yield ctx
+        except PulseError as error:
+            raise Failure(
+                f"Redis can't be asked for the task of this job ({type(error).__name__}), which is held since a"
+                " restore; nothing was done. Start Redis, or set REELWORKS_REDIS_URL, and try again.",
+                UNREACHABLE,
+            ) from error
+
+
+def _noted(ctx: Context, held: Sequence[str]) -> Mapping[str, Noted] | None:
+    """Which tasks Redis' timetable has of these jobs, by job; `None` while Redis can't be asked."""
+    try:
+        return ctx.pulse.timetable.noted_of(held) if held else {}
+    except PulseError:
+        return None
+
+
+def _task_of(noted: Noted) -> Mapping[str, str]:
+    return {"provider_task_id": noted.provider_task_id, "key": noted.key_alias}
 
 
 def _whole(ctx: Context, job_id: str) -> str:
@@ -102,14 +135,14 @@ def _say(job: Job, *, as_json: bool) -> None:
         click.echo(f"Job {job.id} is {job.state}.")
 
 
-def _print(found: list[UncertainJob]) -> None:
+def _print(found: Sequence[UncertainJob], noted: Mapping[str, Noted] | None) -> None:
     shown = table(
         "job", "since", "key", "list price", "slot", "attempt", "begun", "HTTP", "evidence", right=("list price",)
     )
     for job in found:
         slot = "held" if job.holds_slot else "free"
         facts = [job.job_id, instant(job.since), job.key_alias or "", usd(job.estimate_usd), slot]
-        for evidence in _evidence(job):
+        for evidence in _evidence(job, (noted or {}).get(job.job_id)):
             shown.add_row(*facts, *evidence)
             facts = [""] * len(facts)
     console().print(shown)
@@ -117,10 +150,12 @@ def _print(found: list[UncertainJob]) -> None:
         click.echo(
             "Those of before the restore: `ops/runbooks/ledger-restored.md` says how to tell what became of them."
         )
+    if noted is None:
+        click.echo("Redis does not answer: of which of them it has the provider's task is not known.")
     click.echo(f"{len(found)} uncertain. Resolve with `python -m workers uncertain bind|write-off|anew`.")
 
 
-def _evidence(job: UncertainJob) -> list[tuple[str, str, str, str]]:
+def _evidence(job: UncertainJob, noted: Noted | None) -> list[tuple[str, str, str, str]]:
     """What is known of each create call: number, begin, HTTP status, and why its outcome is not."""
     lost = f"task {job.provider_task_id} is not known to the provider any more" if job.provider_task_id else ""
     rows = [
@@ -132,6 +167,9 @@ def _evidence(job: UncertainJob) -> list[tuple[str, str, str, str]]:
         )
         for each in job.attempts
     ]
-    if job.held:
+    if noted is not None:
+        task = f"task {noted.provider_task_id} of key {noted.key_alias}"
+        rows.append(("-", "-", "-", f"created since: {task}"))
+    elif job.held:
         rows.append(("-", "-", "-", "from before the restore: it may have been created since"))
     return rows
