@@ -9,10 +9,23 @@ import structlog
 
 from schemas.jobs import State
 from tasks.context import Context
-from tasks.ledger.money import attempt_of
+from tasks.ledger.database import Transaction
+from tasks.ledger.money import AttemptOf, attempt_of, is_known_task
 from tasks.operating import NotPossible, bind
 
 log = structlog.get_logger("reelworks.callbacks")
+
+
+def attempt_called_about(tx: Transaction, attempt_id: str, provider_task_id: str | None) -> AttemptOf | None:
+    """The job of an attempt that the provider calls about; `None` when there is none.
+
+    Its token was made here, for a create that was sent: so the ledger has lost it, in a restore for instance, and what
+    the call names is paid for. Not so if the task is known: then its job was pruned, or was given the task by hand.
+    """
+    found = attempt_of(tx, attempt_id)
+    if found is None and provider_task_id and not is_known_task(tx, provider_task_id):
+        log.error("provider_task_without_attempt", attempt=attempt_id, provider_task_id=provider_task_id)
+    return found
 
 
 def heed(ctx: Context, token: str, provider_task_id: str) -> bool:
@@ -26,7 +39,7 @@ def heed(ctx: Context, token: str, provider_task_id: str) -> bool:
         log.warning("call_of_a_stranger")
         return True
     with ctx.ledger.read() as tx:
-        found = attempt_of(tx, attempt_id)
+        found = attempt_called_about(tx, attempt_id, provider_task_id)
     if found is not None and found.is_latest and found.state is State.CREATING:
         return False
     if found is None or found.state is not State.UNCERTAIN or not found.is_latest:

@@ -104,9 +104,10 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "jobs-uncertain",
     ),
     "provider_task_without_attempt": Meaning(
-        "The database has lost the create that this task came from; the provider bills it, and only this line and the "
-        "spool's `.refused` file know of it.",
-        "Bind it to its job, or book its cost by hand:",
+        "The database has lost the create that this task came from, of which the spool tells (`job_id`, `key`; its "
+        "`.refused` file stays) or a call of the provider (`attempt`); the provider bills it. A call about a job that "
+        "was pruned long ago reads the same if its task was free, or is named by its maker's id.",
+        "Bind it to its job, or book its cost by hand; after a restore [so](runbooks/ledger-restored.md), else:",
         "database-away",
     ),
     # Answers that the database could not take

@@ -138,6 +138,14 @@ def owner_of_task(tx: Transaction, provider_task_id: str) -> str | None:
     return tx.execute(_OWNER, {"task": provider_task_id}).scalar()
 
 
+def is_known_task(tx: Transaction, provider_task_id: str) -> bool:
+    """Whether a provider task is, or was, a job's, or was charged to one that is not kept any more."""
+    if owner_of_task(tx, provider_task_id) is not None:
+        return True
+    charged = sa.select(charges.c.provider_task_id).where(charges.c.provider_task_id == provider_task_id)
+    return tx.execute(charged).first() is not None
+
+
 def only_task_of(tx: Transaction, job_id: str, provider_task_id: str) -> None:
     """Raise `LedgerConflict` when a provider task is, or once was, another job's."""
     owner = owner_of_task(tx, provider_task_id)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
 from schemas.jobs import State
 from schemas.keys import COMMANDS, TIMETABLE
@@ -16,11 +18,12 @@ from tasks.domain.answers import NotFound, Unknown
 from tasks.domain.callbacks import Callbacks
 from tasks.domain.polling import PollPolicy
 from tasks.ledger import tables
+from tasks.ledger.retention import Ended, remove_jobs
 from tasks.operating import create_anew
 from tasks.pulse import Pulse
 from tests.support.bench import DONE, Bench
 from tests.support.doors import TOKENS, Door, client
-from tests.support.situations import uncertain, with_policy
+from tests.support.situations import completed, uncertain, with_policy
 
 BASE = "https://films.example"
 
@@ -101,8 +104,40 @@ def test_whoever_has_no_token_finds_nothing_there(called: Bench, door: Door, tok
     assert door.post(f"/callbacks/{token}", {"challenge": "c-1"}).status_code == 404
 
 
-def test_a_token_of_no_attempt_finds_nothing_there(called: Bench, door: Door) -> None:
-    assert door.post(f"/callbacks/{TOKENS.token('nobodys')}", {"id": "x"}).status_code == 404
+def untold(call: Callable[[], None]) -> list[str]:
+    """The tasks of which is logged meanwhile that the ledger has lost their create."""
+    with capture_logs() as logged:
+        call()
+    told = [line for line in logged if line["event"] == "provider_task_without_attempt"]
+    assert all((line["attempt"], line["log_level"]) == ("lost", "error") for line in told)
+    return [line["provider_task_id"] for line in told]
+
+
+def test_a_call_about_an_attempt_that_the_ledger_has_lost_is_told_with_its_task(called: Bench, door: Door) -> None:
+    called.generating()
+    token = TOKENS.token("lost")
+
+    def call(body: Any) -> Callable[[], None]:
+        def at_the_door() -> None:
+            assert door.post(f"/callbacks/{token}", body).status_code == 404
+
+        return at_the_door
+
+    assert untold(call({"id": "task-of-whom", "status": "in_progress"})) == ["task-of-whom"]
+    assert untold(call({"id": "task-1"})) == [], "it was bound to a job by other means"
+    assert untold(call({})) == []
+    called.ctx.pulse.intake.pass_on(token, "task-of-whom")  # by a gateway, before the ledger was put back
+    assert untold(lambda: cast(None, called.turn("accept"))) == ["task-of-whom"]
+    assert called.ctx.pulse.redis.xlen(COMMANDS) == 0
+
+
+@pytest.mark.usefixtures("quick_films")
+def test_a_late_call_about_a_job_that_was_pruned_is_no_lost_create(called: Bench, door: Door) -> None:
+    job_id = called.submit()
+    completed(called, job_id)
+    with called.ctx.ledger.begin() as tx:
+        remove_jobs(tx, [Ended(job_id, "default")])
+    assert untold(lambda: cast(None, door.post(f"/callbacks/{TOKENS.token('lost')}", {"id": "task-1"}))) == []
 
 
 def test_a_call_that_is_too_large_is_not_read(called: Bench, door: Door) -> None:

@@ -12,9 +12,9 @@ from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 
 from schemas.jobs import State
+from tasks.callbacks import attempt_called_about
 from tasks.context import Context
 from tasks.domain.callbacks import Called, read_call
-from tasks.ledger.money import attempt_of
 from tasks.pulse import PulseError
 from workers.gateway.desk import desk
 from workers.gateway.problems import Trouble, refusals
@@ -62,7 +62,7 @@ def _pass_on(ctx: Context, attempt_id: str, token: str, said: Called) -> None:
         if not ctx.pulse.calls.is_welcome(attempt_id):
             raise Trouble(429, "too_many_calls", "Ten in ten seconds are enough.", retry_after_s=10)
         with ctx.ledger.read() as tx:
-            found = attempt_of(tx, attempt_id)
+            found = attempt_called_about(tx, attempt_id, said.provider_task_id)
         if found is None:
             raise Trouble(404, "not_found")
         if found.state is State.GENERATING and not said.goes_on:
