@@ -14,7 +14,7 @@ import structlog
 
 from tasks.context import Context
 from tasks.domain.admission import Refusal, Turn, WaitingJob, next_turns
-from tasks.domain.budgets import EVERYONE, Purse
+from tasks.domain.budgets import EVERYONE, Purse, WhenUsedUp
 from tasks.domain.job import Job
 from tasks.domain.pace import ProviderKey, after_creates, free_slots
 from tasks.domain.prices import expected_usd
@@ -35,6 +35,7 @@ from tasks.ledger.admission import (
     open_tasks,
 )
 from tasks.ledger.database import Transaction
+from tasks.ledger.holding import held_usd
 from tasks.ledger.jobs import move, not_handed_over
 from tasks.ledger.pauses import paused_now
 from tasks.ledger.provider_keys import known_keys, paced
@@ -111,8 +112,13 @@ def _decide(
         line if most is None else replace(line, room=max(0, most - opened.get(line.tenant, 0))) for line, most in found
     ]
     costs = _Costs(tx)
-    purse = Purse(budgets_now(tx, held_by_tenant(under_way)))
-    return next_turns(standing, costs.jobs_of, free, purse, last_tag(tx), ctx.policy.admit_batch)
+    return next_turns(standing, costs.jobs_of, free, _purse(tx, under_way), last_tag(tx), ctx.policy.admit_batch)
+
+
+def _purse(tx: Transaction, under_way: Sequence[Open]) -> Purse:
+    budgets = budgets_now(tx, held_by_tenant(under_way))
+    refuses = any(budget.when_used_up is WhenUsedUp.REFUSE for budget in budgets)
+    return Purse(budgets, held_usd(tx) if refuses else None)
 
 
 class _Costs:

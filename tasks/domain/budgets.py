@@ -69,9 +69,14 @@ class Refused:
 
 
 class Purse:
-    """What is left of each budget while one round of turns is given."""
+    """What is left of each budget while one round of turns is given.
 
-    def __init__(self, budgets: Iterable[Budget]) -> None:
+    `in_doubt_usd`, by tenant: of what is used, what is held for jobs that may have been created since the ledger was
+    copied. It may come back: a job for which there is enough but for that waits, whatever the budget says.
+    """
+
+    def __init__(self, budgets: Iterable[Budget], in_doubt_usd: Mapping[str, Decimal] | None = None) -> None:
+        self._in_doubt_usd = dict(in_doubt_usd or {})
         self._of: dict[str, list[Budget]] = {}
         self._left: dict[tuple[str, Period], Decimal] = {}
         for budget in budgets:
@@ -90,7 +95,8 @@ class Purse:
             if cost_usd > budget.limit_usd:
                 return Refused(budget, f"it may cost {cost_usd} USD, and {budget.name} is {budget.limit_usd} USD")
             if cost_usd > self._left[budget.tenant, budget.period]:
-                if budget.when_used_up is WhenUsedUp.REFUSE:
+                may_be_left_usd = self._left[budget.tenant, budget.period] + self._in_doubt_of(budget.tenant)
+                if budget.when_used_up is WhenUsedUp.REFUSE and cost_usd > may_be_left_usd:
                     return Refused(budget, f"{budget.name} ({budget.limit_usd} USD) is used up")
                 waits = waits or Waits(budget)
         return waits
@@ -99,6 +105,11 @@ class Purse:
         """Take so much from every budget that it counts against."""
         for budget in self._budgets(tenant):
             self._left[budget.tenant, budget.period] -= cost_usd
+
+    def _in_doubt_of(self, tenant: str) -> Decimal:
+        if tenant == EVERYONE:
+            return sum(self._in_doubt_usd.values(), Decimal(0))
+        return self._in_doubt_usd.get(tenant, Decimal(0))
 
     def _budgets(self, tenant: str) -> list[Budget]:
         return [*self._of.get(EVERYONE, ()), *self._of.get(tenant, ())]

@@ -6,6 +6,7 @@ Owns which jobs that can be, and the mark of those that are held for it. Refuses
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import sqlalchemy as sa
@@ -38,6 +39,13 @@ def to_hold(tx: Transaction, after: str, limit: int) -> list[str]:
 def is_held(tx: Transaction, job_id: str) -> bool:
     """Whether nothing has happened to a job since it was held."""
     return tx.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id, IS_HELD)).first() is not None
+
+
+def held_usd(tx: Transaction) -> dict[str, Decimal]:
+    """USD that the budgets hold for each tenant's jobs that are held; none for tenants without one."""
+    amount = sa.func.sum(jobs.c.hold_usd).label("usd")
+    held = sa.select(jobs.c.tenant, amount).where(jobs.c.state == State.UNCERTAIN, IS_HELD).group_by(jobs.c.tenant)
+    return {row.tenant: row.usd for row in tx.execute(held) if row.usd is not None}
 
 
 def last_change(tx: Transaction) -> datetime | None:

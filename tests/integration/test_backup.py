@@ -179,6 +179,8 @@ def test_nothing_that_was_created_since_is_created_again_and_what_redis_knows_of
     said = house.put_back()
     assert "4 (" in said
     assert "queued 1" in said
+    assert "count against the budgets" in said
+    assert "`python -m workers pause --all`" in said
     assert house.states(jobs) == [*[State.UNCERTAIN] * 4, State.GENERATING]
     held = json.loads(told("uncertain", "--json"))["jobs"]
     assert {each["job_id"]: each["held"] for each in held} == dict.fromkeys(jobs[:4], True)

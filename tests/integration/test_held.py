@@ -13,8 +13,10 @@ from structlog.testing import capture_logs
 
 from schemas.jobs import State
 from tasks import operating
+from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.ledger import tables
 from tasks.ledger.money import UNKNOWN_KEY
+from tasks.ledger.spending import set_budget
 from tasks.pulse.timetable import Entry
 from tasks.restoring import hold
 from tests.support.bench import DONE, Bench
@@ -87,6 +89,17 @@ def test_a_task_that_its_job_has_gone_on_without_is_told(bench: Bench) -> None:
     noted(bench, job_id, "task-since")
     assert looked_at(bench) == [(job_id, "task-since")]
     assert amounts(bench) == {}
+
+
+def test_what_is_held_for_it_has_others_wait_and_not_fail(bench: Bench) -> None:
+    with bench.ctx.ledger.begin() as tx:
+        set_budget(tx, Budget("default", Period.DAY, Decimal("0.5"), WhenUsedUp.REFUSE))
+    doubtful, waiting = held(bench, None), bench.submit()
+    bench.turn("admit")
+    assert bench.state(waiting) is State.QUEUED, "what it would be refused for may come back"
+    operating.write_off(bench.ctx, doubtful, Decimal("0.28"))
+    bench.turn("admit")
+    assert bench.state(waiting) is State.FAILED, "now it is known that nothing is left"
 
 
 def test_another_jobs_task_is_not_taken_up(bench: Bench) -> None:

@@ -150,6 +150,23 @@ class TestBudgets:
         assert isinstance(verdict, Refused)
         assert verdict.reason == "the budget of all tenants a day (1 USD) is used up"
 
+    @pytest.mark.parametrize(
+        ("whose", "in_doubt", "kind"),
+        [
+            ("t", {"t": "0.18"}, Waits),
+            ("t", {"t": "0.17"}, Refused),  # even if all of it came back there would not be enough
+            ("t", {"other": "0.9"}, Refused),
+            (EVERYONE, {"t": "0.08", "other": "0.1"}, Waits),
+            (EVERYONE, {"t": "0.08", "other": "0.09"}, Refused),
+        ],
+    )
+    def test_what_may_come_back_is_waited_for_and_not_refused(
+        self, whose: str, in_doubt: dict[str, str], kind: type
+    ) -> None:
+        used_up = [budget("1", whose, "0.9", when_used_up=WhenUsedUp.REFUSE)]
+        purse = Purse(used_up, {tenant: Decimal(usd) for tenant, usd in in_doubt.items()})
+        assert type(purse.judge("t", USD)) is kind
+
     def test_a_month_begins_on_its_first_day(self) -> None:
         assert Period.MONTH.first_day(date(2026, 2, 28)) == date(2026, 2, 1)
         assert Period.DAY.first_day(date(2026, 2, 28)) == date(2026, 2, 28)
