@@ -223,10 +223,16 @@ def _say(done: _Restored, *, trust_queued: bool) -> None:
             f"- Held as uncertain, because they may have been created since: {_counted(done.held)}."
             " `python -m workers uncertain` lists them, and none is created unasked."
         )
+        if done.held:
+            click.echo(
+                "- Until it is said what became of them, they count against the budgets; a new job that is left no more"
+                " than that waits, also where the budget says refuse."
+            )
     click.echo(
         "- Requests accepted since are not in it, nor will they come again: the provider may bill films that no job"
         " here knows of, and budgets do not count them.\n"
-        "- What was charged, cancelled or resolved since is not in it. Jobs that the provider had are asked about"
-        " again, and charged; callers may be told again what they were told.\n"
-        f"Before workers run, read {_PAGE}. After that: `python -m workers reconcile`."
+        "- What was charged, cancelled, resolved or paused since is not in it. Jobs that the provider had are asked"
+        " about again, and charged; callers may be told again what they were told.\n"
+        f"Before workers run: `python -m workers pause --all`, and read {_PAGE}. With workers:"
+        " `python -m workers reconcile`; at the end `python -m workers resume --all`."
     )
