@@ -14,13 +14,14 @@ from structlog.testing import capture_logs
 from schemas.jobs import State
 from tasks import operating
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
+from tasks.domain.doubt import DoubtPolicy
 from tasks.ledger import tables
 from tasks.ledger.money import UNKNOWN_KEY
 from tasks.ledger.spending import set_budget
 from tasks.pulse.timetable import Entry
 from tasks.restoring import hold
 from tests.support.bench import DONE, Bench
-from tests.support.situations import amounts, uncertain
+from tests.support.situations import amounts, uncertain, with_policy
 from workers.cli.exits import FAILED
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -74,6 +75,13 @@ def test_that_task_may_be_bound_before_it_has_ended(bench: Bench) -> None:
 def test_one_that_redis_has_no_task_of_is_a_persons_to_decide(bench: Bench) -> None:
     assert operating.write_off(bench.ctx, held(bench, None), None).state is State.FAILED
     assert operating.create_anew(bench.ctx, held(bench, None)).state is State.QUEUED
+
+
+def test_no_policy_decides_it_also_where_redis_has_lost_its_task(bench: Bench) -> None:
+    bench = with_policy(bench, uncertain=DoubtPolicy(retry_after_s=0, max_extra=9))
+    job_id = held(bench, None)
+    bench.turn("sweep")
+    assert bench.state(job_id) is State.UNCERTAIN
 
 
 def test_one_whose_key_nobody_knows_can_be_written_off_as_paid(bench: Bench) -> None:

@@ -26,6 +26,7 @@ from tasks.ledger import (
     database,
     deliveries,
     delivery_reports,
+    holding,
     jobs,
     money,
     reports,
@@ -69,6 +70,11 @@ _LATE_WORKERS: Final = "tests/integration/test_late_workers.py::"
 _TOGETHER: Final = "tests/integration/test_together.py::"
 _PAUSING: Final = "tests/integration/test_pausing.py::"
 _GUARDS: Final = "tests/integration/test_guards.py::"
+_RESTORED: Final = (
+    "tests/integration/test_backup.py::"
+    "test_nothing_that_was_created_since_is_created_again_and_what_redis_knows_of_is_delivered[sqlite]"
+)
+_OF_HELD: Final = "tests/integration/test_held.py::"
 _TENANTS: Final = "tests/integration/test_two_tenants.py::"
 _STRANGER: Final = _TENANTS + "TestByTheGateway::test_a_stranger_sees_nothing_and_changes_nothing[sqlite]"
 
@@ -376,6 +382,42 @@ MUTANTS: Final = (
         "what was charged as a guess stays when a job is given its task late",
         _without(tasks.answering.commit_answer, "take_back_estimate(tx, answer.attempt_id)", "pass"),
         _GUARDS + "test_what_was_written_off_is_not_charged_beside_the_answer_that_comes_late[sqlite-answer0]",
+    ),
+    Mutant(
+        "policy-creates-what-is-held",
+        "after a restore a policy creates anew what may have been created",
+        _without(jobs.doubtful, ", sa.not_(IS_HELD))", ")"),
+        _OF_HELD + "test_no_policy_decides_it_also_where_redis_has_lost_its_task[sqlite]",
+    ),
+    Mutant(
+        "queued-is-not-held",
+        "after a restore what was queued is created all the same",
+        partial(rewrite_statement, holding, "MAY_BE_CREATED", "State.QUEUED, ", ""),
+        _RESTORED,
+    ),
+    Mutant(
+        "admitted-is-not-held",
+        "after a restore what was admitted is created all the same",
+        partial(rewrite_statement, holding, "MAY_BE_CREATED", "State.ADMITTED, ", ""),
+        _RESTORED,
+    ),
+    Mutant(
+        "takes-up-what-is-not-held",
+        "a job in doubt is given a task of the timetable, held or not",
+        _without(tasks.ending._taken_up, "not is_held(tx, job.id) or ", ""),
+        _OF_HELD + "test_a_job_in_doubt_that_is_not_held_is_not_taken_up[sqlite]",
+    ),
+    Mutant(
+        "takes-up-anothers-task",
+        "a held job is given a task of the timetable, another's or not",
+        _without(tasks.ending._taken_up, " or owner_of_task(tx, task) is not None", ""),
+        _OF_HELD + "test_another_jobs_task_is_not_taken_up[sqlite]",
+    ),
+    Mutant(
+        "goes-past-the-timetable",
+        "a held job is created anew although Redis has its task",
+        _without(tasks.operating._heed_timetable, "if noted is not None and", "if False and"),
+        _OF_HELD + "test_nobody_goes_past_the_task_that_redis_has_of_it[anew-sqlite]",
     ),
     Mutant(
         "shows-anybodys-job",
