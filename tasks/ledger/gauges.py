@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from schemas.jobs import State
 from tasks.domain.budgets import Budget, Period
 from tasks.domain.pace import ProviderKey
-from tasks.domain.pauses import Pause
+from tasks.domain.pauses import Pause, Scope
 
 from .admission import Open, held_by_tenant, open_tasks
 from .database import Transaction
@@ -42,6 +42,16 @@ _PENDING: Final = sa.select(sa.func.count().label("number"), sa.func.min(webhook
 _SPENT: Final = sa.select(
     sa.func.coalesce(sa.func.sum(spending.c.amount_usd), sa.literal(0, type_=spending.c.amount_usd.type))
 ).where(spending.c.day >= sa.bindparam("first_day"))
+_USED_DAYS: Final = 30
+# From key to key by one look into the index each, however many attempts there are.
+_first_key: Final = sa.select(sa.func.min(attempts.c.key_alias).label("alias"))
+_walk: Final = _first_key.cte("used", recursive=True)
+_next_key: Final = sa.select(sa.func.min(attempts.c.key_alias)).where(attempts.c.key_alias > _walk.c.alias)
+_aliases: Final = _walk.union_all(sa.select(_next_key.scalar_subquery()).where(_walk.c.alias.is_not(None)))
+_lately: Final = attempts.c.begun_at > sa.bindparam("since")
+_USED: Final = sa.select(_aliases.c.alias).where(
+    sa.exists().where(attempts.c.key_alias == _aliases.c.alias, _lately).select_from(attempts)
+)
 _STATEMENT_MS: Final = 5_000
 """Longer than this no statement of a reading may take: whoever watches has given up by then."""
 
@@ -63,6 +73,8 @@ class KeyFigures:
     open_limit: int | None
     stopped: bool
     """It takes nothing new now: closed by a person, or paused."""
+    closed: bool
+    """By a person, where that holds now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +89,8 @@ class LedgerGauges:
     """Those with a row, and those with something open."""
     pauses: Sequence[Pause]
     """In force, by a person's word."""
+    paused: int
+    """Queued jobs that wait for the end of these alone: of all, of their tenants, or of every key."""
     budgets: Sequence[Budget]
     spent_usd: Mapping[Period, Decimal]
     lapsed: int
@@ -93,13 +107,15 @@ def ledger_gauges(tx: Transaction, uncertain_s: float) -> LedgerGauges:
     now = tx.now
     lines = waiting_lines(tx)
     under_way = open_tasks(tx, uncertain_s)
+    keys, pauses = _keys(tx, under_way), pauses_now(tx)
     pending = tx.execute(_PENDING).one()
     return LedgerGauges(
         states=_states(tx, lines),
         lines=lines,
         under_way=under_way,
-        keys=_keys(tx, under_way),
-        pauses=pauses_now(tx),
+        keys=keys,
+        pauses=pauses,
+        paused=_paused(tx, lines, keys, pauses),
         budgets=budgets_now(tx, held_by_tenant(under_way)),
         spent_usd={each: tx.execute(_SPENT, {"first_day": each.first_day(now.date())}).scalar_one() for each in Period},
         lapsed=tx.execute(_LAPSED, {"now": now}).scalar_one(),
@@ -125,7 +141,21 @@ def _keys(tx: Transaction, under_way: Sequence[Open]) -> list[KeyFigures]:
 
 def _key(key: ProviderKey, under_way: Sequence[Open], now: datetime) -> KeyFigures:
     open_now = sum(each.tasks for each in under_way if each.key_alias == key.alias)
-    return KeyFigures(key.alias, open_now, key.open_limit, key.is_paused(now))
+    return KeyFigures(key.alias, open_now, key.open_limit, key.is_paused(now), key.pause_by_person(now) is not None)
+
+
+def _paused(tx: Transaction, lines: Sequence[WaitingLine], keys: Sequence[KeyFigures], pauses: Sequence[Pause]) -> int:
+    names = {scope: {each.name for each in pauses if each.scope is scope} for scope in Scope}
+    everyone = bool(names[Scope.ALL]) or _all_closed(tx, keys)
+    return sum(each.waiting for each in lines if everyone or each.tenant in names[Scope.TENANT])
+
+
+def _all_closed(tx: Transaction, keys: Sequence[KeyFigures]) -> bool:
+    """Whether no key is left that nobody has closed. One that has neither a row nor anything open was used at least."""
+    if not keys or not all(each.closed for each in keys):
+        return False
+    used = tx.execute(_USED, {"since": tx.now - timedelta(days=_USED_DAYS)}).scalars()
+    return set(used) <= {each.alias for each in keys}
 
 
 def _since(now: datetime, then: datetime | None) -> float:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,12 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from schemas import keys
 from schemas.jobs import TERMINAL, State
-from tasks import context, operating
+from tasks import context, operating, pausing
 from tasks.charging import charge_task
 from tasks.create import create
 from tasks.domain.answers import LookAgain, Running, Throttled
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.domain.figures import DOWNLOAD_S, DOWNLOADS
+from tasks.domain.pauses import Scope
 from tasks.domain.transitions import OPEN
 from tasks.finish import download, record
 from tasks.lanes import LANES
@@ -34,7 +36,7 @@ from tasks.ledger import Ledger, LedgerError, tables
 from tasks.ledger.deliveries import owe
 from tasks.ledger.jobs import get
 from tasks.ledger.money import settle_later
-from tasks.ledger.provider_keys import set_key
+from tasks.ledger.provider_keys import pause, set_key
 from tasks.ledger.spending import set_budget
 from tasks.media.store import FolderStore
 from tasks.pulse import Pulse, PulseError
@@ -159,6 +161,42 @@ class TestLedger:
         found = series(watched)
         assert of(found, "reelworks_key_slots_limit") == {("main",): 7}
         assert of(found, "reelworks_key_stopped") == {("main",): 1}
+
+    def test_jobs_that_wait_for_a_persons_word_are_told_from_those_that_nobody_has_stopped(
+        self, watched: Bench
+    ) -> None:
+        for tenant in ("film", "film", "ads"):
+            watched.submit(tenant=tenant)
+
+        def paused(scope: Scope, name: str = "") -> float:
+            pausing.pause(watched.ctx, scope, name, by="ops")
+            found = series(watched)["reelworks_jobs_paused", ()]
+            pausing.resume(watched.ctx, scope, name)
+            return found
+
+        assert series(watched)["reelworks_jobs_paused", ()] == 0
+        assert [paused(Scope.ALL), paused(Scope.TENANT, "film"), paused(Scope.KEY, "main")] == [3, 2, 3]
+        with watched.ctx.ledger.begin() as tx:
+            pause(tx, "spare", 60, "refused")
+        assert paused(Scope.KEY, "main") == 0, "the provider's answers have stopped the other one"
+        pausing.pause(watched.ctx, Scope.KEY, "main", by="ops")
+        found = series(watched)
+        assert of(found, "reelworks_key_stopped") == {("main",): 1, ("spare",): 1}
+        assert of(found, "reelworks_key_paused") == {("main",): 1, ("spare",): 0}
+
+    @pytest.mark.parametrize(("days_ago", "waits"), [(29, 0), (31, 1)])
+    def test_a_key_that_was_used_lately_is_there_though_it_has_no_row(
+        self, watched: Bench, days_ago: int, waits: int
+    ) -> None:
+        """Else a key that was closed for good would pass for the only one, and nobody would be woken any more."""
+        ended = watched.generating()
+        watched.submit()
+        with watched.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == ended).values(state=State.COMPLETED))
+            begun_at = tx.now - timedelta(days=days_ago)
+            tx.execute(sa.update(tables.attempts).values(key_alias="new", begun_at=begun_at))
+            set_key(tx, "old", closed=True)
+        assert series(watched)["reelworks_jobs_paused", ()] == waits
 
     @pytest.mark.usefixtures("quick_films")
     def test_what_is_left_of_a_budget_counts_charges_and_what_is_held(self, watched: Bench) -> None:

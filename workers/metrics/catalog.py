@@ -76,6 +76,10 @@ JOBS_OLDEST: Final = Gauge(
     "How long the job that has been in a state for the longest has been in it (queued: since it was accepted).",
     ("state",),
 )
+JOBS_PAUSED: Final = Gauge(
+    "reelworks_jobs_paused",
+    "Queued jobs that wait for the end of a pause by a person's word: of all, of their tenant, or of every key.",
+)
 JOBS_LAPSED: Final = Gauge(
     "reelworks_jobs_lapsed", "Jobs whose lease has run out, and that the sweep has yet to look after."
 )
@@ -89,6 +93,7 @@ SLOTS_LIMIT: Final = Gauge("reelworks_key_slots_limit", "Slots that a provider k
 KEY_STOPPED: Final = Gauge(
     "reelworks_key_stopped", "Whether a provider key takes nothing new: closed by a person, or paused.", ("key",)
 )
+KEY_PAUSED: Final = Gauge("reelworks_key_paused", "Whether a person has paused or closed a provider key.", ("key",))
 PAUSED: Final = Gauge(
     "reelworks_paused",
     "Pauses in force by a person's word, by whom they stop (`scope`: all, tenant, key); a closed key is one.",

@@ -47,12 +47,14 @@ def of_ledger(read: LedgerGauges, open_limit: int, now: datetime) -> Iterator[Ga
     states = {state: read.states.get(state, StateFigures()) for state in sorted(OPEN)}
     yield labelled(catalog.JOBS, {(state,): each.jobs for state, each in states.items()})
     yield labelled(catalog.JOBS_OLDEST, {(state,): each.oldest_s for state, each in states.items()})
+    yield single(catalog.JOBS_PAUSED, read.paused)
     yield single(catalog.JOBS_LAPSED, read.lapsed)
     yield from _of_tenants(read, now)
     yield labelled(catalog.SLOTS_USED, {(each.alias,): each.open_tasks for each in read.keys})
     limits = {each.alias: open_limit if each.open_limit is None else each.open_limit for each in read.keys}
     yield labelled(catalog.SLOTS_LIMIT, {(alias,): limit for alias, limit in limits.items()})
     yield labelled(catalog.KEY_STOPPED, {(each.alias,): each.stopped for each in read.keys})
+    yield labelled(catalog.KEY_PAUSED, {(each.alias,): each.closed for each in read.keys})
     yield labelled(catalog.PAUSED, {(scope,): sum(each.scope is scope for each in read.pauses) for scope in Scope})
     yield single(catalog.HELD, float(sum(each.held_usd for each in read.under_way)))
     yield labelled(catalog.SPENT, {(period,): float(amount) for period, amount in read.spent_usd.items()})
