@@ -36,12 +36,9 @@ def _provider_again(scene: Scene) -> None:
     scene.edge.mend()
 
 
-def _keys_closed(scene: Scene) -> None:
-    scene.command("keys", "close", "main")
-    scene.submit(3)
-
-
-def _keys_open(scene: Scene) -> None:
+def _key_again(scene: Scene) -> None:
+    """Its pause, longer with each refusal, is ended as well."""
+    scene.edge.mend()
     scene.command("keys", "open", "main")
 
 
@@ -96,10 +93,10 @@ def provider_place(slow_s: float) -> Place:
                 keep_up=_one_more,
             ),
             Fault(
-                "the key refused: every call answered 401",
-                ("ReelworksKeyRefused",),
+                "the only key refused: every call answered 401",
+                ("ReelworksKeyRefused", "ReelworksKeyStopped", "ReelworksAllKeysStopped"),
                 _answering(401),
-                _provider_again,
+                _key_again,
                 keep_up=_one_more,
             ),
             Fault(
@@ -108,12 +105,6 @@ def provider_place(slow_s: float) -> Place:
                 _answering(429),
                 _provider_again,
                 keep_up=_one_more,
-            ),
-            Fault(
-                "the only key closed (`keys close`), 3 jobs submitted",
-                ("ReelworksKeyStopped", "ReelworksAllKeysStopped"),
-                _keys_closed,
-                _keys_open,
             ),
             Fault(
                 "all paused (`pause --all`) without an end",
