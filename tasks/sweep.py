@@ -18,6 +18,7 @@ from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, RECORD_QUEUE, hint_create, h
 from tasks.lanes import lane
 from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
+from tasks.ledger.provider_keys import ended_pauses, open_again
 from tasks.ledger.traces import take_untraced
 from tasks.ledger.views import views_of
 from tasks.operating import NotPossible, create_anew
@@ -49,10 +50,14 @@ def sweep(ctx: Context) -> float:
     with ctx.ledger.read() as tx:
         left = lapsed(tx, ctx.policy.sweep_batch)
         now = tx.now
+        closed_too_long = ended_pauses(tx)
         ctx.store.sweep_parts(_PART_LEFT_S, now)
     _confirm(ctx, [job for job in left if job.state in _AT_REST], now)
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
+    if closed_too_long:
+        with ctx.ledger.begin() as tx:
+            open_again(tx)
     settle_strays(ctx)
     more = _show_again(ctx)
     more = prune(ctx, ctx.policy.outputs_days, ctx.policy.jobs_days).more or more

@@ -11,7 +11,7 @@ from tasks.domain.budgets import EVERYONE
 from tasks.domain.pauses import Pause, Scope
 
 from .database import Transaction
-from .provider_keys import known_keys, set_key
+from .provider_keys import OPEN_KEY, known_keys, set_key
 from .tables import IS_OPEN, api_keys, attempts, budgets, jobs, pauses, provider_keys, tenants
 
 _IN_FORCE: Final = pauses.c.ends_at.is_(None) | (pauses.c.ends_at > sa.bindparam("now"))
@@ -19,14 +19,6 @@ _PAUSED_NOW: Final = sa.select(pauses.c.tenant).where(_IN_FORCE)
 _PAUSES_NOW: Final = sa.select(pauses).where(_IN_FORCE).order_by(pauses.c.tenant)
 _CLOSED_KEYS: Final = sa.select(provider_keys.c.alias).where(provider_keys.c.closed).order_by(provider_keys.c.alias)
 _ADMITTED: Final = sa.select(jobs.c.id).where(IS_OPEN, jobs.c.state == State.ADMITTED).order_by(jobs.c.id)
-OPEN_KEY: Final[dict[str, Any]] = {
-    "closed": False,
-    "closed_at": None,
-    "closed_by": None,
-    "closed_reason": None,
-    "closed_until": None,
-}
-"""What stands in the row of a key that nobody has closed."""
 
 
 def paused_now(tx: Transaction) -> frozenset[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -34,6 +34,15 @@ _COLUMNS: Final = [
     _REFUSALS if field.name == "refusals" else provider_keys.c[field.name] for field in fields(ProviderKey)
 ]
 _KEYS: Final = sa.select(*_COLUMNS).where(provider_keys.c.alias.in_(sa.bindparam("aliases", expanding=True)))
+OPEN_KEY: Final[dict[str, Any]] = {
+    "closed": False,
+    "closed_at": None,
+    "closed_by": None,
+    "closed_reason": None,
+    "closed_until": None,
+}
+"""What stands in the row of a key that nobody has closed."""
+_ENDED: Final = provider_keys.c.closed & (provider_keys.c.closed_until <= sa.bindparam("now"))
 _MINUTE_S: Final = 60.0
 _LONGEST_PAUSE_S: Final = 600.0
 
@@ -41,7 +50,25 @@ _LONGEST_PAUSE_S: Final = 600.0
 def known_keys(tx: Transaction, aliases: Sequence[str]) -> list[ProviderKey]:
     """These keys as they are now, in their order."""
     rows = {row.alias: ProviderKey(**row._mapping) for row in tx.execute(_KEYS, {"aliases": list(aliases)})}  # noqa: SLF001 (SQLAlchemy's public name)
-    return [rows.get(alias) or ProviderKey(alias) for alias in aliases]
+    return [_as_it_is(rows[alias], tx.now) if alias in rows else ProviderKey(alias) for alias in aliases]
+
+
+def _as_it_is(key: ProviderKey, now: datetime) -> ProviderKey:
+    """A pause that has ended may stand in its row until the sweep comes by; the key is open all the same."""
+    return replace(key, **OPEN_KEY) if key.closed and key.pause_by_person(now) is None else key
+
+
+def ended_pauses(tx: Transaction) -> list[str]:
+    """Keys whose row says that a person has closed them until a time that is past."""
+    return list(tx.execute(sa.select(provider_keys.c.alias).where(_ENDED), {"now": tx.now}).scalars())
+
+
+def open_again(tx: Transaction) -> None:
+    """Open these in their rows as well.
+
+    Workers of a version before pauses know of no end, and close a key without taking an older end away.
+    """
+    tx.execute(sa.update(provider_keys).where(_ENDED).values(OPEN_KEY), {"now": tx.now})
 
 
 class Pauses:

@@ -52,6 +52,21 @@ def test_a_migration_leaves_the_statements_of_the_version_before_as_good_as_they
         assert rules(there) == rules(table)
 
 
+@pytest.mark.parametrize(("before", "after"), list(pairwise(REVISIONS))[-3:])
+def test_the_latest_migrations_can_be_taken_back(tmp_path: Path, before: str, after: str) -> None:
+    old, engine = schema(tmp_path, before), sa.create_engine(f"sqlite:///{tmp_path}/taken_back.db")
+    found, config = sa.MetaData(), _config()
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, after)
+        command.downgrade(config, before)
+    found.reflect(engine)
+    engine.dispose()
+    assert {name: set(table.columns.keys()) for name, table in found.tables.items()} == {
+        name: set(table.columns.keys()) for name, table in old.tables.items()
+    }
+
+
 def rules(table: sa.Table) -> set[tuple[str, tuple[str, ...]]]:
     kinds = (sa.UniqueConstraint, sa.CheckConstraint, sa.ForeignKeyConstraint, sa.PrimaryKeyConstraint)
     constraints = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import Result
 
 from schemas.jobs import State
@@ -15,6 +16,7 @@ from tasks.admitting import fill
 from tasks.domain.pauses import Scope
 from tasks.domain.sketch import Sketch
 from tasks.finish import download, record
+from tasks.ledger import tables
 from tasks.ledger.pauses import pauses_now
 from tests.support.bench import MODEL, Bench
 from tests.support.situations import FILM, uncertain
@@ -113,6 +115,15 @@ class TestPause:
         assert "until" in said("keys").stdout
         said("keys", "open", "main")
         assert in_force(bench) == []
+
+    def test_a_key_of_which_the_pause_has_ended_is_not_called_closed(self, bench: Bench, said: Said) -> None:
+        said("pause", "--key", "main", "--for", "2h")
+        with bench.ctx.ledger.begin() as tx:
+            tx.execute(sa.update(tables.provider_keys).values(closed_until=tx.now))
+        assert said("keys", "set", "main", "--open-limit", "5").stdout.startswith("Key main takes tasks:")
+        assert json.loads(said("keys", "set", "main", "--open-limit", "5", "--json").stdout)["key"]["closed"] is False
+        (shown,) = json.loads(said("keys", "--json").stdout)["keys"]
+        assert (shown["closed"], shown["key"]["closed"]) == (None, False)
 
     def test_what_a_tenant_is_told_names_no_other(self, bench: Bench, said: Said) -> None:
         for tenant in ("film", "rival"):

@@ -19,10 +19,12 @@ from tasks import context, operating, pausing
 from tasks.admitting import fill
 from tasks.create import create
 from tasks.domain.answers import Accepted
+from tasks.domain.pace import ProviderKey
 from tasks.domain.pauses import Pause, Scope
 from tasks.finish import download, record
 from tasks.ledger import Ledger, tables
 from tasks.ledger.pauses import pauses_for, pauses_now
+from tasks.ledger.provider_keys import known_keys
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.situations import FILM, uncertain, with_policy
 from tests.support.waiting import wait_until
@@ -282,6 +284,26 @@ class TestHowItStands:
         bench.submit()
         fill(bench.ctx)
         assert not bench.ctx.pulse.demand.is_there()
+
+
+def test_an_ended_pause_of_a_key_is_none_at_once_and_leaves_its_row_with_the_sweep(bench: Bench) -> None:
+    def row() -> tuple[Any, ...]:
+        (found,) = bench.rows(tables.provider_keys)
+        return found.closed, found.closed_at, found.closed_by, found.closed_reason, found.closed_until
+
+    pause(bench, Scope.KEY, "main", reason="rests", for_s=60)
+    bench.turn("sweep")
+    assert row()[0]
+    with bench.ctx.ledger.begin() as tx:
+        tx.execute(sa.update(tables.provider_keys).values(closed_until=tx.now))
+    with bench.ctx.ledger.read() as tx:
+        assert known_keys(tx, ["main"]) == [ProviderKey("main")]
+    bench.turn("sweep")
+    assert row() == (False, None, None, None, None)
+    with bench.ctx.ledger.begin() as tx:  # as the version before closes it
+        tx.put(tables.provider_keys, {"alias": "main"}, {"closed": True})
+    bench.turn("sweep")
+    assert in_force(bench) == [Pause(Scope.KEY, "main")]
 
 
 def test_a_key_closed_by_the_version_before_is_a_pause_of_nobody_known(bench: Bench) -> None:

@@ -11,8 +11,8 @@ from tasks import pausing
 from tasks.domain.pace import ProviderKey
 from tasks.domain.pauses import Scope
 from tasks.ledger import Ledger
-from tasks.ledger.pauses import OPEN_KEY, pauses_now
-from tasks.ledger.provider_keys import known_keys, set_key
+from tasks.ledger.pauses import pauses_now
+from tasks.ledger.provider_keys import OPEN_KEY, known_keys, set_key
 from tasks.ledger.standings import key_standings
 from workers.cli.common import (
     console,

@@ -1,7 +1,8 @@
 """Pauses: for whom nothing new is created by a person's word, with who said so, why, and until when.
 
 Workers of the version before know of no pause but a closed key, and take it for one without an end: pause once all of
-them are replaced.
+them are replaced. Their `keys close` leaves an end that stands in the row, and one that is past has the key taken for
+open; the sweep removes such ends within seconds.
 """
 
 import sqlalchemy as sa
@@ -27,3 +28,9 @@ def upgrade() -> None:
     op.add_column("provider_keys", sa.Column("closed_by", sa.String(128), nullable=True))
     op.add_column("provider_keys", sa.Column("closed_reason", sa.Text(), nullable=True))
     op.add_column("provider_keys", sa.Column("closed_until", sa.DateTime(timezone=True), nullable=True))
+
+
+def downgrade() -> None:
+    for column in ("closed_until", "closed_reason", "closed_by", "closed_at"):
+        op.drop_column("provider_keys", column)
+    op.drop_table("pauses")
