@@ -16,7 +16,7 @@ import requests
 
 from tasks.domain.answers import LookAgain
 from tasks.ledger import LedgerError
-from tasks.ledger.provider_keys import Pauses
+from tasks.ledger.provider_keys import known_keys
 from workers.cli.clocks import ahead_s
 from workers.cli.common import sqlite_path
 from workers.cli.verdicts import Check, broken, ok, warning
@@ -77,7 +77,7 @@ def outputs(read: Settings, *, joined: bool) -> Check:
 
 
 def keys(read: Settings, *, joined: bool, answers: bool) -> Check:
-    """Which keys are set, closed, paused or refused; `answers`: whether the provider can be asked about them.
+    """Which keys are set, paused or refused; `answers`: whether the provider can be asked about them.
 
     A balance that is gone shows at a create alone: the key is paused then, and says so.
     """
@@ -112,10 +112,15 @@ def _refused(read: Settings, aliases: Iterable[str]) -> dict[str, str]:
 
 
 def _paused(read: Settings, aliases: list[str]) -> dict[str, str]:
+    """By the provider's answers, with the reason. A person's pause ends otherwise: the check `paused` says how."""
     ledger = open_ledger(read)
     path = sqlite_path(ledger)
     try:
-        return {} if path is not None and not path.exists() else Pauses(ledger).paused(aliases)
+        if path is not None and not path.exists():
+            return {}
+        with ledger.read() as tx:
+            found = [key for key in known_keys(tx, aliases) if key.is_paused(tx.now)]
+            return {key.alias: key.pause_reason or "" for key in found if key.pause_by_person(tx.now) is None}
     except LedgerError:
         return {}  # the check of the database says so
     finally:
