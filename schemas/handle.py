@@ -75,8 +75,9 @@ class Handle:
 
         `progress` (0 to 1), `polls` and `next_look_at` (aware, UTC) are `None` while the provider is not being asked;
         `queue_position` (1: the next of its tenant) and `estimated_start_at` are `None` while the job is not queued, or
-        nothing is known to estimate from. `state` is `None`, and the other fields of the view are absent, before the
-        job is accepted.
+        nothing is known to estimate from. The estimate goes by the turns up to now: it knows of no pause that operators
+        have made and of no budget that is used up, and while there is one the job starts later. `state` is `None`, and
+        the other fields of the view are absent, before the job is accepted.
         """
         view = self.view()
         position, start_at = self._turn(view)

@@ -9,12 +9,13 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from tasks.domain.budgets import Budget
+from tasks.domain.budgets import EVERYONE, Budget
 from tasks.domain.pace import ProviderKey
 from tasks.domain.pauses import Pause
 
 from .admission import held_by_tenant, open_tasks
 from .database import Transaction
+from .pauses import paused_now
 from .provider_keys import known_keys
 from .spending import budgets_now
 from .tables import provider_keys, tenants
@@ -23,7 +24,8 @@ from .waiting import waiting_lines
 
 @dataclass(frozen=True, slots=True)
 class TenantStanding:
-    """One tenant. `last_starts_in_s`: when the last of those that wait is likely to have its turn."""
+    """One tenant. `last_starts_in_s`: when the last of those that wait is likely to have its turn; `None` where that is
+    not known, and while a pause lets none of them start."""
 
     tenant: str
     weight: float
@@ -56,6 +58,7 @@ def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool 
     waiting = {line.tenant: line for line in waiting_lines(tx)}
     rows = {row.name: row for row in tx.execute(sa.select(tenants))}
     under_way = open_tasks(tx, uncertain_s)
+    paused = paused_now(tx)
     names = set(waiting) if waiting_only else {*waiting, *rows, *(each.tenant for each in under_way)}
     found = []
     for name in names:
@@ -73,7 +76,7 @@ def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool 
                 open_tasks=sum(each.tasks for each in mine),
                 held_usd=sum((each.held_usd for each in mine), Decimal(0)),
                 turn_gap_s=gap_s,
-                last_starts_in_s=None if gap_s is None or not count else count * gap_s,
+                last_starts_in_s=None if gap_s is None or not count or {EVERYONE, name} & paused else count * gap_s,
             )
         )
     return sorted(found, key=lambda each: (-each.waiting, each.tenant))

@@ -17,12 +17,15 @@ from tasks.domain.pauses import Scope
 from tasks.domain.sketch import Sketch
 from tasks.finish import download, record
 from tasks.ledger import tables
+from tasks.ledger.admission import TurnsTaken, keep_turns
 from tasks.ledger.pauses import pauses_now
+from tasks.ledger.provider_keys import pause as refused_for_now
 from tests.support.bench import MODEL, Bench
 from tests.support.situations import FILM, uncertain
 from workers.cli import drain
 from workers.cli.checks import _database
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID
+from workers.cli.provider_checks import keys
 from workers.settings import read_settings
 
 Said = Callable[..., Result]
@@ -124,6 +127,38 @@ class TestPause:
         assert json.loads(said("keys", "set", "main", "--open-limit", "5", "--json").stdout)["key"]["closed"] is False
         (shown,) = json.loads(said("keys", "--json").stdout)["keys"]
         assert (shown["closed"], shown["key"]["closed"]) == (None, False)
+
+    def test_doctor_leaves_a_key_that_a_person_closed_to_the_check_that_says_how_to_go_on(
+        self, bench: Bench, said: Said
+    ) -> None:
+        def found() -> str:
+            return keys(read_settings(), joined=False, answers=False).found
+
+        said("pause", "--key", "main", "--reason", "rests")
+        assert found() == "set: main"
+        said("resume", "--key", "main")
+        with bench.ctx.ledger.begin() as tx:
+            refused_for_now(tx, "main", 60, "1008: no balance")
+        assert found() == "main is paused: 1008: no balance"
+
+    def test_no_start_is_foretold_of_jobs_that_may_not_start(self, bench: Bench, said: Said) -> None:
+        for tenant in ("film", "film", "other", "other"):
+            bench.submit(tenant=tenant)
+        with bench.ctx.ledger.begin() as tx:
+            keep_turns(tx, [TurnsTaken(tenant, 1.0, 60.0) for tenant in ("film", "other")])
+
+        def foretold() -> dict[str, float | None]:
+            found = json.loads(said("queues", "--json").stdout)["queues"]
+            return {each["tenant"]: each["last_starts_in_s"] for each in found}
+
+        assert foretold() == {"film": 120.0, "other": 120.0}
+        said("pause", "--tenant", "film")
+        assert foretold() == {"film": None, "other": 120.0}
+        for scope, name in ((Scope.ALL, ""), (Scope.KEY, "main")):
+            pausing.pause(bench.ctx, scope, name, by="me")
+            assert foretold() == {"film": None, "other": None}, scope
+            assert "about" not in said("queues").stdout.rpartition("last starts in")[2]
+            pausing.resume(bench.ctx, scope, name)
 
     def test_what_a_tenant_is_told_names_no_other(self, bench: Bench, said: Said) -> None:
         for tenant in ("film", "rival"):
