@@ -62,7 +62,7 @@ def fill(ctx: Context) -> int:
         turns = [each for each in decided if isinstance(each, Turn)]
         left = _left_behind(tx, turns)
         keep_turns(tx, left)
-        more_waits = sum(free.values()) <= len(turns) and anything_waits(tx)
+        more_waits = sum(free.values()) <= len(turns) and _slots_are_wanted(tx, keys, paused)
     if more_waits:
         with suppress(PulseError):  # a hint, said again at the next turn
             ctx.pulse.demand.say()
@@ -72,6 +72,13 @@ def fill(ctx: Context) -> int:
         log.info("job_refused", job_id=refusal.job_id, code=refusal.code)
     ctx.show([job.id for job in moved.values() if job is not None], {each.tenant: each.turn_gap_s for each in left})
     return len(decided)
+
+
+def _slots_are_wanted(tx: Transaction, keys: Sequence[ProviderKey], paused: Collection[str]) -> bool:
+    """Whether a slot that falls free would be given to somebody: who waits for a person's word needs none."""
+    if all(key.pause_by_person(tx.now) is not None for key in keys):
+        return False
+    return any(line.tenant not in paused for line, _ in lines(tx)) if paused else anything_waits(tx)
 
 
 def _hand_over(ctx: Context, admitted: Sequence[Job]) -> None:

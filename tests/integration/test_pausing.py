@@ -285,6 +285,25 @@ class TestHowItStands:
         fill(bench.ctx)
         assert not bench.ctx.pulse.demand.is_there()
 
+    @pytest.mark.parametrize(
+        ("paused", "wanted"),
+        [
+            (((Scope.KEY, "main"), (Scope.KEY, "spare")), False),
+            (((Scope.KEY, "main"),), True),
+            (((Scope.TENANT, "film"),), False),
+            (((Scope.TENANT, "other"),), True),
+        ],
+    )
+    def test_slots_are_wanted_only_where_one_would_be_given(
+        self, bench: Bench, paused: tuple[tuple[Scope, str], ...], *, wanted: bool
+    ) -> None:
+        bench = two_keys(bench, slots=0)
+        bench.submit(tenant="film")
+        for scope, name in paused:
+            pause(bench, scope, name)
+        fill(bench.ctx)
+        assert bench.ctx.pulse.demand.is_there() is wanted
+
 
 def test_an_ended_pause_of_a_key_is_none_at_once_and_leaves_its_row_with_the_sweep(bench: Bench) -> None:
     def row() -> tuple[Any, ...]:
