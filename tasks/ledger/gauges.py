@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -25,6 +25,7 @@ from .pauses import pauses_now
 from .provider_keys import known_keys
 from .spending import budgets_now
 from .tables import IS_OPEN, attempts, jobs, provider_keys, spending, webhooks
+from .underway import EVER, STRAYS
 from .waiting import WaitingLine, waiting_lines
 
 _BY_STATE: Final = (
@@ -33,11 +34,8 @@ _BY_STATE: Final = (
     .group_by(jobs.c.state)
 )
 _LAPSED: Final = sa.select(sa.func.count()).select_from(jobs).where(jobs.c.lease_until <= sa.bindparam("now"))
-# Of what has a time at all. IS NOT NULL would say so, but SQLite then goes through the whole table.
-_EVER: Final = sa.literal(datetime(1970, 1, 1, tzinfo=UTC))
-_STRAYS: Final = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.settle_at > _EVER)
 _PENDING: Final = sa.select(sa.func.count().label("number"), sa.func.min(webhooks.c.due_at).label("due_at")).where(
-    webhooks.c.due_at > _EVER
+    webhooks.c.due_at > EVER
 )
 _SPENT: Final = sa.select(
     sa.func.coalesce(sa.func.sum(spending.c.amount_usd), sa.literal(0, type_=spending.c.amount_usd.type))
@@ -119,7 +117,7 @@ def ledger_gauges(tx: Transaction, uncertain_s: float) -> LedgerGauges:
         budgets=budgets_now(tx, held_by_tenant(under_way)),
         spent_usd={each: tx.execute(_SPENT, {"first_day": each.first_day(now.date())}).scalar_one() for each in Period},
         lapsed=tx.execute(_LAPSED, {"now": now}).scalar_one(),
-        strays=tx.execute(_STRAYS).scalar_one(),
+        strays=tx.execute(STRAYS).scalar_one(),
         pending_deliveries=pending.number,
         deliveries_late_s=_since(now, pending.due_at),
     )

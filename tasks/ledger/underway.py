@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
@@ -16,8 +16,12 @@ from schemas.jobs import State
 from tasks.domain.knowledge import Kind
 
 from .database import Transaction
-from .tables import IS_OPEN, jobs
+from .tables import IS_OPEN, attempts, jobs
 
+# Of what has a time at all. IS NOT NULL would say so, but SQLite then goes through the whole table.
+EVER: Final = sa.literal(datetime(1970, 1, 1, tzinfo=UTC))
+STRAYS: Final = sa.select(sa.func.count()).select_from(attempts).where(attempts.c.settle_at > EVER)
+"""How many provider tasks no job follows, and whose cost is still asked for."""
 _FAILED_MOST: Final = 10_000
 """So many failures are counted."""
 _BY_STATE: Final = sa.select(jobs.c.state, sa.func.count().label("jobs")).where(IS_OPEN).group_by(jobs.c.state)
@@ -44,11 +48,13 @@ _FAILED: Final = (
 class Flight:
     """What is under way. `states`: jobs by state, those that end by themselves. `uncertain` ones wait for a person.
 
+    `strays`: provider tasks that no job follows, and of which it is not known yet how they ended.
     `youngest`: of the generating jobs of each kind, for how many seconds the youngest has been generating.
     """
 
     states: Mapping[State, int]
     uncertain: int
+    strays: int
     youngest: Sequence[tuple[Kind, float]]
 
     @property
@@ -66,7 +72,8 @@ def in_flight(tx: Transaction) -> Flight:
         for row in tx.execute(_YOUNGEST)
         if row.generating_at is not None
     ]
-    return Flight({state: states[state] for state in State if state in states}, uncertain, youngest)
+    strays = tx.execute(STRAYS).scalar_one()
+    return Flight({state: states[state] for state in State if state in states}, uncertain, strays, youngest)
 
 
 def failed_lately(tx: Transaction, within_s: float) -> dict[str, int]:

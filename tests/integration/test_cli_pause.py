@@ -21,7 +21,7 @@ from tasks.ledger.admission import TurnsTaken, keep_turns
 from tasks.ledger.pauses import pauses_now
 from tasks.ledger.provider_keys import pause as refused_for_now
 from tests.support.bench import MODEL, Bench
-from tests.support.situations import FILM, uncertain
+from tests.support.situations import FILM, have_strays, uncertain
 from workers.cli import drain
 from workers.cli.checks import _database
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID
@@ -231,10 +231,18 @@ class TestDrain:
         shown = said("drain", "--timeout", "0", code=FAILED).stdout
         assert "In flight: 1 generating; how long such films take is not known." in shown
         assert "Uncertain, and waiting for a person: 1" in shown
+        assert "no job follows" not in shown
         assert "Not drained after 0 s." in shown
         document = json.loads(said("drain", "--timeout", "0", "--json", code=FAILED).stdout)
-        assert document == {"drained": False, "waited_s": 0.0, "left": {"generating": 1}, "uncertain": 1}
+        assert document == {"drained": False, "waited_s": 0.0, "left": {"generating": 1}, "uncertain": 1, "strays": 0}
         assert in_force(bench) == ["all"]
+
+    def test_tasks_that_no_job_follows_are_named_and_not_waited_for(self, bench: Bench, said: Said) -> None:
+        have_strays(bench, 2)
+        shown = said("drain").stdout
+        assert "No job follows them, and they may still be open at the provider: 2 tasks" in shown
+        assert "Drained after" in shown
+        assert json.loads(said("drain", "--json").stdout)["strays"] == 2
 
     def test_an_interruption_leaves_the_pause_and_says_so(
         self, bench: Bench, said: Said, monkeypatch: pytest.MonkeyPatch

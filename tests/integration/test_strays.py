@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 import structlog
 
 from tasks.domain.answers import NotFound, PollAnswer
 from tasks.ledger import tables
 from tasks.settling import settle_strays
 from tests.support.bench import Bench
-from tests.support.situations import FILM, amounts
-
-
-def have_strays(bench: Bench, count: int, age_s: float = 0.0) -> None:
-    """Provider tasks `stray-0` and so on of one job, all of them due, the first one the longest."""
-    job_id = bench.submit()
-    with bench.ctx.ledger.begin() as tx:
-        row = {"job_id": job_id, "key_alias": "main", "begun_at": tx.now - timedelta(seconds=age_s)}
-        names = [
-            {
-                "id": f"attempt-{n}",
-                "number": n + 1,
-                "provider_task_id": f"stray-{n}",
-                "settle_at": tx.now - timedelta(seconds=count - n),
-            }
-            for n in range(count)
-        ]
-        tx.execute(sa.insert(tables.attempts), [{**row, **name} for name in names])
+from tests.support.situations import FILM, amounts, have_strays
 
 
 def next_look_s(bench: Bench) -> float:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
+import sqlalchemy as sa
 from PIL import Image
 
 from schemas.jobs import State
@@ -92,3 +94,20 @@ def with_policy(bench: Bench, **changes: Any) -> Bench:
     ctx = replace(bench.ctx, policy=changed)
     context.install(lambda: ctx)
     return replace(bench, ctx=ctx)
+
+
+def have_strays(bench: Bench, count: int, age_s: float = 0.0) -> None:
+    """Provider tasks `stray-0` and so on of one job, all of them due, the first one the longest."""
+    job_id = bench.submit()
+    with bench.ctx.ledger.begin() as tx:
+        row = {"job_id": job_id, "key_alias": "main", "begun_at": tx.now - timedelta(seconds=age_s)}
+        names = [
+            {
+                "id": f"attempt-{n}",
+                "number": n + 1,
+                "provider_task_id": f"stray-{n}",
+                "settle_at": tx.now - timedelta(seconds=count - n),
+            }
+            for n in range(count)
+        ]
+        tx.execute(sa.insert(tables.attempts), [{**row, **name} for name in names])

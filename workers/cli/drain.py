@@ -1,4 +1,4 @@
-"""`drain`: has nothing new created, and waits until the provider has nothing of ours and all films are in the store."""
+"""`drain`: has nothing new created, and waits until no job is under way and all films are in the store."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def drain(*, timeout_s: float | None, reason: str | None, by: str, as_json: bool
     """Have nothing new created (`pause --all`), and wait until nothing is in flight: before an upgrade, for instance.
 
     In flight is what is being created, generates, is downloaded or recorded. The workers have to run meanwhile: they do
-    it. Exit code 1 when the time is up. The pause stands afterwards, whatever becomes of this command, until `resume`.
+    it. Uncertain jobs, and tasks that no job follows, are named and not waited for. Exit code 1 when the time is up.
+    The pause stands afterwards, whatever becomes of this command, until `resume`.
     """
     with opened_context(settings()) as ctx:
         with ctx.ledger.read() as tx:
@@ -111,9 +112,12 @@ def _screen(out: Console) -> Iterator[Shown]:
 def _say(left: Flight, waited_s: float, *, as_json: bool) -> None:
     if as_json:
         document = {"drained": not left.jobs, "waited_s": round(waited_s, 1)}
-        print_json({**document, "left": left.states, "uncertain": left.uncertain})
+        print_json({**document, "left": left.states, "uncertain": left.uncertain, "strays": left.strays})
         return
     if left.uncertain:
         click.echo(f"Uncertain, and waiting for a person: {left.uncertain} (`python -m workers uncertain`).")
+    if left.strays:
+        ask = "`python -m workers reconcile` asks about them"
+        click.echo(f"No job follows them, and they may still be open at the provider: {left.strays} tasks ({ask}).")
     click.echo(f"Drained after {duration(waited_s)}." if not left.jobs else f"Not drained after {duration(waited_s)}.")
     click.echo(_STANDS)
