@@ -56,7 +56,7 @@ def sweep(ctx: Context) -> float:
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
     if closed_too_long:
-        with ctx.ledger.begin() as tx:
+        with ctx.ledger.begin("operate") as tx:  # what a person has said comes to its end
             open_again(tx)
     settle_strays(ctx)
     more = _show_again(ctx)
