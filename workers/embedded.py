@@ -136,6 +136,7 @@ class EmbeddedStack:
             self._plan = StackPlan(self._options)
             with _environment(self._plan.worker_environment):
                 read_settings()  # for its errors: the parts would die of them one after the other
+                self._plan.check_redis()
                 self._plan.check_store()
             self._supervisor = Supervisor(
                 self._plan.stages(),

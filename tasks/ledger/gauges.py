@@ -98,6 +98,11 @@ class LedgerGauges:
     deliveries_late_s: float
 
 
+def keys_used(tx: Transaction) -> list[str]:
+    """The aliases under which something was created in the last 30 days."""
+    return list(tx.execute(_USED, {"since": tx.now - timedelta(days=_USED_DAYS)}).scalars())
+
+
 def ledger_gauges(tx: Transaction, uncertain_s: float) -> LedgerGauges:
     """Read all of it. `uncertain_s`: for how long an uncertain job holds its slot. Raises `LedgerError`."""
     if tx.dialect == "postgresql":
@@ -152,8 +157,7 @@ def _all_closed(tx: Transaction, keys: Sequence[KeyFigures]) -> bool:
     """Whether no key is left that nobody has closed. One that has neither a row nor anything open was used at least."""
     if not keys or not all(each.closed for each in keys):
         return False
-    used = tx.execute(_USED, {"since": tx.now - timedelta(days=_USED_DAYS)}).scalars()
-    return set(used) <= {each.alias for each in keys}
+    return set(keys_used(tx)) <= {each.alias for each in keys}
 
 
 def _since(now: datetime, then: datetime | None) -> float:

@@ -292,6 +292,7 @@ def test_a_copy_replaces_nothing_unless_it_is_told_to(books: Ledger, tmp_path: P
     told("backup", str(copy))
     add(books, "job-1")
     assert "is there already" in told("backup", str(copy), code=INVALID)
+    assert "there is no folder" in told("backup", f"{copy.parent / 'none'}/", code=INVALID)
     assert jobs_in(copy) == []
     told("backup", str(copy), "--overwrite")
     assert jobs_in(copy) == ["job-1"]

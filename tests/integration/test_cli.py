@@ -325,6 +325,25 @@ def test_watch_of_a_request_that_was_refused_at_the_door_says_why(live: Pulse, s
     assert "failed: duration: 7 s is not offered [request_refused]" in result.stdout
 
 
+def test_up_says_at_once_that_the_redis_that_was_named_does_not_answer(tmp_path: Path) -> None:
+    result = run("up")
+    assert result.exit_code == UNREACHABLE
+    assert "the Redis that REELWORKS_REDIS_URL names does not answer (ConnectionError): start it" in result.stderr
+    assert not (tmp_path / "var" / "addresses.json").exists()
+
+
+def test_keys_knows_those_of_a_running_stack_by_what_they_were_used_for(
+    small_books: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for joined, shown in ((False, "set REELWORKS_PROVIDER_KEYS"), (True, "the running stack has its own")):
+        monkeypatch.setattr("workers.cli.keys.join_running_stack", lambda joined=joined: joined)
+        assert shown in run("keys").stdout
+    add(small_books, "job-1")
+    complete(small_books, "job-1", key="main")
+    (key,) = json.loads(run("keys", "--json").stdout)["keys"]
+    assert (key["key"]["alias"], key["configured"]) == ("main", True)
+
+
 def test_doctor_names_what_is_broken_and_what_to_do(live: Pulse, small_books: Ledger) -> None:
     result = run("doctor", "--json")
     checks = {each["name"]: each for each in json.loads(result.stdout)["checks"]}

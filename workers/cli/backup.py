@@ -6,6 +6,7 @@ For PostgreSQL, which has tools of its own for copies, `restore --after-the-fact
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -33,11 +34,11 @@ _PAGE: Final = "ops/runbooks/ledger-restored.md"
 
 
 @click.command()
-@click.argument("dest", metavar="DEST", type=_FILE)
+@click.argument("dest", metavar="DEST", type=click.Path())
 @click.option("--overwrite", is_flag=True, help="Replace DEST if it is there.")
 @var_option
 @json_option()
-def backup(dest: Path, *, overwrite: bool, as_json: bool) -> None:
+def backup(dest: str, *, overwrite: bool, as_json: bool) -> None:
     """Copy the SQLite ledger to DEST while workers write: a file, or a folder, where the copy is named by the time.
 
     The copy is of one moment. It is checked before it has its name; films, pictures and the spool are not in it.
@@ -65,8 +66,11 @@ def backup(dest: Path, *, overwrite: bool, as_json: bool) -> None:
     click.echo(_sentence(found))
 
 
-def _named(dest: Path, source: Path, *, overwrite: bool) -> Path:
+def _named(text: str, source: Path, *, overwrite: bool) -> Path:
     """Where the copy goes. Raises Failure where something is there, or must not be."""
+    dest = Path(text)
+    if text.endswith(("/", os.sep)) and not dest.is_dir():
+        raise Failure(f"there is no folder {dest}: make it, or name another place.", INVALID)
     final = dest / f"ledger-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.db" if dest.is_dir() else dest
     if not final.parent.is_dir():
         raise Failure(f"there is no folder {final.parent}: make it, or name another place.", INVALID)

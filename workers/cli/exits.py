@@ -86,7 +86,7 @@ def _of_dependency(error: Exception) -> Failure | None:
     from tasks.ledger.copies import CopyUnusable, LedgerInUse
     from tasks.operating import NotPossible
     from workers.settings import SettingsInvalid
-    from workers.stackplan import ProviderKeyMissing, StoreNotWritable
+    from workers.stackplan import ProviderKeyMissing, RedisNotReached, StoreNotWritable
     from workers.supervisor import SupervisorError
 
     kind = type(error).__name__
@@ -98,6 +98,8 @@ def _of_dependency(error: Exception) -> Failure | None:
             return Failure("\n".join(["settings can't be used; mend them in the environment:", *lines]), UNCONFIGURED)
         case SchemaMismatch() | ProviderKeyMissing() | StoreNotWritable():
             return Failure(f"{error}.", UNCONFIGURED)
+        case RedisNotReached():
+            return Failure(f"{error}.", UNREACHABLE)
         case SupervisorError():
             return Failure(str(error))
         case redis.RedisError():

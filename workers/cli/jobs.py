@@ -58,7 +58,8 @@ def job(job_id: str, *, as_json: bool) -> None:
     if refused is not None:
         raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)
     if report is None:
-        raise Failure(f"there is no job {job_id}. `python -m workers jobs` lists them.", FAILED)
+        soon = "One that was just submitted is there once a worker has accepted it."
+        raise Failure(f"there is no job {job_id}. {soon} `python -m workers jobs` lists them.", FAILED)
     if as_json:
         print_json(report)
     else:

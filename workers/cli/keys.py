@@ -11,11 +11,13 @@ from tasks import pausing
 from tasks.domain.pace import ProviderKey
 from tasks.domain.pauses import Scope
 from tasks.ledger import Ledger
+from tasks.ledger.gauges import keys_used
 from tasks.ledger.pauses import pauses_now
 from tasks.ledger.provider_keys import OPEN_KEY, known_keys, set_key
 from tasks.ledger.standings import key_standings
 from workers.cli.common import (
     console,
+    join_running_stack,
     json_option,
     opened_context,
     opened_ledger,
@@ -28,7 +30,7 @@ from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import key_state
 from workers.cli.pause import here, say_pauses
 from workers.cli.tenants import NO_LIMIT, limit_or_none, pace_or_none
-from workers.settings import Settings
+from workers.settings import Settings, read_settings
 
 
 @click.group(invoke_without_command=True)
@@ -42,18 +44,20 @@ def keys(context: click.Context, *, as_json: bool) -> None:
     """
     if context.invoked_subcommand is not None:
         return
-    read = settings()
+    joined, read = join_running_stack(), read_settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:
-        found = key_standings(
-            tx, sorted(read.provider_keys), read.policy.open_tasks_per_key, read.policy.uncertain_slot_s
-        )
+        # A running stack has keys of its own, which its environment alone tells.
+        configured = sorted(read.provider_keys) or (keys_used(tx) if joined else [])
+        found = key_standings(tx, configured, read.policy.open_tasks_per_key, read.policy.uncertain_slot_s)
         stopped = [each for each in pauses_now(tx) if each.scope is Scope.ALL]
     if as_json:
         print_json({"keys": found, "pauses": stopped})
         return
     say_pauses(stopped)
     if not found:
-        click.echo("No key is configured here, and none has a row: set REELWORKS_PROVIDER_KEYS.")
+        nothing = "none was used yet, and none has a row"
+        todo = f"the running stack has its own, but {nothing}" if joined else f"{nothing}: set REELWORKS_PROVIDER_KEYS"
+        click.echo(f"No key is configured here; {todo}.")
         return
     figures = ("open", "limit", "creates a minute")
     shown = table("key", "state", *figures, right=figures)
