@@ -232,9 +232,10 @@ class TestDrain:
         assert "In flight: 1 generating; how long such films take is not known." in shown
         assert "Uncertain, and waiting for a person: 1" in shown
         assert "no job follows" not in shown
-        assert "Not drained after 0 s." in shown
+        assert "Not drained after " in shown
         document = json.loads(said("drain", "--timeout", "0", "--json", code=FAILED).stdout)
-        assert document == {"drained": False, "waited_s": 0.0, "left": {"generating": 1}, "uncertain": 1, "strays": 0}
+        assert document.pop("waited_s") >= 0
+        assert document == {"drained": False, "left": {"generating": 1}, "uncertain": 1, "strays": 0}
         assert in_force(bench) == ["all"]
 
     def test_tasks_that_no_job_follows_are_named_and_not_waited_for(self, bench: Bench, said: Said) -> None:
