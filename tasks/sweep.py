@@ -50,12 +50,12 @@ def sweep(ctx: Context) -> float:
     with ctx.ledger.read() as tx:
         left = lapsed(tx, ctx.policy.sweep_batch)
         now = tx.now
-        closed_too_long = ended_pauses(tx)
+        pauses_are_over = bool(ended_pauses(tx))
         ctx.store.sweep_parts(_PART_LEFT_S, now)
     _confirm(ctx, [job for job in left if job.state in _AT_REST], now)
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
-    if closed_too_long:
+    if pauses_are_over:
         with ctx.ledger.begin("operate") as tx:  # what a person has said comes to its end
             open_again(tx)
     settle_strays(ctx)

@@ -1,4 +1,4 @@
-"""What the reel draws and how it writes figures: tables of small cases."""
+"""What pages draw and how they write figures: tables of small cases."""
 
 from __future__ import annotations
 
