@@ -62,10 +62,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Unmeasured:
-    """Why there is no figure. `excused`: this machine cannot give it, which is no failure of the bench."""
+    """Why there is no figure."""
 
     reason: str
-    excused: bool = False
 
 
 Finding = Measured | Unmeasured
@@ -85,7 +84,7 @@ class Figure:
 
     @property
     def failed(self) -> bool:
-        return isinstance(self.found, Unmeasured) and not self.found.excused
+        return isinstance(self.found, Unmeasured)
 
     def to_json(self) -> dict[str, Any]:
         row, found = self.row, self.found

@@ -36,7 +36,7 @@ def table(found: Sequence[Figure]) -> str:
 def _cells(figure: Figure) -> tuple[str, ...]:
     row, found = figure.row, figure.found
     if isinstance(found, Unmeasured):
-        value, spread = ("not here" if found.excused else "NOT MEASURED"), "-"
+        value, spread = "NOT MEASURED", "-"
     else:
         value = f"{found.value:.4g} {row.unit}"
         spread = "-" if found.spread is None else f"{found.spread:.0%}"

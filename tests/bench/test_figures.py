@@ -67,10 +67,6 @@ class TestJudging:
     def test_a_figure_that_is_not_there_is_neither_met_nor_missed(self):
         assert Figure(FAST, Unmeasured("gone")).met is None
 
-    @pytest.mark.parametrize(("excused", "failed"), [(False, True), (True, False)])
-    def test_only_what_the_machine_cannot_give_is_no_failure(self, excused, failed):
-        assert Figure(FAST, Unmeasured("two cores", excused=excused)).failed is failed
-
 
 class TestRatio:
     def test_repeats_are_compared_in_pairs(self):
@@ -160,12 +156,6 @@ class TestRun:
         assert status == 1
         assert "the server is gone" in written["figures"]["fast"]["note"]
         assert written["figures"]["other"]["met"] is True
-
-    def test_a_machine_that_cannot_give_a_figure_is_no_failure(self, tmp_path):
-        status, written, shown = bench(tmp_path, group(Unmeasured("two cores", excused=True), Measured([1.0])))
-        assert status == 0
-        assert written["figures"]["fast"]["met"] is None
-        assert "not here" in shown
 
     def test_what_was_not_asked_for_is_neither_measured_nor_shown(self, tmp_path):
         never = Group("never", (Row("never", "", at_least(1), ""),), lambda _: pytest.fail("it was measured"))
