@@ -7,7 +7,7 @@ The statements are those that the steps are heard to send while jobs go every wa
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -34,7 +34,7 @@ from tests.support.bench import Bench
 from tests.support.doors import client, new_key
 from tests.support.every_way import backdate, complete_in_several_tries, go_every_way, have_ended
 from tests.support.html import Page
-from tests.support.situations import with_policy
+from tests.support.situations import uncertain, with_policy
 
 GROWING = ("jobs", "attempts", "charges", "timeline", "outputs", "inputs", "webhooks")
 """Tables with a row, or several, of every job there ever was."""
@@ -134,6 +134,12 @@ def work(connection: sa.Connection, text: str, given: Any) -> float:
     return instructions
 
 
+def works(quiet: Bench, statements: Sequence[tuple[str, Any]]) -> list[float]:
+    """What each of these takes."""
+    with undone(quiet.ctx.ledger) as connection:
+        return [work(connection, *statement) for statement in statements]
+
+
 @pytest.fixture(autouse=True)
 def few_are_learned_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of so many that nearly all jobs here are among them, PostgreSQL would rightly read the whole table."""
@@ -147,6 +153,12 @@ def quiet(bench: Bench, database_url: str) -> Iterator[Bench]:
         yield replace(bench, ctx=replace(bench.ctx, ledger=ledger))
 
 
+def asks_what_is_held(statement: tuple[str, Any]) -> bool:
+    """Whether a statement asks what is held for jobs in doubt since a restore: who admits, where a budget refuses."""
+    text, _ = statement
+    return "sum(jobs.hold_usd)" in text and "EXISTS" in text
+
+
 def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
     bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,6 +169,7 @@ def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
     monkeypatch.setattr(failpoints, "_armed", {})
     # What is not gone through here is not heard.
     assert {place for place in FAILPOINTS if place.endswith(".after_commit")} <= passed
+    assert any(map(asks_what_is_held, heard.statements))
     have_ended(quiet, completed, ENDED, "old")
     found = whole_readers(quiet.ctx.ledger, heard)
     assert not found, "\n\n".join(found)
@@ -210,13 +223,9 @@ def test_the_figures_of_metrics_find_their_rows_by_an_index_and_cost_no_more_for
     found = whole_readers(quiet.ctx.ledger, Heard(asked))
     assert not found, "\n\n".join(found)
 
-    def costs() -> list[float]:
-        with undone(quiet.ctx.ledger) as connection:
-            return [work(connection, *statement) for statement in asked]
-
-    before = costs()
+    before = works(quiet, asked)
     have_ended(quiet, completed, ENDED, "later")
-    for (text, _), few, many in zip(asked, before, costs(), strict=True):
+    for (text, _), few, many in zip(asked, before, works(quiet, asked), strict=True):
         # Another plan may be chosen by now, which takes some steps more, but none for each job.
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
@@ -256,16 +265,12 @@ def test_the_reels_pages_find_their_rows_by_an_index_and_cost_no_more_for_jobs_o
     found = whole_readers(quiet.ctx.ledger, Heard(asked))
     assert not found, "\n\n".join(found)
 
-    def costs() -> list[float]:
-        with undone(quiet.ctx.ledger) as connection:
-            return [work(connection, *statement) for statement in asked]
-
-    before = costs()
+    before = works(quiet, asked)
     have_ended(quiet, completed, ENDED, "later")
     with quiet.ctx.ledger.begin() as tx:
         tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id != completed).values(batch_id=None))
     long_past(quiet, "later")
-    for (text, _), few, many in zip(asked, before, costs(), strict=True):
+    for (text, _), few, many in zip(asked, before, works(quiet, asked), strict=True):
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
 
@@ -292,14 +297,10 @@ def test_a_report_finds_its_rows_by_an_index_and_costs_no_more_for_jobs_of_the_p
     found = whole_readers(quiet.ctx.ledger, Heard(asked))
     assert not found, "\n\n".join(found)
 
-    def works() -> list[float]:
-        with undone(quiet.ctx.ledger) as connection:
-            return [work(connection, *statement) for statement in asked]
-
-    before = works()
+    before = works(quiet, asked)
     have_ended(quiet, completed, ENDED, "later")
     long_past(quiet, "later")
-    for (text, _), few, many in zip(asked, before, works(), strict=True):
+    for (text, _), few, many in zip(asked, before, works(quiet, asked), strict=True):
         assert many - few < ENDED / 2, f"{few} -> {many}\n{text}"
 
 
@@ -310,6 +311,7 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
     bench = with_policy(
         bench, sweep_batch=5, outputs_days=1.0, jobs_days=30.0
     )  # of what ended lately, so many are shown again in a turn after a wipe
+    uncertain(bench)
     for _ in range(3):
         bench.submit()
     backdate(quiet, "settle_at", tables.attempts)
@@ -322,22 +324,16 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
             bench.turn(lane)
         # What was inserted is there already.
         sent[lane] = [each for each in heard.statements if not each[0].startswith("INSERT")]
-
+    assert any(map(asks_what_is_held, sent["admit"]))
     sent["one that grows"] = [("SELECT max(event) FROM timeline", None)]
 
-    def costs() -> dict[str, list[float]]:
-        with undone(quiet.ctx.ledger) as connection:
-            return {
-                lane: [work(connection, *statement) for statement in statements] for lane, statements in sent.items()
-            }
-
-    before = costs()
+    before = {lane: works(quiet, statements) for lane, statements in sent.items()}
     have_ended(quiet, completed, ENDED, "later")
     have_ended(quiet, completed, ENDED, "pruned")
     with quiet.ctx.ledger.begin() as tx:  # kept by now without their files
         values = {"pruned_at": tx.now, "changed_at": tx.now - timedelta(days=9)}
         tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id.startswith("pruned-")).values(values))
-    after = costs()
+    after = {lane: works(quiet, statements) for lane, statements in sent.items()}
     for lane, statements in sent.items():
         for (text, _), few, many in zip(statements, before[lane], after[lane], strict=True):
             grows = many - few >= ENDED / 20  # far from a step for each

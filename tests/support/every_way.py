@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -15,11 +16,13 @@ from schemas.jobs import TERMINAL, Output, State
 from tasks import answering, context, fetching, finish, operating
 from tasks.create import create
 from tasks.domain.answers import Accepted, Failed, Rejected, Running, Unsent
+from tasks.domain.budgets import EVERYONE, Budget, Period, WhenUsedUp
 from tasks.domain.creating import Answer, judge
 from tasks.domain.doubt import DoubtPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.ledger.jobs import claim
+from tasks.ledger.spending import set_budget
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tests.support.bench import MODEL, URL, Bench
@@ -188,6 +191,8 @@ def go_every_way(bench: Bench, quiet: Bench, monkeypatch: pytest.MonkeyPatch) ->
     """Have jobs go through every step, and to every end. Gives the bench with its policy, and a job that completed."""
     policy = {"open_tasks_per_key": 99, "uncertain": DoubtPolicy(retry_after_s=60, max_extra=1)}
     bench = with_policy(bench, **policy)
+    with quiet.ctx.ledger.begin() as tx:  # who admits asks what is held in doubt where a budget refuses, and not else
+        set_budget(tx, Budget(EVERYONE, Period.MONTH, Decimal(1000), WhenUsedUp.REFUSE))
     accept_all_kinds(bench, quiet)
     create_to_every_end(bench, quiet)
     completed = complete_in_several_tries(bench, quiet, monkeypatch)
