@@ -83,11 +83,6 @@ class Purse:
             self._of.setdefault(budget.tenant, []).append(budget)
             self._left[budget.tenant, budget.period] = budget.limit_usd - budget.used_usd
 
-    @property
-    def left_usd(self) -> Mapping[tuple[str, Period], Decimal]:
-        """What is left, in US dollars, by tenant (or `EVERYONE`) and period."""
-        return self._left
-
     def judge(self, tenant: str, cost_usd: Decimal) -> Waits | Refused | None:
         """What stands in the way of spending so much for a tenant; `None`: nothing does."""
         waits = None

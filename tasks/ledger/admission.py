@@ -112,15 +112,6 @@ def held_by_tenant(under_way: Sequence[Open]) -> dict[str, Decimal]:
     return held
 
 
-def open_by_key(tx: Transaction, uncertain_s: float) -> dict[str, int]:
-    """How many slots each key has in use."""
-    counted: dict[str, int] = {}
-    for each in open_tasks(tx, uncertain_s):
-        if each.key_alias is not None and each.tasks:
-            counted[each.key_alias] = counted.get(each.key_alias, 0) + each.tasks
-    return counted
-
-
 def lines(tx: Transaction) -> list[tuple[Line, int | None]]:
     """The tenants with waiting jobs, each with the most tasks it may have open (`None`: as many as there are slots)."""
     return [

@@ -8,11 +8,7 @@ class MediaError(Exception):
 
 
 class FetchError(MediaError):
-    """An output was not fetched; nothing of it is left on disk. `reason` is in words of ours."""
-
-    def __init__(self, reason: str, http_status: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason, self.http_status = reason, http_status
+    """An output was not fetched; nothing of it is left on disk. Its text is in words of ours."""
 
 
 class FetchExpired(FetchError):
@@ -51,4 +47,3 @@ class InputUnavailable(MediaError):
 
     def __init__(self, sha256: str, reason: str) -> None:
         super().__init__(f"input {sha256}: {reason}")
-        self.sha256, self.reason = sha256, reason

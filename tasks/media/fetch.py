@@ -159,10 +159,10 @@ def _check_status(status: int) -> None:
         return
     reason = f"HTTP {status}"
     if status in _EXPIRED:
-        raise FetchExpired(reason, status)
+        raise FetchExpired(reason)
     if status in _BUSY_4XX or status >= 500:
-        raise FetchInterrupted(reason, status)
-    raise FetchRefused(reason, status)
+        raise FetchInterrupted(reason)
+    raise FetchRefused(reason)
 
 
 def _next_chunk(response: requests.Response) -> bytes:

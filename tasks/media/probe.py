@@ -41,13 +41,11 @@ PICTURE_ERRORS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """A film or picture: frame size in pixels as shown, seconds (`None` for a picture), codec, frames a second."""
+    """A film or picture: frame size in pixels as shown, seconds (`None` for a picture)."""
 
     width: int
     height: int
     duration_s: float | None
-    codec: str
-    fps: float | None = None
 
 
 def probe(path: Path, media_type: str = "video") -> Film | None:
@@ -131,15 +129,8 @@ def _measure(container: av.container.InputContainer, until: float) -> Film:
     duration_s = float((end - start) * stream.time_base)
     if duration_s > MAX_DURATION_S:
         raise NotPlayable("it lasts longer than a film can")
-    rate = stream.average_rate
     width, height = (first.height, first.width) if abs(first.rotation) == 90 else (first.width, first.height)
-    return Film(
-        width=width,
-        height=height,
-        duration_s=duration_s,
-        codec=stream.codec_context.name,
-        fps=float(rate) if rate else None,
-    )
+    return Film(width, height, duration_s)
 
 
 def decoder_limits() -> dict[str, str]:
@@ -156,8 +147,8 @@ def check_frame(width: int, height: int) -> None:
 def _probe_image(path: Path) -> Film:
     try:
         with Image.open(path, formats=PICTURES) as picture:
-            (width, height), codec = picture.size, (picture.format or "").lower()
+            width, height = picture.size
     except PICTURE_ERRORS as error:
         raise NotPlayable(f"not a picture that can be opened ({type(error).__name__})") from None
     check_frame(width, height)
-    return Film(width=width, height=height, duration_s=None, codec=codec)
+    return Film(width, height, duration_s=None)

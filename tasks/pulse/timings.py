@@ -32,10 +32,10 @@ class Timings:
         self._learn = load(redis, "learn")
         self._read: dict[tuple[Kind, Bounds], tuple[float, Known]] = {}
 
-    def known(self, kind: Kind, bounds: Bounds, *, anew: bool = False) -> Known:
-        """What is known of a kind, as it was a few seconds ago; `anew`: as it is now."""
+    def known(self, kind: Kind, bounds: Bounds) -> Known:
+        """What is known of a kind, as it was a few seconds ago."""
         read = self._read.get((kind, bounds))
-        if read is not None and not anew and time.monotonic() - read[0] < _READ_EVERY_S:
+        if read is not None and time.monotonic() - read[0] < _READ_EVERY_S:
             return read[1]
         names = Known.names_of(kind)
         fields = self._redis.hmget(keys.times(kind.model), names)

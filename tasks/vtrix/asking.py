@@ -1,15 +1,13 @@
-"""Asks the provider about many tasks at once. Owns the seam between the poll lane and the clients that can do so.
+"""What it is to ask the provider about many tasks at once: the seam between the poll lane and the client that does so.
 
 `ask_many` gives answers in groups, as they come, and asks on as soon as there is room: one that takes long, fails, or
-can't be read holds up none of the others. There are two clients behind it: threads over `requests` (here), and libcurl
-on one thread (`tasks.vtrix.curl`). Both bound and read a poll in the same way, and one test holds both to it.
+can't be read holds up none of the others. `tasks.vtrix.curl` does it, over libcurl; it bounds and reads a poll as
+`VtrixClient.poll` does, and the same tests hold both to that. Refuses to know why somebody asks.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar
 
@@ -33,7 +31,6 @@ L = TypeVar("L", bound=Look)
 Answer = PollAnswer | Exception
 """What the provider said; or the error of our own code that could not take it."""
 
-
 Timed = Callable[[Sequence[float]], None]
 """Told how many seconds each of some polls took, whatever came of them."""
 
@@ -55,33 +52,3 @@ class Asker(Protocol):
 
     def close(self) -> None:
         """Close what is kept open."""
-
-
-class ThreadAsker:
-    """A thread a look, over the client's own session: as many are asked at the same time as there are threads."""
-
-    def __init__(self, threads: ThreadPoolExecutor, timed: Timed = untimed) -> None:
-        self._threads, self._timed = threads, timed
-
-    def ask_many(self, more: Callable[[int], Sequence[L]], at_once: int) -> Iterator[list[tuple[L, Answer]]]:
-        """See `Asker`."""
-        asked: dict[Future[Answer], L] = {}
-        while True:
-            if room := at_once - len(asked):
-                asked |= {self._threads.submit(self._ask, look): look for look in more(room)}
-            if not asked:
-                return
-            done, _ = wait(asked, timeout=HAND_OVER_S)
-            yield [(asked.pop(each), each.result()) for each in done]
-
-    def close(self) -> None:
-        """The threads are closed by their owner."""
-
-    def _ask(self, look: Look) -> Answer:
-        begun_at = time.monotonic()
-        try:
-            return look.provider.poll(look.provider_task_id)
-        except Exception as error:  # noqa: BLE001 (whoever asked says what becomes of it)
-            return error
-        finally:
-            self._timed([time.monotonic() - begun_at])

@@ -9,26 +9,14 @@ from schemas import models
 from schemas.requests import GenerationRequest
 
 
-def with_callback(body: Mapping[str, Any], callback_url: str) -> dict[str, Any]:
-    """A create's body that also says where to call back, if its model knows how to."""
-    if "callback_url" not in models.get(body["model"]).fields:
-        return dict(body)
-    (asked,) = body["input"]
-    return {**body, "input": [{**asked, "params": {**asked["params"], "callback_url": callback_url}}]}
-
-
 def create_body(
-    request: GenerationRequest,
-    *,
-    first_frame: str | None,
-    last_frame: str | None = None,
-    callback_url: str | None = None,
+    request: GenerationRequest, *, first_frame: str | None, last_frame: str | None = None
 ) -> dict[str, Any]:
     """The JSON body of a create: `{"model": ..., "input": [{"params": {...}}]}`.
 
-    `first_frame` and `last_frame` are public URLs or data URLs, `None` where there is none. `callback_url` is ours, not
-    the request's. Defaults are sent explicitly, so that a changed default at the provider changes nothing; what is not
-    set, and what the model does not know, is left out.
+    `first_frame` and `last_frame` are public URLs or data URLs, `None` where there is none. The request's own
+    `callback_url` is not for the provider. Defaults are sent explicitly, so that a changed default at the provider
+    changes nothing; what is not set, and what the model does not know, is left out.
     """
     params = {
         "first_frame_image": first_frame,
@@ -38,9 +26,16 @@ def create_body(
         "fast_pretreatment": request.fast_pretreatment,
         "duration": request.duration,
         "resolution": request.resolution,
-        "callback_url": callback_url,
         "aigc_watermark": request.aigc_watermark,
     }
     known = models.get(request.model).fields
     sent = {name: value for name, value in params.items() if name in known and value is not None}
     return {"model": request.model, "input": [{"params": sent}]}
+
+
+def with_callback(body: Mapping[str, Any], callback_url: str) -> dict[str, Any]:
+    """A create's body that also says where to call us back, if its model knows how to."""
+    if "callback_url" not in models.get(body["model"]).fields:
+        return dict(body)
+    (asked,) = body["input"]
+    return {**body, "input": [{**asked, "params": {**asked["params"], "callback_url": callback_url}}]}

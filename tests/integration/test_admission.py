@@ -27,7 +27,7 @@ from tasks.domain.pace import ProviderKey
 from tasks.domain.sketch import Sketch
 from tasks.finish import record
 from tasks.ledger import tables
-from tasks.ledger.admission import open_by_key, open_tasks
+from tasks.ledger.admission import open_tasks
 from tasks.ledger.provider_keys import known_keys, set_key
 from tasks.ledger.spending import differences, recount, set_budget
 from tasks.ledger.standings import budget_standings
@@ -204,7 +204,7 @@ class TestSlots:
         bench.look()
         bench.submit()
         with bench.ctx.ledger.read() as tx:
-            assert open_by_key(tx, 60) == {"main": 1}
+            assert [(each.key_alias, each.tasks) for each in open_tasks(tx, 60)] == [("main", 1)]
         assert bench.state(done) is State.FAILED
 
     def test_an_uncertain_job_holds_its_slot_for_a_bounded_time_and_its_budget_until_resolved(
@@ -214,9 +214,8 @@ class TestSlots:
         with bench.ctx.ledger.begin() as tx:
             tx.execute(sa.update(tables.jobs).values(state=State.UNCERTAIN))
         with bench.ctx.ledger.read() as tx:
-            assert open_by_key(tx, 60) == {"main": 1}
-            assert open_by_key(tx, 0) == {}
-            assert [each.held_usd for each in open_tasks(tx, 0)] == [Decimal("0.28")]
+            assert [(each.key_alias, each.tasks) for each in open_tasks(tx, 60)] == [("main", 1)]
+            assert [(each.tasks, each.held_usd) for each in open_tasks(tx, 0)] == [(0, Decimal("0.28"))]
         assert bench.state(job_id) is State.UNCERTAIN
 
     def test_a_slot_that_falls_free_is_filled_by_whoever_frees_it(

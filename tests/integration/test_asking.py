@@ -19,9 +19,10 @@ import requests.adapters
 from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, PollAnswer, Running
 from tasks.transport import Deadlines
 from tasks.vtrix import curl
-from tasks.vtrix.asking import Answer, Asker, Look, ThreadAsker, Timed
+from tasks.vtrix.asking import Answer, Asker, Look, Timed
 from tasks.vtrix.client import MAX_ANSWER_BYTES, VtrixClient
 from tasks.vtrix.curl import CurlAsker
+from tests.support.asking import ThreadAsker
 from tests.support.http2 import Http2Server
 from tests.support.proxy import PASS, Fault, FaultProxy
 from tests.support.raw import BROKEN, HANGING, RawServer, answer, read_request

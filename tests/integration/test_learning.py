@@ -14,12 +14,12 @@ from schemas.jobs import State
 from schemas.keys import LOOKS, TIMETABLE
 from tasks.create import create
 from tasks.domain.answers import LookAgain, Running, Throttled
-from tasks.domain.knowledge import Kind, Seen
+from tasks.domain.knowledge import Kind, Known, Seen
 from tasks.domain.polling import PollPolicy
 from tasks.domain.sketch import Sketch
 from tasks.ledger import tables
 from tasks.ledger.timings import latest_ended
-from tasks.pulse import Pulse, PulseError, keys
+from tasks.pulse import Pulse, PulseError, keys, timings
 from tasks.pulse.timetable import Entry, NextLook
 from tasks.schedule import seed
 from tests.support.bench import DONE, MODEL, Bench
@@ -37,12 +37,18 @@ def sketch(pulse: Pulse, name: str) -> Sketch:
     return Sketch.from_json(text)
 
 
+def known_now(pulse: Pulse) -> Known:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timings, "_READ_EVERY_S", 0.0)
+        return pulse.timings.known(KIND, BOUNDS)
+
+
 class TestTimings:
     def test_redis_learns_what_the_domain_would_have(self, pulse: Pulse) -> None:
         times_s = [20.0] * 40 + [60.0] * 5 + [20.0, 5.0, 5.0, 5.0, 7.0]
         expected = Sketch()
         for took_s in times_s:
-            known = pulse.timings.known(KIND, BOUNDS, anew=True)
+            known = known_now(pulse)
             deposits = known.deposits([Seen.between(took_s * 0.9, took_s, None, None)])
             pulse.timings.learn(MODEL, deposits)
             expected = expected.with_one(dict(deposits)[KIND.names[1]])
@@ -54,16 +60,16 @@ class TestTimings:
     def test_what_can_not_be_read_is_begun_anew(self, pulse: Pulse) -> None:
         for odd in ("x", "[]", '{"w":{"a":"b","150":"c"},"n":"d"}'):
             pulse.redis.hset(keys.times(MODEL), KIND.names[1], odd)
-            known = pulse.timings.known(KIND, BOUNDS, anew=True)
+            known = known_now(pulse)
             pulse.timings.learn(MODEL, known.deposits([Seen.between(19, 20, None, None)]))
             assert sketch(pulse, KIND.names[1]).total == pytest.approx(1, abs=0.01)
 
     def test_plans_are_kept_while_nothing_was_learned_and_a_process_reads_seldom(self, pulse: Pulse) -> None:
         first = pulse.timings.known(KIND, BOUNDS)
-        assert pulse.timings.known(KIND, BOUNDS, anew=True) is first
+        assert known_now(pulse) is first
         pulse.timings.learn(MODEL, first.deposits([Seen.between(19, 20, None, None)]))
         assert pulse.timings.known(KIND, BOUNDS) is first
-        assert pulse.timings.known(KIND, BOUNDS, anew=True) is not first
+        assert known_now(pulse) is not first
 
     def test_what_was_learned_since_is_not_overwritten_by_a_seed(self, pulse: Pulse) -> None:
         pulse.timings.seed(MODEL, {"any": Sketch({1: 1.0}, 1)})

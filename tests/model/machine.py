@@ -22,7 +22,7 @@ from tasks.answering import replay
 from tasks.failpoints import FAILPOINTS
 from tasks.finish import download, record
 from tasks.ledger import tables
-from tasks.ledger.admission import open_by_key
+from tasks.ledger.admission import open_tasks
 from tasks.operating import NotPossible
 from tests.model.vendor import CREATES, FETCHES, POLLS, Task
 from tests.model.world import KEY, World
@@ -339,7 +339,7 @@ class Machine(RuleBasedStateMachine):
         assert not left, f"these never ended: {left}"
         assert self.quiet()
         with self.world.ctx.ledger.read() as tx:
-            assert not open_by_key(tx, self.world.ctx.policy.uncertain_slot_s)
+            assert not any(each.tasks for each in open_tasks(tx, self.world.ctx.policy.uncertain_slot_s))
         self.promises_hold()
         self.every_billed_task_is_charged_once(jobs)
         self.count(jobs)

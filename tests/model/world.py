@@ -38,10 +38,10 @@ from tasks.media.store import FolderStore
 from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool
-from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
 from tasks.webhooks import Webhooks
 from tests.model.vendor import Asleep, Killed, Vendor
+from tests.support.asking import ThreadAsker
 from tests.support.valkey import valkey_server
 from workers.celeryconfig import config
 from workers.settings import read_settings

@@ -35,9 +35,9 @@ from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.transport import Deadlines
-from tasks.vtrix.asking import ThreadAsker
 from tasks.vtrix.client import VtrixClient
 from tasks.webhooks import Webhooks
+from tests.support.asking import ThreadAsker
 from tests.support.waiting import wait_until
 from workers.celeryconfig import config
 from workers.settings import read_settings

@@ -205,13 +205,13 @@ class TestBudgets:
             for tenant, period, limit, used, when in limits
         ]
         purse = Purse(budgets)
-        before = dict(purse.left_usd)
+        before = dict(purse._left)
         lines = [Line(tenant) for tenant in waiting]
         decided = next_turns(lines, lambda tenant: iter(waiting[tenant]), free, purse)
         turns = [each for each in decided if isinstance(each, Turn)]
         for alias, slots in free.items():
             assert sum(turn.key_alias == alias for turn in turns) <= slots
-        for which, left in purse.left_usd.items():
+        for which, left in purse._left.items():
             spent = sum((t.hold_usd for t in turns if which[0] in ("", t.tenant)), Decimal(0))
             assert left == before[which] - spent
             assert left >= min(before[which], 0)

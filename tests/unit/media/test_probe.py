@@ -15,11 +15,10 @@ from tests.unit.media.films import film, long_film, many_streams, picture, sound
 FASTSTART = {"movflags": "faststart"}
 
 
-@pytest.mark.parametrize(("width", "height", "codec"), [(64, 48, "mpeg4"), (48, 64, "mpeg4"), (64, 64, "h264")])
+@pytest.mark.parametrize(("width", "height", "codec"), [(64, 48, "mpeg4"), (48, 64, "mpeg4"), (64, 64, "libx264")])
 def test_film_is_measured(tmp_path, width, height, codec):
-    path = film(tmp_path / "a.mp4", width, height, 1.5, codec="libx264" if codec == "h264" else codec)
-    measured = probe(path, "video")
-    assert (measured.width, measured.height, measured.codec, measured.fps) == (width, height, codec, 10.0)
+    measured = probe(film(tmp_path / "a.mp4", width, height, 1.5, codec=codec), "video")
+    assert (measured.width, measured.height) == (width, height)
     assert measured.duration_s == pytest.approx(1.5, abs=0.11)
 
 
@@ -112,7 +111,7 @@ def test_film_whose_packets_take_too_long_is_not_playable(tmp_path, monkeypatch)
 def test_picture_is_measured(tmp_path, kind):
     path = tmp_path / "a.bin"
     path.write_bytes(picture(kind))
-    assert probe(path, "image") == Film(40, 30, None, kind.lower())
+    assert probe(path, "image") == Film(40, 30, None)
 
 
 def test_picture_bomb_is_not_playable(tmp_path):
@@ -161,9 +160,9 @@ def test_other_types_are_not_opened(tmp_path):
     ],
 )
 def test_mismatch_is_said_in_a_sentence(size, duration_s, expected, words):
-    sentence = check(Film(*size, duration_s, "h264"), *expected)
+    sentence = check(Film(*size, duration_s), *expected)
     assert sentence is None if words is None else words in sentence
 
 
 def test_duration_of_a_picture_is_not_compared():
-    assert check(Film(100, 100, None, "png"), 100, 100, 6) is None
+    assert check(Film(100, 100, None), 100, 100, 6) is None

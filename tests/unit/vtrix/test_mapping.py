@@ -3,7 +3,9 @@
 import pytest
 
 from schemas.requests import GenerationRequest, parse_request
-from tasks.vtrix.mapping import create_body
+from tasks.vtrix.mapping import create_body, with_callback
+
+OURS = "https://ours.example/c"
 
 
 def test_body_names_model_outside_and_everything_else_in_params():
@@ -16,8 +18,8 @@ def test_body_names_model_outside_and_everything_else_in_params():
         callback_url="https://producer.example/own",
         aigc_watermark=True,
     )
-    body = create_body(request, first_frame="data:a", last_frame="data:b", callback_url="https://ours.example/c")
-    assert body == {
+    body = create_body(request, first_frame="data:a", last_frame="data:b")
+    assert with_callback(body, OURS) == {
         "model": "minimax_hailuo_02_i2v",
         "input": [
             {
@@ -28,7 +30,7 @@ def test_body_names_model_outside_and_everything_else_in_params():
                     "prompt_optimizer": False,
                     "duration": 10,
                     "resolution": "512P",
-                    "callback_url": "https://ours.example/c",
+                    "callback_url": OURS,
                     "aigc_watermark": True,
                 }
             }
@@ -55,7 +57,7 @@ def sent(model, **fields):
     """The parameters of a create, of a request as a producer gives it."""
     request = parse_request({"model": model, **fields})
     picture = None if request.first_frame_image is None else "data:a"
-    body = create_body(request, first_frame=picture, callback_url="https://ours.example/c")
+    body = with_callback(create_body(request, first_frame=picture), OURS)
     assert body["model"] == model
     return body["input"][0]["params"]
 
@@ -66,7 +68,7 @@ def test_a_text_is_sent_without_a_frame():
         "prompt_optimizer": True,
         "duration": 6,
         "resolution": "768P",
-        "callback_url": "https://ours.example/c",
+        "callback_url": OURS,
         "aigc_watermark": False,
     }
 
@@ -78,7 +80,7 @@ def test_a_picture_alone_is_sent_with_the_models_own_defaults(model):
         "prompt_optimizer": True,
         "duration": 6,
         "resolution": "720P" if model == "minimax_i2v_01_live" else "768P",
-        "callback_url": "https://ours.example/c",
+        "callback_url": OURS,
         "aigc_watermark": False,
     }
 
