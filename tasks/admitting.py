@@ -36,7 +36,8 @@ from tasks.ledger.admission import (
 )
 from tasks.ledger.database import Transaction
 from tasks.ledger.holding import held_usd
-from tasks.ledger.jobs import move, not_handed_over
+from tasks.ledger.jobs import move
+from tasks.ledger.leases import not_handed_over
 from tasks.ledger.pauses import paused_now
 from tasks.ledger.provider_keys import known_keys, paced
 from tasks.ledger.spending import budgets_now, latest_charges

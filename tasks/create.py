@@ -32,7 +32,8 @@ from tasks.hints import CREATE
 from tasks.inputs import has_stored_inputs, sent_form
 from tasks.keeping import given_back, kept
 from tasks.ledger import LedgerConflict, LedgerError
-from tasks.ledger.jobs import claim, extend, get, move_read, release
+from tasks.ledger.jobs import get, move_read
+from tasks.ledger.leases import claim, extend, release
 from tasks.ledger.money import begin_attempt
 from tasks.media.errors import InputUnavailable, StoreAway
 from tasks.pulse import PulseError

@@ -28,7 +28,8 @@ from tasks.keeping import given_back, kept
 from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import claim, extend, lock_many, move, move_read, release
+from tasks.ledger.jobs import lock_many, move, move_read
+from tasks.ledger.leases import claim, extend, release
 from tasks.media.errors import FetchRefused, MediaError, NoRoom, StoreAway
 
 log = structlog.get_logger("reelworks.finish")

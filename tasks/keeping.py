@@ -11,7 +11,7 @@ import structlog
 from tasks.context import Context
 from tasks.domain.job import Job
 from tasks.ledger import LedgerError
-from tasks.ledger.jobs import release
+from tasks.ledger.leases import release
 from tasks.pulse import PulseError
 
 log = structlog.get_logger("reelworks.tasks")

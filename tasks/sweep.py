@@ -16,7 +16,8 @@ from tasks.domain.transitions import OPEN, Event
 from tasks.failpoints import failpoint
 from tasks.hints import CREATE_QUEUE, FINISH_QUEUE, RECORD_QUEUE, hint_create, hint_finish, hint_record
 from tasks.lanes import lane
-from tasks.ledger.jobs import confirm, doubtful, end_handovers, lapsed, latest_changed, move, renew_lapsed
+from tasks.ledger.jobs import doubtful, latest_changed, move
+from tasks.ledger.leases import confirm, end_handovers, lapsed, renew_lapsed
 from tasks.ledger.money import doubtful_attempts, end_attempt, open_attempt
 from tasks.ledger.provider_keys import ended_pauses, open_again
 from tasks.ledger.traces import take_untraced

@@ -1,4 +1,6 @@
-"""Jobs in the ledger: accepted, moved, claimed for work. Every change of state goes through `move`.
+"""Jobs in the ledger: accepted, read, moved. Each change of state goes through `move_read` and into the timeline.
+
+Who is at work on a job, and when somebody has to see to it, is in `tasks.ledger.leases`.
 
 The statements of a job's everyday way are made once: to put one together costs SQLAlchemy several times what it costs
 to run it.
@@ -25,35 +27,20 @@ from .holding import IS_HELD
 from .money import count_doubtful
 from .tables import inputs, jobs, timeline
 
-_COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
-# A claim that runs out was never given back: whoever had it died, or slept too long.
-_DEATHS: Final = sa.case((jobs.c.claimed, jobs.c.deaths + 1), else_=jobs.c.deaths)
+COLUMNS: Final = [jobs.c[f.name].label(f.name) for f in fields(Job)]
+"""What `jobs_of` makes jobs of."""
 
 _this: Final = sa.bindparam
-_UNMOVED: Final = (jobs.c.id == _this("this_id")) & (jobs.c.version == _this("this_version"))
-_MINE: Final = _UNMOVED & (jobs.c.tries == _this("this_tries"))
-
-_GET: Final = sa.select(*_COLUMNS).where(jobs.c.id == _this("this_id"))
-_GET_MANY: Final = sa.select(*_COLUMNS).where(jobs.c.id.in_(_this("ids", expanding=True)))
+UNMOVED: Final = (jobs.c.id == _this("this_id")) & (jobs.c.version == _this("this_version"))
+"""Of the job that `as_read` names."""
+_GET: Final = sa.select(*COLUMNS).where(jobs.c.id == _this("this_id"))
+_GET_MANY: Final = sa.select(*COLUMNS).where(jobs.c.id.in_(_this("ids", expanding=True)))
 _LOCK_MANY: Final = _GET_MANY.order_by(jobs.c.id).with_for_update()
-_MOVE: Final = sa.update(jobs).where(_UNMOVED, jobs.c.state == _this("this_state")).returning(*_COLUMNS)
+_MOVE: Final = sa.update(jobs).where(UNMOVED, jobs.c.state == _this("this_state")).returning(*COLUMNS)
 _MOVE_MINE: Final = _MOVE.where(jobs.c.tries == _this("this_tries"), jobs.c.claimed)
 _TELL: Final = sa.insert(timeline)
 _NAME: Final = sa.insert(inputs)
-_CLAIM: Final = (
-    sa.update(jobs)
-    .where(
-        jobs.c.id == _this("this_id"),
-        jobs.c.state == _this("this_state"),
-        sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= _this("now")),
-        jobs.c.not_before.is_(None) | (jobs.c.not_before <= _this("now")),
-    )
-    .values(claimed=True, tries=jobs.c.tries + 1, deaths=_DEATHS, lease_until=_this("until"))
-    .returning(*_COLUMNS)
-)
-_EXTEND: Final = sa.update(jobs).where(_MINE, jobs.c.claimed)
-_RELEASE: Final = _EXTEND
-_SET: Final = sa.update(jobs).where(_UNMOVED)
+SET: Final = sa.update(jobs).where(UNMOVED)
 """With the columns to set among its parameters, as those above."""
 
 
@@ -154,33 +141,37 @@ def holder_of(tx: Transaction, tenant: str, idempotency_key: str | None) -> str 
 
 def get(tx: Transaction, job_id: str) -> Job | None:
     """The job, or `None`."""
-    return _job(tx.execute(_GET, {"this_id": job_id}))
+    return job_of(tx.execute(_GET, {"this_id": job_id}))
 
 
 def get_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
     """Those of these jobs that exist, in no particular order."""
-    return _jobs(tx.execute(_GET_MANY, {"ids": list(job_ids)}))
+    return jobs_of(tx.execute(_GET_MANY, {"ids": list(job_ids)}))
 
 
 def lock_many(tx: Transaction, job_ids: Sequence[str]) -> list[Job]:
     """Those of these jobs that exist, by id, to be moved in this transaction: nobody else changes them meanwhile."""
-    return _jobs(tx.execute(_LOCK_MANY, {"ids": list(job_ids)}))
+    return jobs_of(tx.execute(_LOCK_MANY, {"ids": list(job_ids)}))
 
 
-def _jobs(rows: sa.CursorResult[Any]) -> list[Job]:
+def jobs_of(rows: sa.CursorResult[Any]) -> list[Job]:
+    """The jobs in rows of `COLUMNS`."""
     return [Job(**{**row, "state": State(row["state"])}) for row in rows.mappings()]
 
 
-def _job(rows: sa.CursorResult[Any]) -> Job | None:
-    return next(iter(_jobs(rows)), None)
+def job_of(rows: sa.CursorResult[Any]) -> Job | None:
+    """The first of them, or `None`."""
+    return next(iter(jobs_of(rows)), None)
 
 
-def _unmoved(job: Job) -> dict[str, Any]:
+def as_read(job: Job) -> dict[str, Any]:
+    """The parameters that name a job which has not moved since it was read."""
     return {"this_id": job.id, "this_version": job.version}
 
 
-def _mine(job: Job) -> dict[str, Any]:
-    return {**_unmoved(job), "this_tries": job.tries}
+def as_claimed(job: Job) -> dict[str, Any]:
+    """The same of one that nobody has claimed anew either."""
+    return {**as_read(job), "this_tries": job.tries}
 
 
 def move(
@@ -233,8 +224,8 @@ def move_read(
         "lease_until": None if lease_s is None else tx.now + timedelta(seconds=lease_s),
         **values,
     }
-    as_read = {**_mine(job), "this_state": job.state} if mine else {**_unmoved(job), "this_state": job.state}
-    moved = _job(tx.execute(_MOVE_MINE if mine else _MOVE, {**as_read, **changed}))
+    this = {**(as_claimed(job) if mine else as_read(job)), "this_state": job.state}
+    moved = job_of(tx.execute(_MOVE_MINE if mine else _MOVE, {**this, **changed}))
     if moved is not None:
         tx.execute(_TELL, _moment(job.id, moved.version, event, target, tx.now, detail))
         if target in TOLD and (url := moved.request.get("callback_url")) is not None:
@@ -242,40 +233,9 @@ def move_read(
     return moved
 
 
-def claim(tx: Transaction, job_id: str, state: State, lease_s: float) -> Job | None:
-    """Take a job in a leased state for work, counting the try before it happens.
-
-    `None` when it is not in that state, not to be tried yet, or when somebody is at work whose lease has not run out.
-    """
-    until = tx.now + timedelta(seconds=lease_s)
-    return _job(tx.execute(_CLAIM, {"this_id": job_id, "this_state": state, "now": tx.now, "until": until}))
-
-
-def extend(tx: Transaction, job: Job, lease_s: float) -> bool:
-    """Lengthen the lease of a claimed job that one is still at work on. False: it has moved on, or was claimed anew."""
-    until = tx.now + timedelta(seconds=lease_s)
-    return tx.execute(_EXTEND, {**_mine(job), "lease_until": until}).rowcount == 1
-
-
-def release(tx: Transaction, job: Job, after_s: float, *, counted: bool = True) -> None:
-    """Give a claimed job back: nobody is to try before `after_s` seconds have passed; then the sweep has it tried.
-
-    Without effect for one that was given back, or has moved on. Not `counted`: the try says nothing about the job.
-    """
-    then = tx.now + timedelta(seconds=after_s)
-    tries = job.tries if counted else job.tries - 1
-    tx.execute(_RELEASE, {**_mine(job), "claimed": False, "tries": tries, "not_before": then, "lease_until": then})
-
-
 def refresh_answer(tx: Transaction, job: Job, answer: Mapping[str, Any]) -> None:
     """Replace the outputs of a provider's final answer by fresher ones: their URLs expire."""
-    tx.execute(_SET, {**_unmoved(job), "answer": dict(answer)})
-
-
-def lapsed(tx: Transaction, limit: int) -> list[Job]:
-    """Jobs whose lease has run out, the longest first: what had to follow may not have followed."""
-    overdue = sa.select(*_COLUMNS).where(jobs.c.lease_until <= tx.now)
-    return _jobs(tx.execute(overdue.order_by(jobs.c.lease_until).limit(limit)))
+    tx.execute(SET, {**as_read(job), "answer": dict(answer)})
 
 
 def count(tx: Transaction, state: State) -> int:
@@ -292,14 +252,14 @@ def doubtful(tx: Transaction, for_s: float, most_doubtful: int, limit: int) -> l
     """
     since = tx.now - timedelta(seconds=for_s)
     unknown = (jobs.c.state == State.UNCERTAIN) & jobs.c.provider_task_id.is_(None)
-    found = sa.select(*_COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
+    found = sa.select(*COLUMNS).where(unknown, jobs.c.cancel_requested_at.is_(None), jobs.c.changed_at <= since)
     found = found.where(count_doubtful(jobs.c.id).scalar_subquery() <= most_doubtful, sa.not_(IS_HELD))
-    return _jobs(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
+    return jobs_of(tx.execute(found.order_by(jobs.c.changed_at).limit(limit)))
 
 
 def request_cancel(tx: Transaction, job: Job) -> bool:
     """Note that nobody wants the output of a job any more; false when it has moved on meanwhile."""
-    return tx.execute(_SET, {**_unmoved(job), "cancel_requested_at": tx.now}).rowcount == 1
+    return tx.execute(SET, {**as_read(job), "cancel_requested_at": tx.now}).rowcount == 1
 
 
 def commands_done(tx: Transaction, job_id: str) -> frozenset[str]:
@@ -309,37 +269,6 @@ def commands_done(tx: Transaction, job_id: str) -> frozenset[str]:
     return frozenset(command for kind, _, command in words if kind == "command")
 
 
-def renew_lapsed(tx: Transaction, job: Job, lease_s: float) -> bool:
-    """Take a lapsed job for handing out again; false when another sweep was first."""
-    same = (jobs.c.id == job.id) & (jobs.c.version == job.version) & (jobs.c.lease_until <= tx.now)
-    values = {"claimed": False, "deaths": _DEATHS, "lease_until": tx.now + timedelta(seconds=lease_s)}
-    return tx.execute(sa.update(jobs).where(same).values(values)).rowcount == 1
-
-
-def end_handovers(tx: Transaction) -> None:
-    """Let the leases of all jobs run out for which only a message was on its way: the messages are known to be gone."""
-    on_its_way = jobs.c.state.in_([State.ADMITTED, State.DOWNLOADING, State.RECORDING]) & sa.not_(jobs.c.claimed)
-    due = jobs.c.not_before.is_(None) | (jobs.c.not_before <= tx.now)
-    found = sa.select(jobs.c.id).where(on_its_way, due, jobs.c.lease_until > tx.now)
-    # By id, as everywhere where a transaction changes several jobs: two of them can't wait for each other.
-    in_order = found.order_by(jobs.c.id).with_for_update()
-    tx.execute(sa.update(jobs).where(jobs.c.id.in_(in_order)).values(lease_until=tx.now))
-
-
-def not_handed_over(tx: Transaction, unsent: Sequence[Job]) -> None:
-    """Let the leases of these jobs run out, whose messages could not be sent: the sweep sees to them next."""
-    for job in sorted(unsent, key=lambda each: each.id):
-        tx.execute(_SET, {**_unmoved(job), "lease_until": tx.now})
-
-
-def confirm(tx: Transaction, confirmed: Sequence[Job], again_s: Mapping[State, float]) -> None:
-    """What had to follow these jobs' changes has followed: the sweep forgets them, or looks `again_s` seconds later."""
-    for job in sorted(confirmed, key=lambda each: each.id):
-        after_s = again_s.get(job.state)
-        until = None if after_s is None else tx.now + timedelta(seconds=after_s)
-        tx.execute(_SET, {**_unmoved(job), "lease_until": until})
-
-
 def latest_changed(
     tx: Transaction, state: State, before: tuple[datetime, str] | None, limit: int, within_s: float | None = None
 ) -> list[Job]:
@@ -347,9 +276,9 @@ def latest_changed(
 
     `within_s`: only what has changed in the last so many seconds.
     """
-    page = sa.select(*_COLUMNS).where(jobs.c.state == state)
+    page = sa.select(*COLUMNS).where(jobs.c.state == state)
     if before is not None:
         page = page.where(sa.tuple_(jobs.c.changed_at, jobs.c.id) < before)
     if within_s is not None:
         page = page.where(jobs.c.changed_at >= tx.now - timedelta(seconds=within_s))
-    return _jobs(tx.execute(page.order_by(jobs.c.changed_at.desc(), jobs.c.id.desc()).limit(limit)))
+    return jobs_of(tx.execute(page.order_by(jobs.c.changed_at.desc(), jobs.c.id.desc()).limit(limit)))

@@ -18,7 +18,8 @@ from schemas.jobs import State
 from tasks.domain.transitions import Event
 from tasks.lanes import LANES
 from tasks.ledger import Ledger, tables
-from tasks.ledger.jobs import accept, claim, lapsed, move
+from tasks.ledger.jobs import accept, move
+from tasks.ledger.leases import claim, lapsed
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt
 from tasks.pulse import keys

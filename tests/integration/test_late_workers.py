@@ -20,7 +20,7 @@ from tasks.domain.answers import Accepted, CreateOutcome, Unknown, Unsent
 from tasks.domain.job import Job
 from tasks.finish import download
 from tasks.ledger import tables
-from tasks.ledger.jobs import claim
+from tasks.ledger.leases import claim
 from tests.support.bench import Bench
 from tests.support.situations import downloading, picture
 from tests.support.waiting import wait_until

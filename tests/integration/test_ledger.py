@@ -20,16 +20,8 @@ from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, SchemaMismatch, tables
 from tasks.ledger.database import Transaction
 from tasks.ledger.deliverables import store_outputs
-from tasks.ledger.jobs import (
-    accept,
-    claim,
-    extend,
-    get,
-    lapsed,
-    latest_changed,
-    move,
-    release,
-)
+from tasks.ledger.jobs import accept, get, latest_changed, move
+from tasks.ledger.leases import claim, extend, lapsed, release
 from tasks.ledger.migrate import _config, check, upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
 from tasks.ledger.views import views_of

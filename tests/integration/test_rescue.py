@@ -25,7 +25,7 @@ from tasks.domain.creating import Answer, judge
 from tasks.domain.polling import PollPolicy
 from tasks.finish import download
 from tasks.ledger import tables
-from tasks.ledger.jobs import claim
+from tasks.ledger.leases import claim
 from tasks.media.errors import NoRoom
 from tasks.media.store import FolderStore
 from tasks.reconciling import reconcile

@@ -28,6 +28,7 @@ from tasks.ledger import (
     delivery_reports,
     holding,
     jobs,
+    leases,
     money,
     reports,
     resources,
@@ -160,8 +161,8 @@ MUTANTS: Final = (
             rewrite_statement,
             jobs,
             "_MOVE",
-            'where(_UNMOVED, jobs.c.state == _this("this_state"))',
-            'where(jobs.c.id == _this("this_id"), (sa.literal(1) == 1) | _UNMOVED'
+            'where(UNMOVED, jobs.c.state == _this("this_state"))',
+            'where(jobs.c.id == _this("this_id"), (sa.literal(1) == 1) | UNMOVED'
             ' | (jobs.c.state == _this("this_state")))',
         ),
         _GUARDS + "test_of_two_that_read_the_same_state_one_changes_it[postgresql]",
@@ -211,14 +212,14 @@ MUTANTS: Final = (
         "claim-without-lease",
         "a job that somebody is at work on is claimed again",
         partial(
-            rewrite_statement, jobs, "_CLAIM", 'sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= _this("now")),', ""
+            rewrite_statement, leases, "_CLAIM", 'sa.not_(jobs.c.claimed) | (jobs.c.lease_until <= _this("now")),', ""
         ),
         _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
     ),
     Mutant(
         "claim-for-good",
         "the claim of a dead worker never runs out",
-        partial(rewrite_statement, jobs, "_CLAIM", ' | (jobs.c.lease_until <= _this("now"))', ""),
+        partial(rewrite_statement, leases, "_CLAIM", ' | (jobs.c.lease_until <= _this("now"))', ""),
         _LEDGER + "test_of_many_claims_one_holds_until_its_lease_runs_out[sqlite]",
     ),
     Mutant(
@@ -345,8 +346,8 @@ MUTANTS: Final = (
         "poison-not-counted",
         "workers that die over a job are not counted",
         _all(
-            partial(rewrite_statement, jobs, "_CLAIM", "deaths=_DEATHS, ", ""),
-            _without(jobs.renew_lapsed, '"deaths": _DEATHS, ', ""),
+            partial(rewrite_statement, leases, "_CLAIM", "deaths=_DEATHS, ", ""),
+            _without(leases.renew_lapsed, '"deaths": _DEATHS, ', ""),
         ),
         _RESCUE + "TestPoison::test_a_request_that_kills_three_workers_is_parked_unsent[sqlite]",
     ),

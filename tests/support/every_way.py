@@ -21,7 +21,7 @@ from tasks.domain.creating import Answer, judge
 from tasks.domain.doubt import DoubtPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
-from tasks.ledger.jobs import claim
+from tasks.ledger.leases import claim
 from tasks.ledger.spending import set_budget
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
