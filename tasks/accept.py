@@ -26,9 +26,9 @@ from tasks.inputs import stored_inputs
 from tasks.lanes import lane
 from tasks.ledger import LedgerError
 from tasks.ledger.database import Transaction
-from tasks.ledger.deliverables import put_aside
 from tasks.ledger.jobs import NewJob, fingerprints, holder_of
 from tasks.ledger.jobs import accept as accept_jobs
+from tasks.ledger.rejected import put_aside
 from tasks.pulse import PulseError
 from tasks.pulse.intake import StreamEntry
 

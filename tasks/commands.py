@@ -11,8 +11,8 @@ from tasks.context import Context
 from tasks.domain.job import JOB_ID, JOB_ID_RULE
 from tasks.failpoints import failpoint
 from tasks.ledger import LedgerError
-from tasks.ledger.deliverables import put_aside
 from tasks.ledger.jobs import get
+from tasks.ledger.rejected import put_aside
 from tasks.operating import NotPossible, cancel, retry
 from tasks.pulse import PulseError
 from tasks.pulse.intake import StreamEntry

@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from tasks.context import Context
-from tasks.ledger.deliverables import aside, remove_aside
+from tasks.ledger.rejected import aside, remove_aside
 
 log = structlog.get_logger("reelworks.operate")
 

@@ -18,7 +18,7 @@ from tasks.domain.transitions import OPEN
 
 from .database import Transaction
 from .deliverables import outputs_of
-from .tables import attempts, charges, jobs, rejected, timeline
+from .tables import attempts, charges, jobs, timeline
 
 ZERO_USD: Final = Decimal("0.00")
 
@@ -95,26 +95,6 @@ class JobReport:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A request that was put aside at the door instead of becoming a job."""
-
-    job_id: str
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class PutAside:
-    """What came through a door and could not be accepted, or carried out. `entry_id`: of the stream entry, a command's
-    with `command:` before it."""
-
-    entry_id: str
-    job_id: str | None
-    reason: str
-    at: datetime
-
-
-@dataclass(frozen=True, slots=True)
 class CostRow:
     """The charges of one day, model, tenant or key (`name`). `estimated_usd` is the part of `amount_usd` estimated."""
 
@@ -178,20 +158,6 @@ def job_reports(tx: Transaction, job_ids: Sequence[str]) -> list[JobReport]:
         for row in rows
         for job_id in [row["id"]]
     ]
-
-
-def refusal(tx: Transaction, job_id: str) -> Refusal | None:
-    """The latest refusal of a request that would have become this job."""
-    query = sa.select(rejected.c.reason, rejected.c.at).where(rejected.c.job_id == job_id)
-    found = tx.execute(query.order_by(rejected.c.at.desc()).limit(1)).first()
-    return None if found is None else Refusal(job_id, found.reason, found.at)
-
-
-def refusals(tx: Transaction, limit: int) -> list[PutAside]:
-    """What was put aside at the doors in Redis, the latest first. What it holds stays in the ledger."""
-    query = sa.select(rejected.c.id, rejected.c.job_id, rejected.c.reason, rejected.c.at)
-    rows = tx.execute(query.order_by(rejected.c.at.desc(), rejected.c.id.desc()).limit(limit))
-    return [PutAside(row.id, row.job_id, row.reason, row.at) for row in rows]
 
 
 def charged_usd(tx: Transaction, job_ids: Sequence[str]) -> Decimal:

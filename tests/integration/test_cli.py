@@ -20,11 +20,12 @@ from schemas.jobs import JobView, Output, State
 from tasks.domain.prices import Price
 from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, reports, tables
-from tasks.ledger.deliverables import put_aside, store_outputs
+from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import accept, get, move
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt
 from tasks.ledger.provider_keys import pause
+from tasks.ledger.rejected import put_aside
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
 from tests.support.jobs import NEW_JOB

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from schemas.jobs import State
 from tasks.ledger import reports
+from tasks.ledger.rejected import refusal
 from tasks.ledger.reports import JobReport, JobRow
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option, whole_id
 from workers.cli.exits import FAILED, Failure
@@ -54,7 +55,7 @@ def job(job_id: str, *, as_json: bool) -> None:
     """Tell one job's story. ID is its id, or the beginning of it."""
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
         report = reports.job_report(tx, whole_id(tx, job_id) or job_id)
-        refused = reports.refusal(tx, job_id) if report is None else None
+        refused = refusal(tx, job_id) if report is None else None
     if refused is not None:
         raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)
     if report is None:

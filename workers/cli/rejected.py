@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 from rich.markup import escape
 
-from tasks.ledger import reports
-from tasks.ledger.deliverables import requests_aside
+from tasks.ledger.rejected import refusals, requests_aside
 from tasks.returning import NotReturnable, put_back
 from workers.cli.common import (
     console,
@@ -36,7 +35,7 @@ def rejected(context: click.Context, limit: int, *, as_json: bool) -> None:
     if not lists(context):
         return
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
-        found = reports.refusals(tx, limit + 1)
+        found = refusals(tx, limit + 1)
     rows, more = found[:limit], len(found) > limit
     if as_json:
         print_json({"rejected": rows, "more": more})
