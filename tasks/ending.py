@@ -13,9 +13,9 @@ from schemas.jobs import State
 from tasks.admitting import fill
 from tasks.charging import charge_task
 from tasks.context import Context
-from tasks.domain.answers import Usage
+from tasks.domain.answers import FinalAnswer, Usage
 from tasks.domain.job import Job
-from tasks.domain.looking import Decision, Fail, FinalAnswer, Finish, Lose, PollAgain
+from tasks.domain.looking import Decision, Fail, Finish, Lose, PollAgain
 from tasks.domain.transitions import Event
 from tasks.hints import hint_finish
 from tasks.ledger.database import Transaction

@@ -13,11 +13,10 @@ import structlog
 
 from schemas.jobs import Output
 from tasks.context import Context
-from tasks.domain.answers import Completed, RemoteOutput
+from tasks.domain.answers import Completed, FinalAnswer, RemoteOutput
 from tasks.domain.figures import DOWNLOAD_BYTES, DOWNLOAD_S, DOWNLOADS
 from tasks.domain.finishing import ExpectedFilm, expected_film
 from tasks.domain.job import Job
-from tasks.domain.looking import FinalAnswer
 from tasks.ledger.jobs import refresh_answer
 from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused, MediaError, NoRoom, NotPlayable, StoreAway
 

@@ -19,8 +19,8 @@ from tasks.charging import charge_task
 from tasks.context import Context
 from tasks.domain.answers import Completed, Failed, LookAgain, NotFound, Running, Usage
 from tasks.domain.job import Job
-from tasks.domain.looking import FinalAnswer
 from tasks.domain.transitions import Event
+from tasks.fetching import final_answer
 from tasks.inputs import stored_inputs
 from tasks.ledger.database import Transaction
 from tasks.ledger.holding import is_held
@@ -31,7 +31,16 @@ from tasks.settling import ask
 
 log = structlog.get_logger("reelworks.operate")
 
+WRITTEN_OFF: Final = "written_off"
 _AT_ONCE_S: Final = 0.0
+_CANCELLED_AT_ONCE: Final = frozenset({State.QUEUED, State.ADMITTED, State.DOWNLOADING})
+# Whoever has a job tried again wants its output, whatever was said before.
+_WANTED: Final[dict[str, Any]] = {
+    "error_code": None,
+    "error_message": None,
+    "error_stage": None,
+    "cancel_requested_at": None,
+}
 
 
 class NotPossible(Exception):
@@ -55,15 +64,12 @@ def cancel(ctx: Context, job_id: str) -> Job:
             raise NotPossible(f"job {job_id} has just moved on; try again")
         moved = move(tx, job_id, Event.CANCEL, lease_s=_AT_ONCE_S) if job.state in _CANCELLED_AT_ONCE else None
         if job.state is State.DOWNLOADING and moved is not None:
-            answer = FinalAnswer.from_json(job.answer or {})
+            answer = final_answer(job)
             charge_task(tx, job, answer.usage, answer.metadata)
         after = _existing(tx, job_id)
     log.info("job_cancelled", job_id=job_id, state=after.state)
     ctx.show([job_id])
     return after
-
-
-_CANCELLED_AT_ONCE: Final = frozenset({State.QUEUED, State.ADMITTED, State.DOWNLOADING})
 
 
 def retry(ctx: Context, job_id: str, *, anew: bool = False, command: str | None = None) -> Job:
@@ -209,16 +215,6 @@ def create_anew(ctx: Context, job_id: str, *, by: str = "operator") -> Job:
     log.warning("job_created_anew", job_id=job_id, by=by)
     ctx.show([job_id])
     return after
-
-
-WRITTEN_OFF: Final = "written_off"
-# Whoever has a job tried again wants its output, whatever was said before.
-_WANTED: Final[dict[str, Any]] = {
-    "error_code": None,
-    "error_message": None,
-    "error_stage": None,
-    "cancel_requested_at": None,
-}
 
 
 def _create_anew(tx: Transaction, job: Job, by: str) -> Job | None:

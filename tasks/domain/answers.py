@@ -1,4 +1,4 @@
-"""What the provider can have told us, as values: the outcomes of a create and the answers to a poll.
+"""What the provider can have told us, as values: the outcomes of a create, the answers to a poll, and what is kept.
 
 Owns the distinction on which money hangs: a create that is *provably unsent* or *definitely answered* is told apart
 from one whose outcome is *unknown*. Refuses to know HTTP or JSON: `tasks.vtrix` makes these values.
@@ -134,3 +134,45 @@ class LookAgain:
 
 
 PollAnswer = Running | Completed | Failed | NotFound | LookAgain
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """A completed answer as the ledger keeps it (`to_json`, `from_json`): URLs, usage and metadata."""
+
+    outputs: tuple[RemoteOutput, ...]
+    usage: Usage = field(default_factory=Usage)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, answer: Completed) -> FinalAnswer:
+        """What is kept of a completed answer."""
+        return cls(answer.outputs, answer.usage, answer.metadata)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; amounts are strings, because JSON has no exact ones."""
+        cost, discount = self.usage.cost_usd, self.usage.discount
+        return {
+            "outputs": [{"type": o.type, "url": o.url, "duration_s": o.duration_s} for o in self.outputs],
+            "cost_usd": None if cost is None else str(cost),
+            "discount": None if discount is None else str(discount),
+            "usage": dict(self.usage.raw),
+            "metadata": dict(self.metadata),
+        }
+
+    @classmethod
+    def from_json(cls, raw: Mapping[str, Any]) -> FinalAnswer:
+        """Made of what `to_json` gave. Raises `KeyError`, `TypeError` or `ArithmeticError` for anything else."""
+        cost, discount = raw["cost_usd"], raw["discount"]
+        return cls(
+            outputs=tuple(RemoteOutput(o["type"], o["url"], o["duration_s"]) for o in raw["outputs"]),
+            usage=Usage(
+                cost_usd=None if cost is None else Decimal(cost),
+                discount=None if discount is None else Decimal(discount),
+                raw=raw["usage"],
+            ),
+            metadata=raw["metadata"],
+        )

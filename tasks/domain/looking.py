@@ -5,12 +5,9 @@ A poll never fails a job by itself: only the provider's own final word does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import Any
+from dataclasses import dataclass
 
-from .answers import Completed, Failed, LookAgain, NotFound, PollAnswer, RemoteOutput, Running, Usage
+from .answers import Completed, Failed, LookAgain, NotFound, PollAnswer, Running
 from .knowledge import Known
 from .polling import PollPolicy, next_look_s
 
@@ -110,42 +107,3 @@ def decide(
             return missed("provider_task_not_found", missing=True)
         case LookAgain(reason, retry_after_s, key_refused):
             return missed("key_refused" if key_refused else reason, retry_after_s)
-
-
-@dataclass(frozen=True, slots=True)
-class FinalAnswer:
-    """A completed answer as the ledger keeps it (`to_json`, `from_json`): URLs, usage and metadata."""
-
-    outputs: tuple[RemoteOutput, ...]
-    usage: Usage = field(default_factory=Usage)
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, answer: Completed) -> FinalAnswer:
-        """What is kept of a completed answer."""
-        return cls(answer.outputs, answer.usage, answer.metadata)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; amounts are strings, because JSON has no exact ones."""
-        cost, discount = self.usage.cost_usd, self.usage.discount
-        return {
-            "outputs": [{"type": o.type, "url": o.url, "duration_s": o.duration_s} for o in self.outputs],
-            "cost_usd": None if cost is None else str(cost),
-            "discount": None if discount is None else str(discount),
-            "usage": dict(self.usage.raw),
-            "metadata": dict(self.metadata),
-        }
-
-    @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> FinalAnswer:
-        """Made of what `to_json` gave. Raises `KeyError`, `TypeError` or `ArithmeticError` for anything else."""
-        cost, discount = raw["cost_usd"], raw["discount"]
-        return cls(
-            outputs=tuple(RemoteOutput(o["type"], o["url"], o["duration_s"]) for o in raw["outputs"]),
-            usage=Usage(
-                cost_usd=None if cost is None else Decimal(cost),
-                discount=None if discount is None else Decimal(discount),
-                raw=raw["usage"],
-            ),
-            metadata=raw["metadata"],
-        )

@@ -22,9 +22,8 @@ from hypothesis import strategies as st
 from schemas.jobs import JobView, Output, State, decode_job, decode_record, encode_record
 from schemas.requests import parse_request
 from schemas.tracing import FIELD, traceparent_of
-from tasks.domain.answers import RemoteOutput
+from tasks.domain.answers import FinalAnswer, RemoteOutput
 from tasks.domain.job import Job
-from tasks.domain.looking import FinalAnswer
 from tasks.forms.job import JobSchema, OutputSchema
 from tasks.hints import hint_create, hint_finish, hint_record
 from tasks.ledger import Ledger

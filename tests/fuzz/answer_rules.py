@@ -16,7 +16,7 @@ from typing import Any
 
 from tasks.domain import answers as a
 from tasks.domain.creating import Verdict, judge
-from tasks.domain.looking import Fail, FinalAnswer, Finish, PollAgain, decide
+from tasks.domain.looking import Fail, Finish, PollAgain, decide
 from tasks.domain.polling import PollPolicy
 from tasks.domain.prices import Price, price_of
 from tasks.vtrix import outcomes
@@ -225,12 +225,12 @@ def _check_money(doc: Members | None, answer: a.PollAnswer) -> str:
     """What is charged and kept for a final answer: `reported`, `estimated` or `none`."""
     if not isinstance(answer, a.Completed | a.Failed):
         return "none"
-    final = FinalAnswer.of(a.Completed(getattr(answer, "outputs", ()), answer.usage, answer.metadata))
+    final = a.FinalAnswer.of(a.Completed(getattr(answer, "outputs", ()), answer.usage, answer.metadata))
     _check_stored(final)
     usage = _task(doc or Members([])).get("usage")
     kind, amount = _amount(usage.get("cost") if isinstance(usage, dict) else None)
     # The charge is made from what was stored, not from what was read.
-    kept = FinalAnswer.from_json(json.loads(json.dumps(final.to_json())))
+    kept = a.FinalAnswer.from_json(json.loads(json.dumps(final.to_json())))
     if isinstance(answer, a.Failed) and not kept.usage.cost_usd:
         require(kind != "plain" or amount == 0, "wrong_charge", "what a failure cost is charged")
         return "none"
@@ -278,7 +278,7 @@ def _check_price(price: Price) -> None:
 # --- what is stored and said ----------------------------------------------------------------------------------------
 
 
-def _check_stored(final: FinalAnswer) -> None:
+def _check_stored(final: a.FinalAnswer) -> None:
     stored = final.to_json()
     try:
         text = json.dumps(stored, allow_nan=False, ensure_ascii=False)
@@ -286,7 +286,7 @@ def _check_stored(final: FinalAnswer) -> None:
     except (TypeError, ValueError) as error:
         raise Broken("unstorable", "a final answer is JSON of finite numbers and whole characters") from error
     require("\\u0000" not in text and "\x00" not in text, "unstorable", "PostgreSQL takes no NUL")
-    back = FinalAnswer.from_json(json.loads(text))
+    back = a.FinalAnswer.from_json(json.loads(text))
     require(back == final and back.to_json() == stored, "unstorable", "a stored answer is read as it was written")
     for value in (final.usage.cost_usd, final.usage.discount):
         require(value is None or (value.is_finite() and value >= 0), "wrong_charge", "amounts are finite, not negative")

@@ -23,8 +23,7 @@ from schemas.jobs import State
 from schemas.requests import parse_request
 from tasks import operating
 from tasks.context import Context
-from tasks.domain.answers import Accepted, Completed
-from tasks.domain.looking import FinalAnswer
+from tasks.domain.answers import Accepted, Completed, FinalAnswer
 from tasks.ledger import tables
 from tasks.vtrix.mapping import create_body
 from tests.support.postgres import postgres_server

@@ -11,6 +11,7 @@ from tasks.domain.answers import (
     Accepted,
     Completed,
     Failed,
+    FinalAnswer,
     KeyRefused,
     LookAgain,
     NotFound,
@@ -25,7 +26,7 @@ from tasks.domain.answers import (
 )
 from tasks.domain.creating import Verdict, judge
 from tasks.domain.finishing import ExpectedFilm, GiveUp, TryAgain, expected_film, retry_or_give_up
-from tasks.domain.looking import Fail, FinalAnswer, Finish, Lose, PollAgain, decide
+from tasks.domain.looking import Fail, Finish, Lose, PollAgain, decide
 from tasks.domain.polling import PollPolicy, next_look_s
 from tasks.domain.prices import Price, price_of
 from tasks.domain.transitions import Event
