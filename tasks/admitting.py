@@ -35,7 +35,7 @@ from tasks.ledger.admission import (
     open_tasks,
 )
 from tasks.ledger.database import Transaction
-from tasks.ledger.holding import held_usd
+from tasks.ledger.holding import in_doubt_usd
 from tasks.ledger.jobs import move
 from tasks.ledger.leases import not_handed_over
 from tasks.ledger.pauses import paused_now
@@ -126,7 +126,7 @@ def _decide(
 def _purse(tx: Transaction, under_way: Sequence[Open]) -> Purse:
     budgets = budgets_now(tx, held_by_tenant(under_way))
     refuses = any(budget.when_used_up is WhenUsedUp.REFUSE for budget in budgets)
-    return Purse(budgets, held_usd(tx) if refuses else None)
+    return Purse(budgets, in_doubt_usd(tx) if refuses else None)
 
 
 class _Costs:

@@ -41,8 +41,8 @@ def is_held(tx: Transaction, job_id: str) -> bool:
     return tx.execute(sa.select(jobs.c.id).where(jobs.c.id == job_id, IS_HELD)).first() is not None
 
 
-def held_usd(tx: Transaction) -> dict[str, Decimal]:
-    """USD that the budgets hold for each tenant's jobs that are held; none for tenants without one."""
+def in_doubt_usd(tx: Transaction) -> dict[str, Decimal]:
+    """USD that the budgets hold for each tenant's jobs that are held, and may come back; none for others."""
     amount = sa.func.sum(jobs.c.hold_usd).label("usd")
     held = sa.select(jobs.c.tenant, amount).where(jobs.c.state == State.UNCERTAIN, IS_HELD).group_by(jobs.c.tenant)
     return {row.tenant: row.usd for row in tx.execute(held) if row.usd is not None}

@@ -71,7 +71,7 @@ def open_again(tx: Transaction) -> None:
     tx.execute(sa.update(provider_keys).where(_ENDED).values(OPEN_KEY), {"now": tx.now})
 
 
-class Pauses:
+class PausedKeys:
     """Which keys take nothing new for now, and why, as those ask who wait for something to happen."""
 
     def __init__(self, ledger: Ledger) -> None:
@@ -118,7 +118,8 @@ def paced(tx: Transaction, alias: str, next_create_at: datetime) -> None:
 
 
 def set_key(tx: Transaction, alias: str, **values: Any) -> ProviderKey:
-    """Change what a person sets of a key: `open_limit`, `creates_per_minute`, `closed`; `paused_until` ends a pause."""
+    """Change what a person sets of a key: `open_limit`, `creates_per_minute`, that it is `closed`, with who said so and
+    why (`closed_...`); `paused_until` ends a pause of the provider's making."""
     return _changed(tx, alias, **values)
 
 

@@ -153,7 +153,7 @@ def quiet(bench: Bench, database_url: str) -> Iterator[Bench]:
         yield replace(bench, ctx=replace(bench.ctx, ledger=ledger))
 
 
-def asks_what_is_held(statement: tuple[str, Any]) -> bool:
+def asks_what_is_in_doubt(statement: tuple[str, Any]) -> bool:
     """Whether a statement asks what is held for jobs in doubt since a restore: who admits, where a budget refuses."""
     text, _ = statement
     return "sum(jobs.hold_usd)" in text and "EXISTS" in text
@@ -169,7 +169,7 @@ def test_every_statement_of_a_jobs_way_finds_its_rows_by_an_index(
     monkeypatch.setattr(failpoints, "_armed", {})
     # What is not gone through here is not heard.
     assert {place for place in FAILPOINTS if place.endswith(".after_commit")} <= passed
-    assert any(map(asks_what_is_held, heard.statements))
+    assert any(map(asks_what_is_in_doubt, heard.statements))
     have_ended(quiet, completed, ENDED, "old")
     found = whole_readers(quiet.ctx.ledger, heard)
     assert not found, "\n\n".join(found)
@@ -324,7 +324,7 @@ def test_a_turn_costs_no_more_for_jobs_that_have_ended(
             bench.turn(lane)
         # What was inserted is there already.
         sent[lane] = [each for each in heard.statements if not each[0].startswith("INSERT")]
-    assert any(map(asks_what_is_held, sent["admit"]))
+    assert any(map(asks_what_is_in_doubt, sent["admit"]))
     sent["one that grows"] = [("SELECT max(event) FROM timeline", None)]
 
     before = {lane: works(quiet, statements) for lane, statements in sent.items()}

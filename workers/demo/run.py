@@ -17,7 +17,7 @@ from schemas.images import data_url
 from schemas.models import MODELS
 from schemas.producer import Producer
 from tasks.ledger import reports
-from tasks.ledger.provider_keys import Pauses
+from tasks.ledger.provider_keys import PausedKeys
 from workers.cli.board import Board
 from workers.cli.request import checked
 from workers.cli.waiting import wait_for
@@ -113,7 +113,7 @@ def _generate(stack: EmbeddedStack, request: Mapping[str, Any], options: DemoOpt
             out.print(f"Note: {warning.field}: {warning.message}", markup=False)
         board = Board(handles)
         aliases, logs = sorted(read.provider_keys), Path(str(where["logs"]))
-        watchdog = Watchdog(board, Pauses(ledger), aliases, patience_s=options.patience_s, logs=logs)
+        watchdog = Watchdog(board, PausedKeys(ledger), aliases, patience_s=options.patience_s, logs=logs)
 
         def each_turn() -> None:
             stack.check()
