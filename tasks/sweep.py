@@ -30,10 +30,8 @@ from tasks.tracing import give_out
 
 log = structlog.get_logger("reelworks.sweep")
 
-
 # Nobody works on these: they wait for the provider, for an operator, or for nothing any more.
 _AT_REST: Final = frozenset({State.GENERATING, State.UNCERTAIN}) | TERMINAL
-
 
 _LONGEST_HANDOVER_S: Final = 600.0
 _ASKED_AFTER_S: Final = 86_400.0
@@ -52,7 +50,7 @@ def sweep(ctx: Context) -> float:
         left = lapsed(tx, ctx.policy.sweep_batch)
         now = tx.now
         pauses_are_over = bool(ended_pauses(tx))
-        ctx.store.sweep_parts(_PART_LEFT_S, now)
+    ctx.store.sweep_parts(_PART_LEFT_S, now)
     _confirm(ctx, [job for job in left if job.state in _AT_REST], now)
     _rescue(ctx, [job for job in left if job.state not in _AT_REST])
     _resolve(ctx)
