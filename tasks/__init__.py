@@ -1,1 +1,4 @@
-"""What happens to a job: thin Celery tasks at the top, domain and adapters below. Refuses to know what runs it."""
+"""What happens to a job: thin Celery tasks, what these share, adapters, and the domain below all of them.
+
+Refuses to know what runs it.
+"""

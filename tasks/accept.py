@@ -36,8 +36,6 @@ log = structlog.get_logger("reelworks.accept")
 
 # Any fixed value: ids made from it are the same however often an entry is read.
 _ENTRY_NAMESPACE: Final = uuid.UUID("5d8e2f7c-31c7-4a55-9d5c-6f0c4b1b7e21")
-
-
 _CONFLICT: Final = "job: this id belongs to an earlier, different request (the same idempotency key, or a reused id)"
 
 

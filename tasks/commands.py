@@ -4,6 +4,8 @@ has called about, which the gateway passes on.
 
 from __future__ import annotations
 
+from typing import Final
+
 import structlog
 
 from tasks.callbacks import heed
@@ -18,6 +20,8 @@ from tasks.pulse import PulseError
 from tasks.pulse.intake import StreamEntry
 
 log = structlog.get_logger("reelworks.accept")
+
+_WAITS: Final = "waits for its job"
 
 
 def obey(ctx: Context) -> int:
@@ -39,15 +43,11 @@ def obey(ctx: Context) -> int:
                 fields = {name: _text(entry, name)[:200] for name in entry.fields}
                 put_aside(tx, f"command:{entry.id}", job_id, problem, fields)
         failpoint("command.before_ack")
-        ctx.pulse.intake.commands_done(
-            [entry.id]
-        )  # each by itself: read again, a row of them would mean something else
+        # Each by itself: read again, a row of them would mean something else.
+        ctx.pulse.intake.commands_done([entry.id])
         failpoint("command.after_ack")
         done += 1
     return done
-
-
-_WAITS = "waits for its job"
 
 
 def _problem(ctx: Context, entry: StreamEntry) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
+from typing import Final
 
 import structlog
 
@@ -77,7 +78,7 @@ def _compare(task: TaskOfOurs, answer: PollAnswer | None) -> Difference | None:
             return says
 
 
-_ON_ITS_WAY = frozenset({State.GENERATING, State.DOWNLOADING, State.RECORDING})
+_ON_ITS_WAY: Final = frozenset({State.GENERATING, State.DOWNLOADING, State.RECORDING})
 
 
 def _missing_usd(task: TaskOfOurs, usage: Usage) -> Decimal | None:

@@ -15,7 +15,6 @@ from tasks.ledger.money import Stray, settle_later, settled, strays
 
 log = structlog.get_logger("reelworks.money")
 
-
 # One in so many of the threads that ask the provider: the jobs' own looks must not wait for strays that time out.
 _SHARE: Final = 4
 # The next look comes after a tenth of a stray's age: the longer nothing is heard of it, the less is to be expected.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from schemas.images import ImageRef
 from schemas.models import TEXT_TO_VIDEO_SHAPE, frame_size
@@ -53,8 +53,8 @@ class GiveUp:
     message: str
 
 
-_LONGEST_DELAY_S = 300.0
-_REFUSALS = 2
+_LONGEST_DELAY_S: Final = 300.0
+_REFUSALS: Final = 2
 
 
 def retry_or_give_up(

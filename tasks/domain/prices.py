@@ -1,4 +1,7 @@
-"""What a provider task cost: as reported, or estimated from the price list and marked so."""
+"""What a provider task cost: as reported, or estimated from the price list and marked so. And what one is expected to.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ class Charged:
 
 
 def price_of(usage: Usage, estimate_usd: Decimal) -> Price:
-    """The price of a completed task: the provider's figure where it gave one, else the price list's."""
+    """The price of a task that has ended: the provider's figure where it gave one, else the price list's."""
     if usage.cost_usd is None:
         return Price(estimate_usd.quantize(MICRO_USD), estimated=True)
     return Price(usage.cost_usd.quantize(MICRO_USD), estimated=False)

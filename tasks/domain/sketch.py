@@ -129,7 +129,7 @@ def bin_of(quantity: float) -> int:
 def shares_of(low: float, high: float, known: Sketch) -> dict[int, float]:
     """One quantity of which only an interval is known, as shares of bins that add up to 1.
 
-    It goes to where others were seen in that interval, and a tenth of it evenly to all of the interval.
+    It goes to where others were seen in that interval, and a small share of it (`_EVEN`) evenly to all of the interval.
     """
     high = max(high, 1e-9)
     low = min(max(low, high / _FURTHEST_BACK), high)

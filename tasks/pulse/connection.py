@@ -40,7 +40,7 @@ class Pulse:
 
     @cached_property
     def intake(self) -> Intake:
-        """The request stream: entries read, acknowledged and put back."""
+        """The streams of requests and commands, and the images that came with requests."""
         return Intake(self.redis)
 
     @cached_property
@@ -85,7 +85,7 @@ class Pulse:
 
     @cached_property
     def spools(self) -> Spools:
-        """How many answers wait in the spool of each machine."""
+        """How many answers wait in each spool."""
         return Spools(self.redis)
 
     @cached_property

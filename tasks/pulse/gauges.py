@@ -39,7 +39,7 @@ class PulseGauges:
     """How long each lane's last sign of life still holds; `None`: it has fallen silent. To be seeded is no sign of its
     own: while no worker takes a lane's messages, all others seed it again and again."""
     spooled: int
-    """Answers that wait in the spools of all machines, as far as these have said so."""
+    """Answers that wait in all spools, as far as somebody has said so."""
     tally: Mapping[str, int]
     """What was counted so far (`tasks.domain.figures`)."""
 

@@ -1,4 +1,4 @@
-"""The request stream and the input images that came with it, as the workers read them."""
+"""The streams of requests and of commands, as the workers read them, and the images that came with requests."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Intake:
         self._redis.xadd(REQUESTS, entry)
 
     def forget(self, records: Sequence[str]) -> None:
-        """Drop idempotency records of requests that became no job, so that the same key can be submitted again."""
+        """Drop idempotency records whose job is none, or none any more, so that the same key can be submitted again."""
         if records:
             self._redis.unlink(*records)
 

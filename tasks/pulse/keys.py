@@ -15,25 +15,20 @@ LOOKED_THROUGH: Final = f"{PREFIX}looked_through"
 TIMETABLE_WHOLE: Final = f"{PREFIX}timetable:whole"
 """String, there only while the timetable is known to hold every generating job: gone after a wipe."""
 
-
 TIMETABLE_REFILL: Final = f"{PREFIX}timetable:refill"
 """String: token of the refill that is under way."""
 
 VIEWS_REFILL: Final = f"{PREFIX}views:refill"
 """String, there only while views that a wipe took are still to be published: the refill's token, and how far it is."""
 
-
 DEMAND: Final = f"{PREFIX}demand"
 """String that expires: there while jobs wait and no slot is free."""
-
 
 TALLY: Final = f"{PREFIX}tally"
 """Hash: what was counted -> the sum, for all processes together."""
 
-
 SPOOLS: Final = f"{PREFIX}spools"
-"""Hash: a machine's name -> how many answers wait in its spool, while there are any."""
-
+"""Hash: a spool's name -> how many answers wait in it, while there are any."""
 
 CALLS: Final = f"{PREFIX}calls"
 """String that expires: there while the provider calls back."""

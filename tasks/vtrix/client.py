@@ -44,9 +44,9 @@ class VtrixClient:
 
     Polls share up to `pool_size` kept connections. A create uses a connection of its own: a kept one that the provider
     has just closed would turn a create that was never read into one of unknown outcome.
-    `key` appears in requests only; `alias` is the name by which it is known. `create` and
-    `poll` bound a call of each kind, upload and answer included.
-    Raises `ValueError` for a base URL that is not http(s) and for a key that cannot stand in a header.
+    `key` appears in requests only; `alias` is the name by which it is known. `create` and `poll` bound a call of each
+    kind, upload and answer included. Raises `ValueError` for a base URL that is not http(s) and for a key that cannot
+    stand in a header.
     """
 
     def __init__(
@@ -89,8 +89,8 @@ class VtrixClient:
         """POST a create (`tasks.vtrix.mapping.create_body`) once, and say what is known of it.
 
         `Unsent` only when no connection was made: the name did not resolve, no address took a connection (refused, or
-        unreachable), or the time-out passed first. A TLS failure is `Unknown`: OpenSSL
-        reports one before and one after the request in the same way.
+        unreachable), or the time-out passed first. A TLS failure is `Unknown`: OpenSSL reports one before and one after
+        the request in the same way.
         """
         data = json.dumps(body, separators=(",", ":"), allow_nan=False).encode()
         with contextlib.closing(new_session(1)) as session:

@@ -1,0 +1,1 @@
+"""The rules of the domain: as tables, and as what holds for any values."""

@@ -1,0 +1,1 @@
+"""What runs beside the product, with other programs stood in for."""
