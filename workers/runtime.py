@@ -18,9 +18,9 @@ from tasks.hints import TOGETHER_MOST
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import check
 from tasks.media.bucket import Bucket
+from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
 from tasks.media.s3store import S3Store
-from tasks.media.store import FolderStore
 from tasks.pulse import Pulse
 from tasks.spool import Spool
 from tasks.traces import Traces

@@ -11,9 +11,9 @@ import responses
 
 from tasks.media.errors import FetchExpired, FetchInterrupted, FetchRefused
 from tasks.media.fetch import fetch
+from tasks.media.folderstore import FolderStore
 from tasks.media.probe import probe
 from tasks.media.sniff import extension_for
-from tasks.media.store import FolderStore
 from tasks.outward import PUBLIC, Reach, guarded_session
 from tasks.transport import Deadlines
 from tests.support.raw import RawServer, answer, drip, read_request

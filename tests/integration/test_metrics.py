@@ -38,7 +38,7 @@ from tasks.ledger.jobs import get
 from tasks.ledger.money import settle_later
 from tasks.ledger.provider_keys import pause, set_key
 from tasks.ledger.spending import set_budget
-from tasks.media.store import FolderStore
+from tasks.media.folderstore import FolderStore
 from tasks.pulse import Pulse, PulseError
 from tasks.pulse.keys import TALLY, key_pressure
 from tests.support.bench import MODEL, Bench

@@ -27,7 +27,7 @@ from tasks.finish import download
 from tasks.ledger import tables
 from tasks.ledger.leases import claim
 from tasks.media.errors import NoRoom
-from tasks.media.store import FolderStore
+from tasks.media.folderstore import FolderStore
 from tasks.reconciling import reconcile
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away, grow_old, wordless

@@ -23,9 +23,9 @@ from tasks.ledger import reports, tables
 from tasks.ledger.deliveries import owe
 from tasks.ledger.retention import Due, due
 from tasks.media.errors import StoreAway
+from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
 from tasks.media.s3store import S3Store
-from tasks.media.store import FolderStore
 from tests.support.bench import Bench
 from tests.support.situations import FILM, FILM_BYTES, downloading, picture, uncertain, with_policy
 

@@ -16,8 +16,9 @@ import requests
 
 from tasks.media.bucket import Bucket
 from tasks.media.errors import InputUnavailable, PathRefused, StoreAway
+from tasks.media.folderstore import FolderStore
 from tasks.media.s3store import S3Store
-from tasks.media.store import FolderStore, Removed, SignedUrl, Store
+from tasks.media.store import Removed, SignedUrl, Store
 from tests.support.objects import ObjectStore
 
 PATH = "default/0b9c2d1e-1111-4222-8333-444455556666/0.mp4"

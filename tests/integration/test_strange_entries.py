@@ -12,7 +12,7 @@ import tasks.commands
 from schemas import keys
 from schemas.jobs import State
 from tasks.ledger import tables
-from tasks.media.store import FolderStore
+from tasks.media.folderstore import FolderStore
 from tasks.pulse import PulseError
 from tasks.pulse.intake import Intake
 from tasks.pulse.views import Views

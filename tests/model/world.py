@@ -33,8 +33,8 @@ from tasks.ledger import Ledger, tables
 from tasks.ledger.jobs import get_many
 from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import latest_attempt
+from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
-from tasks.media.store import FolderStore
 from tasks.policy import Policy
 from tasks.pulse import Pulse
 from tasks.spool import Spool

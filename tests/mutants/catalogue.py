@@ -226,7 +226,7 @@ MUTANTS: Final = (
         "no-fsync-before-rename",
         "a file is given its name before its bytes are on disk",
         _without(tasks.durably.publish, "    sync(part)\n", ""),
-        "tests/unit/media/test_store.py::test_file_is_synced_before_the_rename_and_its_folder_after",
+        "tests/unit/media/test_folderstore.py::test_file_is_synced_before_the_rename_and_its_folder_after",
     ),
     Mutant(
         "charge-each-time",

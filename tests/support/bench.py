@@ -28,8 +28,8 @@ from tasks.domain.figures import REQUEST_S
 from tasks.domain.polling import PollPolicy
 from tasks.lanes import TURNS
 from tasks.ledger import Ledger, tables
+from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
-from tasks.media.store import FolderStore
 from tasks.outward import Reach
 from tasks.policy import Policy
 from tasks.pulse import Pulse

@@ -18,8 +18,8 @@ from tasks.ledger.jobs import count
 from tasks.ledger.pauses import pauses_now
 from tasks.media.bucket import Bucket
 from tasks.media.errors import StoreAway
+from tasks.media.folderstore import FolderStore
 from tasks.media.s3store import S3Store
-from tasks.media.store import FolderStore
 from workers import pools, traceplace
 from workers.celeryplace import asking
 from workers.cli.clocks import clocks

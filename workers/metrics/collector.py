@@ -24,7 +24,7 @@ from tasks.hints import QUEUES
 from tasks.lanes import LANES
 from tasks.ledger import LedgerError
 from tasks.ledger.gauges import ledger_gauges
-from tasks.media.store import FolderStore
+from tasks.media.folderstore import FolderStore
 from tasks.pulse import PulseError
 from workers.celeryconfig import LANES_QUEUE
 from workers.metrics import catalog

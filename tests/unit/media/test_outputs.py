@@ -10,8 +10,8 @@ from tasks.domain.finishing import ExpectedFilm
 from tasks.media import outputs
 from tasks.media.errors import NotPlayable
 from tasks.media.fetch import Fetched
+from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
-from tasks.media.store import FolderStore
 from tasks.transport import Deadlines
 from tests.unit.media.films import film, picture
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tasks.media.store import FolderStore
+from tasks.media.folderstore import FolderStore
 
 PATH = "default/0b9c2d1e-1111-4222-8333-444455556666/0.mp4"
 DATA = b"some bytes"
