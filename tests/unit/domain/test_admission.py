@@ -1,4 +1,4 @@
-"""Who may take the next slot and spend the next dollar: turns, budgets, pace of keys."""
+"""Who may take the next slot: whose turn it is, within what budgets leave, and how many slots a key has free."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -14,10 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.domain.admission import Line, Refusal, Turn, WaitingJob, next_turns
-from tasks.domain.budgets import EVERYONE, Budget, Period, Purse, Refused, Waits, WhenUsedUp
+from tasks.domain.budgets import Budget, Period, Purse, WhenUsedUp
 from tasks.domain.pace import ProviderKey, after_creates, free_slots, probe_after_s, slowed_to
-from tasks.domain.prices import expected_usd
-from tasks.domain.turngap import turn_gap_s
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 USD = Decimal("0.28")
@@ -121,59 +119,9 @@ class TestTurns:
         jobs = [WaitingJob(name, USD, Decimal("0.01")) for name in many("dear", 9)]
         assert len(next_turns([Line("t")], lambda _: iter(jobs), {"a": 5}, Purse([]), most=4)) == 4
 
-
-def budget(limit: str, tenant: str = "t", used: str = "0", **more: object) -> Budget:
-    made = Budget(tenant, Period.DAY, Decimal(limit), WhenUsedUp.WAIT, Decimal(used))
-    return replace(made, **more)  # type: ignore[arg-type]
-
-
-class TestBudgets:
-    @pytest.mark.parametrize(
-        ("budgets", "kind"),
-        [
-            ([], type(None)),
-            ([budget("1")], type(None)),
-            ([budget("1", used="0.72")], type(None)),
-            ([budget("1", used="0.720001")], Waits),
-            ([budget("1", used="0.9", when_used_up=WhenUsedUp.REFUSE)], Refused),
-            ([budget("0.27")], Refused),  # it could never be paid
-            ([budget("1", EVERYONE, "0.9")], Waits),
-            ([budget("1", "other", "1")], type(None)),
-            ([budget("9"), budget("1", used="1", period=Period.MONTH)], Waits),
-        ],
-    )
-    def test_what_stands_in_the_way(self, budgets: list[Budget], kind: type) -> None:
-        assert type(Purse(budgets).judge("t", USD)) is kind
-
-    def test_a_refusal_names_the_budget(self) -> None:
-        verdict = Purse([budget("1", EVERYONE, "0.9", when_used_up=WhenUsedUp.REFUSE)]).judge("t", USD)
-        assert isinstance(verdict, Refused)
-        assert verdict.reason == "the budget of all tenants a day (1 USD) is used up"
-
-    @pytest.mark.parametrize(
-        ("whose", "in_doubt", "kind"),
-        [
-            ("t", {"t": "0.18"}, Waits),
-            ("t", {"t": "0.17"}, Refused),  # even if all of it came back there would not be enough
-            ("t", {"other": "0.9"}, Refused),
-            (EVERYONE, {"t": "0.08", "other": "0.1"}, Waits),
-            (EVERYONE, {"t": "0.08", "other": "0.09"}, Refused),
-        ],
-    )
-    def test_what_may_come_back_is_waited_for_and_not_refused(
-        self, whose: str, in_doubt: dict[str, str], kind: type
-    ) -> None:
-        used_up = [budget("1", whose, "0.9", when_used_up=WhenUsedUp.REFUSE)]
-        purse = Purse(used_up, {tenant: Decimal(usd) for tenant, usd in in_doubt.items()})
-        assert type(purse.judge("t", USD)) is kind
-
-    def test_a_month_begins_on_its_first_day(self) -> None:
-        assert Period.MONTH.first_day(date(2026, 2, 28)) == date(2026, 2, 1)
-        assert Period.DAY.first_day(date(2026, 2, 28)) == date(2026, 2, 28)
-
     def test_a_tenant_whose_budget_is_used_up_waits_and_others_go_on(self) -> None:
         house = House({"t": many("t", 5), "u": many("u", 5)})
-        house.budgets = [budget("0.60")]
+        house.budgets = [Budget("t", Period.DAY, Decimal("0.60"), WhenUsedUp.WAIT)]
         assert Counter(house.round(9)) == {"t": 2, "u": 5}
 
     @given(
@@ -342,33 +290,3 @@ class TestPace:
     def test_a_probe_comes_later_each_time_up_to_a_limit(self) -> None:
         assert [probe_after_s(30, n, 600) for n in (1, 2, 3, 6, 50)] == [30, 60, 120, 600, 600]
         assert probe_after_s(900, 1, 600) == 900
-
-
-class TestExpectedCost:
-    @pytest.mark.parametrize(
-        ("latest", "expected"),
-        [
-            ([], "0.28"),
-            (["0.20"], "0.28"),
-            (["0.30"], "0.30"),
-            (["0.20"] * 4 + ["0.25"], "0.25"),
-            (["0.31"] * 5, "0.31"),
-        ],
-    )
-    def test_charges_correct_the_list_price_once_there_are_enough(self, latest: list[str], expected: str) -> None:
-        assert expected_usd(USD, [Decimal(each) for each in latest]) == Decimal(expected)
-
-
-class TestTurnGap:
-    def test_time_without_waiting_jobs_does_not_count(self) -> None:
-        assert turn_gap_s(None, None, turns=1, waited_s=4.0) == 4.0
-        assert turn_gap_s(2.0, 3_600.0, turns=1, waited_s=2.0) == 2.0
-
-    def test_it_follows_what_is_seen_within_some_ten_turns(self) -> None:
-        gap_s = 10.0
-        for _ in range(10):
-            gap_s = turn_gap_s(gap_s, 2.0, turns=1, waited_s=60.0)
-        assert 2.0 < gap_s < 3.0
-
-    def test_several_turns_at_once_share_the_time(self) -> None:
-        assert turn_gap_s(None, 10.0, turns=5, waited_s=60.0) == 2.0

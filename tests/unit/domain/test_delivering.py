@@ -1,3 +1,5 @@
+"""Webhooks: what follows a try, how long a receiver is left alone, and what fails as one."""
+
 from __future__ import annotations
 
 import pytest

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import pytest
 
 from tasks.domain.knowledge import PROGRESS, Kind, Known, Seen
-from tasks.domain.lookplan import Bounds, LookPlan
-from tasks.domain.sketch import Sketch, bin_of, shares_of
+from tasks.domain.lookplan import Bounds
+from tasks.domain.sketch import Sketch
+from tests.unit.domain.sketches import KIND, of
 
-KIND = Kind("model", "768P", 6, 13)
 BOUNDS = Bounds(lag=2.5, longest=15)
 HOUR, SHAPE, ANY = KIND.names
-
-
-def of(*quantities: float) -> Sketch:
-    made = Sketch()
-    for each in quantities:
-        made = made.with_one(shares_of(each, each, made))
-    return made
 
 
 def known(**sketches: Sketch) -> Known:
@@ -121,34 +113,3 @@ class TestProgress:
     def test_progress_counts_only_once_it_has_proved_true_often_enough(self) -> None:
         few = known(shape=self.TIMES, progress=of(*[1.0] * 7))
         assert few.next_look_at_s(60, 0.25) == few.next_look_at_s(60, None)
-
-
-class TestPlan:
-    def test_no_look_is_spent_where_nothing_ends(self) -> None:
-        plan = LookPlan(of(*[20.0] * 40, *[100.0] * 40), BOUNDS)
-        assert plan.next_after(0) == pytest.approx(20, rel=0.03)
-        assert plan.next_after(21) == pytest.approx(36)  # 15 s later at most, in between too
-        assert plan.next_after(70) == pytest.approx(100, rel=0.03)
-
-    def test_where_ends_are_likely_a_look_follows_within_the_lag(self) -> None:
-        plan = LookPlan(of(*[10 + 0.5 * n for n in range(80)]), BOUNDS)
-        assert plan.next_after(20) == pytest.approx(22.5)
-        assert plan.next_after(22.5) == pytest.approx(25)
-
-    def test_beyond_all_that_was_seen_looks_are_ever_further_apart_up_to_the_longest(self) -> None:
-        plan = LookPlan(of(*[20.0] * 100), BOUNDS)
-        looks = [20.3]
-        while looks[-1] < 200:
-            looks.append(plan.next_after(looks[-1]))
-        gaps = [later - earlier for earlier, later in pairwise(looks)]
-        assert gaps == pytest.approx(sorted(gaps))
-        assert gaps[0] < 2
-        assert gaps[-1] == pytest.approx(15)
-
-    def test_a_rare_end_is_left_out_only_for_a_share_of_the_age(self) -> None:
-        plan = LookPlan(of(*[20.0] * 60, *[1000.0] * 60), BOUNDS)
-        assert plan.next_after(100) == pytest.approx(150)
-
-
-def test_bins_of_ratios_and_of_times_are_the_same_kind() -> None:
-    assert bin_of(1.0) == 0

@@ -1,15 +1,12 @@
-"""Pauses as they are said and how long they hold."""
+"""How long pauses hold, and which are a person's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from tasks.domain.pace import ProviderKey, free_slots
 from tasks.domain.pauses import Pause, Scope
-from workers.cli.formats import pause_line
 
 NOW = datetime(2026, 11, 27, 9, 0, tzinfo=UTC)
 LATER = NOW + timedelta(hours=2)
@@ -38,21 +35,3 @@ def test_a_key_that_the_provider_has_paused_is_not_so_by_a_person() -> None:
     key = ProviderKey("main", paused_until=LATER, pause_reason="throttled")
     assert key.is_paused(NOW)
     assert key.pause_by_person(NOW) is None
-
-
-@pytest.mark.parametrize(
-    ("pause", "line"),
-    [
-        (Pause(Scope.KEY, "main"), "key main: paused"),
-        (
-            Pause(Scope.ALL, "", NOW, "ops@host", "upgrade"),
-            "all: paused since 2026-11-27 09:00:00Z by ops@host: upgrade",
-        ),
-        (
-            Pause(Scope.TENANT, "film", NOW, "me", None, LATER),
-            "tenant film: paused since 2026-11-27 09:00:00Z by me, until 2026-11-27 11:00:00Z",
-        ),
-    ],
-)
-def test_a_line_says_who_when_and_why(pause: Pause, line: str) -> None:
-    assert pause_line(pause) == line

@@ -9,31 +9,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.domain.answers import LookAgain, Running
-from tasks.domain.knowledge import PROGRESS, Kind, Known
-from tasks.domain.looking import PollAgain, decide
+from tasks.domain.knowledge import Known
 from tasks.domain.polling import PollPolicy, next_look_s
-from tasks.domain.sketch import Sketch, shares_of
 from tests.bench.polling import LAWS, Provider, fixed, ours, simulate
+from tests.unit.domain.sketches import known_of
 
 POLICY = PollPolicy(first_s=10, interval_s=5, overdue_after_s=1000, overdue_interval_s=60, jitter=0.1)
-KIND = Kind("model", "768P", 6, 13)
+
+TWENTY = known_of(POLICY, *[20.0] * 50)
+WIDE = known_of(POLICY, *[20.0 + n for n in range(60)], ratios=(1.0,) * 50)
 
 
-def known(
-    *times_s: float, ratios: tuple[float, ...] = (), policy: PollPolicy = POLICY, work_waits: bool = False
-) -> Known:
-    sketches = {}
-    for name, quantities in ((KIND.names[1], times_s), (PROGRESS, ratios)):
-        sketch = Sketch()
-        for each in quantities:
-            sketch = sketch.with_one(shares_of(each, each, sketch))
-        sketches[name] = sketch
-    return Known(sketches, KIND, policy.bounds(work_waits=work_waits))
+class TestFixed:
+    """Where nothing is known."""
 
-
-TWENTY = known(*[20.0] * 50)
-WIDE = known(*[20.0 + n for n in range(60)], ratios=(1.0,) * 50)
+    @pytest.mark.parametrize(
+        ("age_s", "polls", "retry_after_s", "spread", "delay_s"),
+        [
+            (0, 0, None, 0.5, 10),
+            (0, 0, None, 0.0, 9),
+            (20, 1, None, 0.5, 5),
+            (20, 1, None, 0.0, 4.5),
+            (1000, 9, None, 0.5, 60),
+            (20, 1, 30.0, 0.5, 30),
+            (20, 1, 1.0, 0.5, 5),
+        ],
+    )
+    def test_table(self, age_s: float, polls: int, retry_after_s: float | None, spread: float, delay_s: float) -> None:
+        found = next_look_s(POLICY, age_s=age_s, polls=polls, retry_after_s=retry_after_s, spread=spread)
+        assert found == pytest.approx(delay_s)
 
 
 class TestByWhatIsKnown:
@@ -82,17 +86,17 @@ class TestByWhatIsKnown:
         self, spread: float, within_s: float
     ) -> None:
         uneven = [20 + 0.1 * n for n in range(40)]
-        waits = known(*uneven, work_waits=True)
+        waits = known_of(POLICY, *uneven, work_waits=True)
         assert waits.lag_s == pytest.approx(0.015 * 22, abs=0.01)
         age_s = 20.5
         while age_s < 23:
             delay_s = next_look_s(POLICY, age_s=age_s, polls=2, retry_after_s=None, spread=spread, known=waits)
             assert 0.05 < delay_s < within_s
             age_s += delay_s
-        assert known(*uneven).lag_s == 2.5
+        assert known_of(POLICY, *uneven).lag_s == 2.5
 
     def test_where_it_takes_long_the_usual_lag_is_enough_while_work_waits_too(self) -> None:
-        assert known(*[600.0] * 20, work_waits=True).lag_s == known(*[600.0] * 20).lag_s == 2.5
+        assert known_of(POLICY, *[600.0] * 20, work_waits=True).lag_s == known_of(POLICY, *[600.0] * 20).lag_s == 2.5
 
     def test_progress_that_proved_true_moves_the_look(self) -> None:
         policy = replace(POLICY, jitter=0.0)
@@ -138,25 +142,6 @@ class TestByWhatIsKnown:
             assert delay_s <= max(60 * 1.1, retry_after_s or 0)
 
 
-class TestDecision:
-    def test_only_progress_that_rises_is_heeded(self) -> None:
-        def delay_s(before: float | None) -> float:
-            decision = decide(Running(0.5), POLICY, age_s=30, polls=2, spread=0, known=WIDE, progress=before)
-            assert isinstance(decision, PollAgain)
-            return decision.delay_s
-
-        assert delay_s(None) == delay_s(0.3) == pytest.approx(30, abs=1.5)
-        assert delay_s(0.5) == delay_s(0.9) < 5
-
-    def test_all_looks_of_a_key_that_is_slowed_are_slowed(self) -> None:
-        for answer in (Running(None), LookAgain("HTTP 429", throttled=True)):
-            usual = decide(answer, POLICY, age_s=30, polls=2, spread=0.5)
-            slowed = decide(answer, POLICY, age_s=30, polls=2, spread=0.5, slowed=4.0)
-            assert isinstance(usual, PollAgain)
-            assert isinstance(slowed, PollAgain)
-            assert slowed.delay_s == pytest.approx(4 * usual.delay_s)
-
-
 class TestSimulation:
     """Counted, with a seed: not timed."""
 
@@ -171,6 +156,6 @@ class TestSimulation:
         for age_s, polls in ((0.0, 0), (20.0, 1), (1000.0, 3)):
             both = [
                 next_look_s(POLICY, age_s=age_s, polls=polls, retry_after_s=None, spread=0.3, known=what)
-                for what in (None, known())
+                for what in (None, known_of(POLICY))
             ]
             assert both[0] == both[1]

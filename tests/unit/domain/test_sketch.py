@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.domain.sketch import KEPT, LEFT_OVER, Sketch, bin_of, edge, shares_of
+from tests.unit.domain.sketches import of
 
 TIMES = st.floats(0.01, 10_000)
-
-
-def of(*quantities: float, sketch: Sketch | None = None) -> Sketch:
-    made = sketch or Sketch()
-    for each in quantities:
-        made = made.with_one(shares_of(each, each, made))
-    return made
 
 
 @given(TIMES)

@@ -1,3 +1,5 @@
+"""The state table: what absorbs, what is reached, and that nothing leads back to a create unasked."""
+
 from __future__ import annotations
 
 import pytest
