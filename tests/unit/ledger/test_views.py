@@ -1,4 +1,4 @@
-"""Which of a job's events its view shows when there are many."""
+"""The live view: which of a job's events it shows when there are many."""
 
 from __future__ import annotations
 

@@ -241,6 +241,14 @@ def test_look_that_failed_for_the_key_says_so(status, body, key_refused):
     assert poll_answer(reply(status, body), "a1", now=NOW).key_refused is key_refused
 
 
+@pytest.mark.parametrize(
+    ("status", "body", "throttled"),
+    [(429, {}, True), (200, {"error": {"code": 1002}}, True), (500, {}, False), (401, {}, False)],
+)
+def test_look_tells_whether_the_key_asked_too_much(status, body, throttled):
+    assert poll_answer(reply(status, body), "a1", now=NOW).throttled is throttled
+
+
 def test_throttled_poll_carries_the_wait():
     assert poll_answer(reply(429, {}, "9"), "a1", now=NOW).retry_after_s == 9.0
 

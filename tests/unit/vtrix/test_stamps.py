@@ -42,11 +42,3 @@ def test_table(begun: object, ended: object, found: float | None) -> None:
 def test_a_completed_answer_tells_it(metadata: dict[str, Any], found: float | None) -> None:
     answer = poll_answer(reply(200, {"id": "a1", "status": "completed", "metadata": metadata}), "a1", now=NOW)
     assert answer.took_s == found  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("status", "body", "throttled"),
-    [(429, {}, True), (200, {"error": {"code": 1002}}, True), (500, {}, False), (401, {}, False)],
-)
-def test_a_look_tells_whether_the_key_asked_too_much(status: int, body: dict[str, Any], throttled: bool) -> None:
-    assert poll_answer(reply(status, body), "a1", now=NOW).throttled is throttled  # type: ignore[union-attr]

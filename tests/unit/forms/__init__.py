@@ -1,0 +1,1 @@
+"""How a job is written for those who look on."""
