@@ -68,31 +68,27 @@ def decide(
     `progress`: what it reported at the look before this one.
     """
 
-    def again(reported: float | None, alarm: str | None) -> PollAgain:
+    def again(
+        alarm: str | None,
+        *,
+        reported: float | None = None,
+        missed: int = 0,
+        missing: bool = False,
+        retry_after_s: float | None = None,
+    ) -> PollAgain:
         rising = reported is not None and (progress is None or reported > progress)
-        delay_s = next_look_s(
-            policy,
-            age_s=age_s,
-            polls=polls,
-            retry_after_s=None,
-            spread=spread,
-            known=known,
-            progress=reported if rising else None,
-            slowed=slowed,
-        )
-        return PollAgain(delay_s, reported, alarm)
-
-    def missed(alarm: str, retry_after_s: float | None = None, *, missing: bool = False) -> PollAgain:
         delay_s = next_look_s(
             policy,
             age_s=age_s,
             polls=polls,
             retry_after_s=retry_after_s,
             spread=spread,
-            misses=misses + 1,
+            misses=missed,
+            known=known,
+            progress=reported if rising else None,
             slowed=slowed,
         )
-        return PollAgain(delay_s, None, alarm, misses + 1, missing)
+        return PollAgain(delay_s, reported, alarm, missed, missing)
 
     match answer:
         case Completed():
@@ -100,10 +96,10 @@ def decide(
         case Failed():
             return Fail(answer)
         case Running(reported, status_known):
-            return again(reported, None if status_known else "unknown_status")
+            return again(None if status_known else "unknown_status", reported=reported)
         case NotFound():
             if missing_s is not None and missing_s >= policy.lost_after_s:
                 return Lose()
-            return missed("provider_task_not_found", missing=True)
+            return again("provider_task_not_found", missed=misses + 1, missing=True)
         case LookAgain(reason, retry_after_s, key_refused):
-            return missed("key_refused" if key_refused else reason, retry_after_s)
+            return again("key_refused" if key_refused else reason, missed=misses + 1, retry_after_s=retry_after_s)
