@@ -7,7 +7,7 @@ import struct
 from functools import cache
 from random import Random
 
-from tests.unit.schemas.pictures import as_data_url, picture
+from tests.support.pictures import as_data_url, picture
 
 CANARY = "Kz4vTq9w"
 """Stands in prompts outside of brackets, in the paths and queries of URLs, and in the values of metadata."""

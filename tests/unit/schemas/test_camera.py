@@ -1,3 +1,5 @@
+"""Camera instructions: which brackets of a prompt hold them, which are text, and what is proposed for a slip."""
+
 from __future__ import annotations
 
 import pytest

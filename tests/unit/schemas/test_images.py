@@ -1,3 +1,5 @@
+"""Input pictures: the forms in which one is given, the rules that it keeps, and the header that says so."""
+
 from __future__ import annotations
 
 import base64
@@ -18,8 +20,7 @@ from schemas import images
 from schemas.errors import RequestInvalid
 from schemas.image_header import HeaderError, read_header
 from schemas.images import MAX_BYTES, MAX_PIXELS, ImageBytes, ImageRef, ImageUrl, data_url, image_from, parse_image
-
-from .pictures import as_data_url, picture
+from tests.support.pictures import as_data_url, picture
 
 KINDS = [("JPEG", "jpg", "image/jpeg"), ("PNG", "png", "image/png"), ("WEBP", "webp", "image/webp")]
 

@@ -1,3 +1,5 @@
+"""The table of models: its prices, what is offered for them, and the size of the film to expect."""
+
 from __future__ import annotations
 
 from decimal import Decimal
@@ -6,8 +8,7 @@ import pytest
 
 from schemas import models
 from schemas.models import TEXT_TO_VIDEO_SHAPE, frame_size
-
-from .pictures import MODEL
+from tests.support.requests import MODEL
 
 PRICES = {
     "minimax_hailuo_02_i2v": {

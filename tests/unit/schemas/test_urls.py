@@ -1,3 +1,5 @@
+"""Which addresses a request may carry, judged by their text alone."""
+
 from __future__ import annotations
 
 import pytest

@@ -1,4 +1,4 @@
-"""Small real pictures, and the least that a valid request holds."""
+"""Pictures for tests: small and real, in every format that a request takes."""
 
 from __future__ import annotations
 
@@ -9,14 +9,10 @@ from typing import Any
 
 from PIL import Image as Pillow
 
-MODEL = "minimax_hailuo_02_i2v"
-TEXT_MODEL = "minimax_hailuo_23_t2v"
-URL = "https://pictures.example/cat.jpg"
-
 
 @cache
 def picture(width: int = 400, height: int = 400, kind: str = "JPEG", orientation: int | None = None) -> bytes:
-    """The bytes of a plain picture; `orientation` is written as Exif data."""
+    """The bytes of a plain picture, of another colour for another size; `orientation` is written as Exif data."""
     out = io.BytesIO()
     extra: dict[str, Any] = {}
     if orientation is not None:
@@ -28,11 +24,5 @@ def picture(width: int = 400, height: int = 400, kind: str = "JPEG", orientation
 
 
 def as_data_url(data: bytes, media_type: str = "image/jpeg") -> str:
+    """The bytes as a data URL, of whatever media type it is to claim."""
     return f"data:{media_type};base64,{base64.b64encode(data).decode()}"
-
-
-def raw(**fields: Any) -> dict[str, Any]:
-    """A valid request with `fields` on top; a field given as `...` is left out."""
-    needed = {"prompt": "a cat"} if fields.get("model") == TEXT_MODEL else {"first_frame_image": URL}
-    request = {"model": MODEL, **needed, **fields}
-    return {name: value for name, value in request.items() if value is not ...}
