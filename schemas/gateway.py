@@ -17,7 +17,8 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 from .errors import GatewayAway, GatewayRefused, IdempotencyConflict, Problem, ReelworksError, RequestInvalid
 from .exchange import EXCHANGE_ERRORS, Deadlines, get
-from .jobs import JobView, State, decode_job
+from .jobs import JobView, State
+from .records import decode_job
 
 PAGE: Final = 200
 """Jobs that the gateway lists at once, at most."""

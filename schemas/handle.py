@@ -20,7 +20,8 @@ import redis
 from . import keys
 from .errors import NotSubmitted, Problem, WaitTimeout
 from .gateway import Gateway
-from .jobs import JobEvent, JobView, State, completed, decode_record
+from .jobs import JobEvent, JobView, State, completed
+from .records import decode_record
 from .saving import SAVE_S, save
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ import redis.asyncio
 
 from . import handle, keys
 from .errors import WaitTimeout
-from .jobs import JobView, decode_record
+from .jobs import JobView
+from .records import decode_record
 
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub

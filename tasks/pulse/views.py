@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from schemas.jobs import JobView, encode_record
+from schemas.jobs import JobView
 from schemas.keys import TURN_GAPS, line, view
+from schemas.records import encode_record
 from tasks.domain.figures import ENDED
 
 from . import keys

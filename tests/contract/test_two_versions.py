@@ -1,25 +1,21 @@
-"""Workers of two versions share a database and a spool while one replaces the other: the older one loses nothing by it.
+"""Workers of two versions share a database while one replaces the other: the older one loses nothing by it.
 
-Messages that the version before sent are replayed to real workers in `tests/integration/test_workers_die.py`.
+What else they share is in `test_own_forms.py`; messages that the version before sent are replayed to real workers in
+`tests/integration/test_workers_die.py`.
 """
 
 from __future__ import annotations
 
-import json
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from alembic import command
 from alembic.script import ScriptDirectory
 
-from tasks.domain.creating import Answer
-from tasks.domain.transitions import Event
 from tasks.ledger.migrate import _config
 
-SAMPLES = Path(__file__).parent / "samples" / "own"
 REVISIONS = [script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()][::-1]
 
 
@@ -75,10 +71,3 @@ def rules(table: sa.Table) -> set[tuple[str, tuple[str, ...]]]:
         if isinstance(rule, kinds)
     }
     return constraints | {("index", tuple(c.name for c in index.columns)) for index in table.indexes if index.unique}
-
-
-def test_a_spooled_answer() -> None:
-    entry: dict[str, Any] = json.loads((SAMPLES / "spool_entry.json").read_text())
-    answer = Answer.from_json(entry)
-    assert (answer.verdict.event, answer.verdict.provider_task_id) == (Event.ACCEPTED, "task-1")
-    assert answer.to_json() == entry

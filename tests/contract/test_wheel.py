@@ -19,10 +19,10 @@ from PIL import Image as Pillow
 import schemas
 from schemas import keys, parse_request
 from tests.support.raw import RawServer, answer, read_request
+from tests.support.samples import sample
 from tests.support.valkey import valkey_server
 
 ROOT = Path(schemas.__file__).parent.parent
-SAMPLES = Path(__file__).parent / "samples" / "own"
 
 SERVICE = """
 import sys
@@ -116,13 +116,7 @@ def test_the_wheel_holds_the_contract_alone(wheel: Path) -> None:
 
 
 def test_the_wheel_needs_few_things(wheel: Path) -> None:
-    assert {name.lower() for name in needed(wheel)} <= {
-        "marshmallow",
-        "pillow",
-        "redis",
-        "typing-extensions",
-        "async-timeout",
-    }
+    assert {name.lower() for name in needed(wheel)} <= {"marshmallow", "redis", "typing-extensions", "async-timeout"}
 
 
 def test_another_service_submits_with_it(python: Path, tmp_path: Path) -> None:
@@ -145,7 +139,7 @@ def test_another_service_submits_with_it(python: Path, tmp_path: Path) -> None:
 
 
 def test_another_service_waits_lists_and_saves_with_it(python: Path, tmp_path: Path) -> None:
-    record = (SAMPLES / "view_completed.json").read_text()
+    record = json.dumps(sample("view_completed"))
     with valkey_server(tmp_path) as valkey, RawServer(gateway) as server:
         valkey.client.set(keys.view("job-1"), record)
         command = [python, "-I", "-c", ASYNC_SERVICE, valkey.url, server.url, tmp_path / "film.mp4"]
@@ -157,7 +151,7 @@ def test_another_service_waits_lists_and_saves_with_it(python: Path, tmp_path: P
 def gateway(connection: Any, _server: RawServer) -> None:
     """What a gateway says of the job of the samples, whose film is four bytes here."""
     head, _ = read_request(connection)
-    job = json.loads((SAMPLES / "gateway_job.json").read_text())
+    job = sample("gateway_job")
     job["outputs"][0] |= {"size_bytes": 4, "sha256": hashlib.sha256(b"film").hexdigest()}
     if b"/outputs/0" in head:
         connection.sendall(answer(b"film"))

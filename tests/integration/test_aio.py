@@ -14,7 +14,8 @@ from schemas import handle as handle_module
 from schemas import keys
 from schemas.aio import AsyncHandle, AsyncProducer
 from schemas.errors import JobCancelled, JobFailed, NotSubmitted, RequestInvalid, WaitTimeout
-from schemas.jobs import JobEvent, State, encode_record
+from schemas.jobs import JobEvent, State
+from schemas.records import encode_record
 from tests.integration.test_producer import STORY, entries, job_view, publish, raw
 from tests.support.valkey import Valkey, valkey_server
 

@@ -21,10 +21,12 @@ from schemas import keys
 from schemas import producer as producer_module
 from schemas.errors import IdempotencyConflict, JobCancelled, JobFailed, NotSubmitted, RequestInvalid, WaitTimeout
 from schemas.handle import Handle
-from schemas.jobs import JobEvent, JobView, State, encode_record
+from schemas.jobs import JobEvent, JobView, State
 from schemas.producer import BATCH, Producer
+from schemas.records import encode_record
 from schemas.requests import parse_request
 from tests.support.proxy import Fault, FaultProxy
+from tests.support.samples import sample
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.probes import free_port
@@ -32,7 +34,6 @@ from workers.probes import free_port
 MODEL = "minimax_hailuo_02_i2v"
 URL = "https://pictures.example/cat.jpg"
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-OWN = Path(__file__).parents[1] / "contract" / "samples" / "own"
 
 
 @pytest.fixture(scope="module")
@@ -87,11 +88,9 @@ def test_a_submission_is_one_entry_of_the_stream(valkey: Valkey, producer: Produ
 
 
 def test_what_is_part_of_a_trace_says_so_in_the_form_of_the_sample(valkey: Valkey, producer: Producer) -> None:
-    sample = json.loads((OWN / "stream_entry_traced.json").read_text())
-    asked = json.loads(sample["request"])
-    producer.submit_many([asked] * 2, traceparent=sample["traceparent"])
-    for entry in entries(valkey):
-        assert {**entry, "job": sample["job"]} == sample
+    form = sample("stream_entry_traced")
+    producer.submit_many([json.loads(form["request"])] * 2, traceparent=form["traceparent"])
+    assert [{**entry, "job": form["job"]} for entry in entries(valkey)] == [form] * 2
 
 
 def test_pictures_are_stored_as_bytes_under_their_digest_and_expire(valkey: Valkey, producer: Producer) -> None:

@@ -10,7 +10,8 @@ import pytest
 from celery import Celery
 
 from schemas import keys as shared
-from schemas.jobs import JobEvent, JobView, State, decode_record
+from schemas.jobs import JobEvent, JobView, State
+from schemas.records import decode_record
 from tasks.pulse import Pulse, PulseError, keys
 from tasks.pulse.timetable import Due, Entry, NextLook
 from tests.support.proxy import Fault, FaultProxy

@@ -24,8 +24,9 @@ from redis.exceptions import NoPermissionError
 from schemas import data_url, keys
 from schemas.aio import AsyncProducer
 from schemas.errors import IdempotencyConflict, JobCancelled
-from schemas.jobs import JobView, State, encode_record
+from schemas.jobs import JobView, State
 from schemas.producer import Producer
+from schemas.records import encode_record
 from tasks.lanes import LANES
 from tasks.pulse import Pulse
 from tests.support.flower import RECORDS, flower_running

@@ -7,7 +7,6 @@ import json
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -30,13 +29,13 @@ from tests.support.collector import Sent, spans_at, tree
 from tests.support.doors import Door, client, new_key
 from tests.support.failing import away
 from tests.support.receiver import Receiver, receiving
+from tests.support.samples import sample
 from tests.support.situations import FILM, completed, failed_download
 from tests.support.waiting import wait_until
 
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 ANOTHER = "00-11111111111111111111111111111111-2222222222222222-01"
 PROMPT = "[static] a canary of brass"
-SAMPLE = Path(__file__).parents[1] / "contract" / "samples" / "own" / "stream_entry_traced.json"
 REQUEST = {"model": MODEL, "first_frame_image": URL}
 on_one_database = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where it makes no difference which."""
@@ -132,7 +131,7 @@ def test_every_door_takes_the_callers_trace_along(traced: Bench) -> None:
     door = Door(client(), new_key(traced.ctx.ledger))
     traced.producer.submit_many([REQUEST] * 2, traceparent=CALLER)
     traced.turn("accept")
-    traced.enter(json.loads(SAMPLE.read_text()))
+    traced.enter(sample("stream_entry_traced"))
     traced.turn("accept")
     enqueued(traced, message(headers={**message()["headers"], "traceparent": CALLER}))
     assert door.post("/v1/jobs", REQUEST, headers={"traceparent": CALLER}).status_code == 202

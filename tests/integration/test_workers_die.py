@@ -12,7 +12,6 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from decimal import Decimal
 from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +26,7 @@ from tasks.domain.answers import Accepted, Completed, FinalAnswer
 from tasks.ledger import tables
 from tasks.vtrix.mapping import create_body
 from tests.support.postgres import postgres_server
+from tests.support.samples import sample
 from tests.support.waiting import wait_until
 from tests.support.works import MODEL, Works, request, works
 from workers.pools import POOLS
@@ -227,7 +227,6 @@ def test_all_workers_are_replaced_under_load_and_nothing_is_lost_or_in_doubt(run
     running.check_books()
 
 
-MESSAGES = Path(__file__).parents[1] / "contract" / "samples" / "own" / "messages.json"
 SINCE = {"deaths", "cancel_requested_at", "settle_at"}
 """Columns that the version before does not write."""
 
@@ -246,7 +245,7 @@ def test_what_the_version_before_left_in_the_queue_and_in_the_database_is_worked
                 tx.execute(sa.insert(tables.jobs), [old_row(job.id, state, now, **values)])
             moments = [{"job_id": job.id, "seq": 1, "event": "accept", "state": "queued"} for job in jobs]
             tx.execute(sa.insert(tables.timeline), [{**moment, "at": now, "detail": {}} for moment in moments])
-    for sent in json.loads(MESSAGES.read_text()):
+    for sent in sample("messages"):
         running.broker.client.lpush(sent["queue"], json.dumps(sent["message"]))
     running.wait(jobs[:1], State.GENERATING)
     running.wait(jobs[1:], State.COMPLETED)

@@ -18,8 +18,9 @@ from celery import Celery
 import tasks.create
 import tasks.ending
 from schemas import keys
-from schemas.jobs import JobView, State, decode_record
+from schemas.jobs import JobView, State
 from schemas.producer import Producer
+from schemas.records import decode_record
 from tasks import context
 from tasks.context import Context
 from tasks.create import create
