@@ -1,44 +1,39 @@
 """A job as its producer holds it: read its state, follow it to its end, save its film, ask for something to be done.
 
-Owns the reading of a job's live view. Refuses to change a job by itself: no time-out and no error cancels anything.
+Owns what is read of a job beside its view, and how a command is given. Refuses to change a job by itself: no time-out
+and no error cancels anything.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import redis
 
 from . import keys
-from .errors import NotSubmitted, Problem, WaitTimeout
+from .errors import NotSubmitted, Problem
 from .gateway import Gateway
 from .jobs import JobEvent, JobView, State, completed
-from .records import decode_record
+from .redisclient import text_of
 from .saving import SAVE_S, save
-
-if TYPE_CHECKING:
-    from redis.client import PubSub
+from .waiting import view_of, views
 
 COMMAND_FORM: Final = "1"
 """The form of a command entry, so that workers of the next release can tell it from theirs."""
-REREAD_S: Final = 2.0
-"""A published view can be missed; the record itself is looked at no later than this."""
-OUTAGE_S: Final = 60.0
-"""A wait outlives a Redis that is away for less than this."""
-_RECONNECT_S: Final = 0.25
-_AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 
 
 class Handle:
-    """One job. Every property asks Redis anew, and raises `redis.RedisError` when it cannot be asked."""
+    """One job. Whatever is read of it, Redis is asked anew, and `redis.RedisError` raised when it can't be asked.
+
+    A wait outlives a Redis that is away for less than a minute.
+    """
 
     __slots__ = ("_gateway", "_redis", "id", "warnings")
 
@@ -55,8 +50,7 @@ class Handle:
 
     def view(self) -> JobView | None:
         """The job as it stands; `None` when it is not accepted yet (or its view has expired)."""
-        raw = self._redis.get(keys.view(self.id))
-        return decode_record(raw) if isinstance(raw, str | bytes) else None
+        return view_of(self._redis, self.id)
 
     @property
     def state(self) -> State | None:
@@ -116,12 +110,12 @@ class Handle:
         return int(rank) + 1, start_at
 
     def events(self, timeout: float | None = None) -> Iterator[JobEvent]:
-        """The job's events from its first to its last, each once, as they happen.
+        """The job's events as they happen, each once: from the first that its view still has to the one that ended it.
 
-        Raises `WaitTimeout` when the job has not ended within `timeout` seconds.
+        Raises `WaitTimeout` when the job has not ended within `timeout` seconds, by default never.
         """
         last = -math.inf
-        for view in self._views(timeout):
+        for view in views(self._redis, self.id, timeout):
             for event in view.events:
                 if event.seq > last:
                     last = event.seq
@@ -130,9 +124,10 @@ class Handle:
     def get(self, timeout: float | None = None) -> JobView:
         """Waits for the end of the job, and returns the completed job.
 
-        Raises `JobFailed`, `JobCancelled`, or `WaitTimeout` after `timeout` seconds, which leaves the job as it is.
+        Raises `JobFailed`, `JobCancelled`, or `WaitTimeout` after `timeout` seconds (by default never), which leaves
+        the job as it is.
         """
-        for view in self._views(timeout):
+        for view in views(self._redis, self.id, timeout):
             last = view
         return completed(last)
 
@@ -180,61 +175,6 @@ class Handle:
             again = "look at the job before you ask again" if more.get("anew") == "1" else "asking again is safe"
             sentence = f"Redis did not confirm the {word} of job {self.id} ({reason}); {again}"
             raise NotSubmitted(sentence, job_ids=(self.id,)) from error
-
-    def _views(self, timeout: float | None) -> Iterator[JobView]:
-        """The job's views until a terminal one, some of them repeatedly. Raises `WaitTimeout`."""
-        ends_at = math.inf if timeout is None else time.monotonic() + timeout
-        away_since: float | None = None
-        channel: PubSub | None = None
-        try:
-            while True:
-                left_s = max(0.0, ends_at - time.monotonic())
-                view = None
-                try:
-                    if channel is None:
-                        channel = self._subscribed()
-                        view = self.view()
-                    else:
-                        view = self._next(channel, min(REREAD_S, left_s))
-                    away_since = None
-                except _AWAY:
-                    away_since = away_since or time.monotonic()
-                    if time.monotonic() - away_since > OUTAGE_S:
-                        raise
-                    if channel is not None:
-                        channel.close()
-                    channel = None
-                    time.sleep(min(_RECONNECT_S, left_s))
-                if view is not None:
-                    yield view
-                    if view.terminal:
-                        return
-                if time.monotonic() >= ends_at:
-                    raise WaitTimeout(self.id, timeout or 0.0)
-        finally:
-            if channel is not None:
-                channel.close()
-
-    def _subscribed(self) -> PubSub:
-        channel: PubSub = self._redis.pubsub()  # type: ignore[no-untyped-call]  # redis-py leaves it without types
-        channel.subscribe(keys.view(self.id))
-        return channel
-
-    def _next(self, channel: PubSub, wait_s: float) -> JobView | None:
-        """The view that was published, or the record when something else came, or nothing.
-
-        The first thing that comes is Redis's word that the subscription stands: from then on nothing is missed, so that
-        is when the record has to be read.
-        """
-        message = channel.get_message(timeout=wait_s)
-        if message is not None and message["type"] == "message":
-            return decode_record(message["data"])
-        return self.view()
-
-
-def text_of(value: object) -> str:
-    """What Redis sent, as text: the address of a client can say that it comes as such."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _number(value: Any) -> float | None:

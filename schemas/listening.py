@@ -1,6 +1,7 @@
 """Hears of many jobs at once within an event loop: one subscribed connection for all who wait, and a look now and then.
 
-Owns that connection, and its being made anew. Refuses to hold the loop up: what comes is taken in small portions.
+Owns that connection, and its being made anew within the times of `waiting`. Refuses to hold the loop up: what comes is
+taken in small portions.
 """
 
 from __future__ import annotations
@@ -15,18 +16,17 @@ from typing import TYPE_CHECKING, Any, Final
 import redis
 import redis.asyncio
 
-from . import handle, keys
+from . import keys, waiting
 from .errors import WaitTimeout
 from .jobs import JobView
 from .records import decode_record
+from .redisclient import text_of
 
 if TYPE_CHECKING:
     from redis.asyncio.client import PubSub
 
 _PORTION: Final = 100
 """Jobs that are subscribed to, or looked at, in one exchange."""
-_RECONNECT_S: Final = 0.25
-_AWAY: Final = (redis.ConnectionError, redis.TimeoutError)
 
 
 class _Wait:
@@ -123,17 +123,17 @@ class Listener:
                 self._changed.set()
 
     async def _hear(self) -> None:
-        """Listens while somebody waits, and outlives a Redis that is away for less than `handle.OUTAGE_S`."""
+        """Listens while somebody waits, and outlives a Redis that is away for less than `waiting.OUTAGE_S`."""
         clock = asyncio.get_running_loop().time
         self._away_since_s = None
         while self._jobs:
             try:
                 await self._listen()
-            except* _AWAY:
+            except* waiting.AWAY:
                 self._away_since_s = self._away_since_s or clock()
-                if clock() - self._away_since_s > handle.OUTAGE_S:
+                if clock() - self._away_since_s > waiting.OUTAGE_S:
                     raise
-                await asyncio.sleep(_RECONNECT_S)
+                await asyncio.sleep(waiting.RECONNECT_S)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Whatever it ended of, those who wait have to be told."""
@@ -164,10 +164,10 @@ class Listener:
     async def _read(self, channel: PubSub) -> None:
         prefix = len(keys.view(""))
         while True:
-            message: Any = await channel.get_message(timeout=handle.REREAD_S)
+            message: Any = await channel.get_message(timeout=waiting.REREAD_S)
             if message is None:
                 continue
-            job_id = handle.text_of(message["channel"])[prefix:]
+            job_id = text_of(message["channel"])[prefix:]
             if message["type"] == "message":
                 self._take(job_id, message["data"])
             elif message["type"] == "subscribe":
@@ -182,7 +182,7 @@ class Listener:
         all_read_s = clock()
         while self._jobs:
             try:
-                async with asyncio.timeout_at(all_read_s + handle.REREAD_S):
+                async with asyncio.timeout_at(all_read_s + waiting.REREAD_S):
                     await self._changed.wait()
             except TimeoutError:
                 all_read_s = clock()

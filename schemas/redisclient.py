@@ -181,6 +181,11 @@ def async_client(url: str, timeout_s: float) -> redis.asyncio.Redis:
     return redis.asyncio.Redis.from_pool(_AsyncPool(place.master, manager, **bounded))  # type: ignore[no-untyped-call]  # as above
 
 
+def text_of(value: object) -> str:
+    """What Redis sent, as text: the address of a client can say that it comes as such."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
 def pool(
     master: str, hosts: Sequence[Place], sentinel_options: Mapping[str, Any], **options: Any
 ) -> redis.ConnectionPool:

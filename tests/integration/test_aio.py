@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 import redis
 
-from schemas import handle as handle_module
-from schemas import keys
+from schemas import keys, waiting
 from schemas.aio import AsyncHandle, AsyncProducer
 from schemas.errors import JobCancelled, JobFailed, NotSubmitted, RequestInvalid, WaitTimeout
 from schemas.jobs import JobEvent, State
 from schemas.records import encode_record
-from tests.integration.test_producer import STORY, entries, job_view, publish, raw
+from tests.support.requests import raw
 from tests.support.valkey import Valkey, valkey_server
+from tests.support.waiting import wait_until
+from tests.support.workerside import STORY, entries, job_view, listeners, publish
 
 MANY = 500
 
@@ -46,13 +47,9 @@ async def until(condition: Callable[[], Any], what: str) -> None:
         raise AssertionError(f"{what} did not come true") from None
 
 
-def listeners(valkey: Valkey) -> int:
+def connections(valkey: Valkey) -> int:
+    """How many there are on which views are heard of."""
     return len(valkey.client.client_list("pubsub"))
-
-
-def heard(valkey: Valkey, job_id: str) -> int:
-    found: Any = valkey.client.pubsub_numsub(keys.view(job_id))
-    return int(found[0][1])
 
 
 async def followed(valkey: Valkey, handle: AsyncHandle) -> tuple[asyncio.Task[list[JobEvent]], list[JobEvent]]:
@@ -65,7 +62,7 @@ async def followed(valkey: Valkey, handle: AsyncHandle) -> tuple[asyncio.Task[li
         return seen
 
     task = asyncio.create_task(follow())
-    await until(lambda: heard(valkey, handle.id), "the subscription")
+    await until(lambda: listeners(valkey, handle.id), "the subscription")
     return task, seen
 
 
@@ -96,12 +93,12 @@ def test_hundreds_of_jobs_are_awaited_over_one_connection(valkey: Valkey) -> Non
     async def work(producer: AsyncProducer) -> None:
         ids = [f"job-{number}" for number in range(MANY)]
         waits = [asyncio.create_task(producer.handle(each).get(timeout=90)) for each in ids]
-        await until(lambda: all(heard(valkey, each) for each in (ids[0], ids[-1])), "all subscriptions")
-        assert listeners(valkey) == 1
+        await until(lambda: all(listeners(valkey, each) for each in (ids[0], ids[-1])), "all subscriptions")
+        assert connections(valkey) == 1
         for each in ids:
             publish(valkey, job_view(each, *STORY))
         assert [view.job_id for view in await asyncio.gather(*waits)] == ids
-        await until(lambda: not listeners(valkey), "the end of the connection that nobody needs")
+        await until(lambda: not connections(valkey), "the end of the connection that nobody needs")
 
     run(valkey, work)
 
@@ -140,7 +137,7 @@ def test_an_older_view_that_comes_late_takes_no_newer_ones_place(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that was read before the newer view was published may come after it."""
-    monkeypatch.setattr(handle_module, "REREAD_S", 3600.0)
+    monkeypatch.setattr(waiting, "REREAD_S", 3600.0)
 
     async def work(producer: AsyncProducer) -> None:
         seen: list[JobEvent] = []
@@ -168,7 +165,7 @@ def test_an_older_view_that_comes_late_takes_no_newer_ones_place(
 def test_the_record_is_read_once_the_subscription_stands_for_each_who_waits(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handle_module, "REREAD_S", 3600.0)
+    monkeypatch.setattr(waiting, "REREAD_S", 3600.0)
 
     async def work(producer: AsyncProducer) -> None:
         publish(valkey, job_view("job-1", *STORY[:3]), tell=False)
@@ -185,7 +182,7 @@ def test_the_record_is_read_once_the_subscription_stands_for_each_who_waits(
 def test_a_view_that_was_not_published_is_found_by_reading_again(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handle_module, "REREAD_S", 0.05)
+    monkeypatch.setattr(waiting, "REREAD_S", 0.05)
 
     async def work(producer: AsyncProducer) -> None:
         task, seen = await followed(valkey, producer.handle("job-1"))
@@ -212,8 +209,8 @@ def test_who_stops_waiting_is_heard_of_no_more(valkey: Valkey) -> None:
         task, _ = await followed(valkey, producer.handle("job-1"))
         other, _ = await followed(valkey, producer.handle("job-2"))
         task.cancel()
-        await until(lambda: not heard(valkey, "job-1"), "the end of the subscription")
-        assert heard(valkey, "job-2")
+        await until(lambda: not listeners(valkey, "job-1"), "the end of the subscription")
+        assert listeners(valkey, "job-2")
         publish(valkey, job_view("job-2", *STORY))
         assert len(await other) == len(STORY)
 
@@ -235,11 +232,11 @@ def test_a_wait_outlives_a_restart_of_redis(valkey: Valkey) -> None:
 def test_waits_end_when_redis_stays_away_and_later_ones_begin_anew(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(handle_module, "OUTAGE_S", 0.5)
+    monkeypatch.setattr(waiting, "OUTAGE_S", 0.5)
 
     async def work(producer: AsyncProducer) -> None:
         waits = [asyncio.create_task(producer.handle(f"job-{number}").get()) for number in range(3)]
-        await until(lambda: heard(valkey, "job-2"), "the subscription")
+        await until(lambda: listeners(valkey, "job-2"), "the subscription")
         await asyncio.to_thread(valkey.stop)
         for result in await asyncio.gather(*waits, return_exceptions=True):
             assert isinstance(result, redis.ConnectionError)
@@ -253,13 +250,13 @@ def test_waits_end_when_redis_stays_away_and_later_ones_begin_anew(
 def test_closing_ends_what_is_waited_for(valkey: Valkey) -> None:
     async def work(producer: AsyncProducer) -> None:
         wait = asyncio.create_task(producer.handle("job-1").get())
-        await until(lambda: heard(valkey, "job-1"), "the subscription")
+        await until(lambda: listeners(valkey, "job-1"), "the subscription")
         await producer.aclose()
         with pytest.raises(redis.ConnectionError, match="closed"):
             await wait
 
     run(valkey, work)
-    assert listeners(valkey) == 0
+    wait_until(lambda: not connections(valkey), what="the end of the connection")
 
 
 Call = Callable[[AsyncProducer], Coroutine[Any, Any, Any]]
@@ -300,7 +297,7 @@ def test_hundreds_of_waits_are_no_burden_while_redis_stands_still(valkey: Valkey
     async def work(producer: AsyncProducer) -> None:
         ids = [f"job-{number}" for number in range(MANY)]
         waits = [asyncio.create_task(producer.handle(each).get(timeout=90)) for each in ids]
-        await until(lambda: heard(valkey, ids[-1]), "all subscriptions")
+        await until(lambda: listeners(valkey, ids[-1]), "all subscriptions")
         valkey.freeze()
         ended = asyncio.create_task(producer.handle("job-1").view())
         ticks = 0

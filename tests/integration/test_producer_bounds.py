@@ -16,14 +16,14 @@ from typing import Any, Final
 import pytest
 import redis
 
-from schemas import handle as handle_module
+from schemas import waiting
 from schemas.aio import AsyncHandle, AsyncProducer
 from schemas.errors import GatewayAway, NotSubmitted, WaitTimeout
 from schemas.exchange import Deadlines
 from schemas.handle import Handle
 from schemas.producer import Producer
-from tests.integration.test_producer import raw
 from tests.support.raw import RawServer, silence
+from tests.support.requests import raw
 from tests.support.valkey import Valkey, valkey_server
 
 BOUND_S: Final = 30.0
@@ -112,7 +112,7 @@ def silent(server: Valkey) -> Iterator[Callable[[], None]]:
 
 @pytest.fixture(autouse=True)
 def short_outage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(handle_module, "OUTAGE_S", 0.5)
+    monkeypatch.setattr(waiting, "OUTAGE_S", 0.5)
     monkeypatch.chdir(tmp_path)
 
 

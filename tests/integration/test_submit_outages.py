@@ -15,6 +15,7 @@ from schemas import keys, producer
 from schemas.errors import NotSubmitted
 from schemas.producer import Producer
 from tests.support.proxy import PASS, Fault, FaultProxy
+from tests.support.requests import raw
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.probes import free_port
@@ -24,7 +25,7 @@ TIMEOUT_S = 0.5
 the machine is taken for trouble."""
 LONGEST_S = 10.0
 """Far above the few time-outs that a submission may take, far below a client that repeats by itself."""
-REQUEST = {"model": "minimax_hailuo_02_i2v", "first_frame_image": "https://pictures.example/cat.jpg"}
+REQUEST = raw()
 
 
 @dataclass(frozen=True)
@@ -143,6 +144,7 @@ def test_a_submission_in_trouble_says_what_became_of_it_and_can_be_repeated(
         way.submit("k", way.hasty if name in SILENT else None)
     assert time.monotonic() - begun < LONGEST_S
     assert caught.value.unknown is unknown
+    assert way.proxy.cuts == name.startswith("cut"), "it was asked again"
     assert "canary" not in str(caught.value)
 
     mend(way)

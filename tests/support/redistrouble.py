@@ -111,7 +111,7 @@ def go_on_and_are_paid_once(running: Stack, trouble: Trouble) -> None:
     wait_until(lambda: len(running.changes(accepted)) == 4, within_s=60, what="accepted jobs")
     jobs = [*generating, *accepted]
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(jobs)) as threads:
-        patch.setattr("schemas.handle.OUTAGE_S", 150.0)  # as long as it may take until a worker notices, and more
+        patch.setattr("schemas.waiting.OUTAGE_S", 150.0)  # as long as it may take until a worker notices, and more
         waits = [threads.submit(handle.get, 300) for handle in jobs]
         trouble(running)
         mend(running)
