@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import subprocess
 import sys
@@ -15,10 +14,9 @@ from schemas.jobs import State
 from schemas.keys import ENQUEUE_QUEUE
 from tasks.enqueued import TASK
 from tasks.ledger import tables
-from tests.support.bench import MODEL, URL, Bench
+from tests.support.bench import Bench
+from tests.support.celerydoor import REQUEST, body, enqueued, message
 from tests.support.situations import completed
-
-REQUEST = {"model": MODEL, "first_frame_image": URL}
 
 # An application that has none of our code: its task does not exist there.
 SENDER = """
@@ -44,25 +42,6 @@ def run(script: str, folder: Path, *words: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=100, check=True).stdout
 
 
-def message(task: str = TASK, task_id: str | None = "job-7", **changes: Any) -> dict[str, Any]:
-    body = base64.b64encode(json.dumps([[REQUEST], {}, {}]).encode()).decode()
-    return {
-        "body": body,
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {"lang": "py", "task": task, "id": task_id},
-        "properties": {"body_encoding": "base64"},
-        **changes,
-    }
-
-
-def enqueued(bench: Bench, *messages: Any, queue: str = ENQUEUE_QUEUE) -> None:
-    for each in messages:
-        raw = each if isinstance(each, bytes) else json.dumps(each).encode()
-        bench.ctx.pulse.redis.lpush(queue, raw)
-    bench.turn("accept")
-
-
 @pytest.mark.parametrize("queue", [ENQUEUE_QUEUE, None], ids=["its queue", "none named"])
 def test_a_plain_celery_application_enqueues_and_waits(
     bench: Bench, redis_url: str, tmp_path: Path, quick_films: None, queue: str | None
@@ -77,8 +56,7 @@ def test_a_plain_celery_application_enqueues_and_waits(
 
 
 def test_the_fields_may_come_as_keyword_arguments(bench: Bench) -> None:
-    body = base64.b64encode(json.dumps([[], REQUEST, None]).encode()).decode()
-    enqueued(bench, message(body=body))
+    enqueued(bench, message(body=body([[], REQUEST, None])))
     assert bench.state("job-7") is State.QUEUED
 
 
@@ -144,10 +122,10 @@ def test_more_than_a_turn_takes_is_taken_by_the_next_in_its_order(bench: Bench) 
         (message(**{"content-type": "application/x-python-serialize"}), "must be JSON"),
         (message(body="%%%"), "is not base64"),
         (message(body=None), "is not [arguments"),
-        (message(body=base64.b64encode(b"{}").decode()), "is not [arguments"),
-        (message(body=base64.b64encode(b"[[1, 2], {}]").decode()), "takes one argument"),
-        (message(body=base64.b64encode(b"[[1], {}, {}]").decode()), "a request is an object"),
-        (message(body=base64.b64encode(b"[[], {}, {}]").decode()), "name the model"),
+        (message(body=body({})), "is not [arguments"),
+        (message(body=body([[1, 2], {}])), "takes one argument"),
+        (message(body=body([[1], {}, {}])), "a request is an object"),
+        (message(body=body([[], {}, {}])), "name the model"),
     ],
 )
 def test_what_can_not_be_read_is_put_aside_with_its_reason(bench: Bench, raw: Any, reason: str) -> None:
@@ -159,8 +137,7 @@ def test_what_can_not_be_read_is_put_aside_with_its_reason(bench: Bench, raw: An
 
 
 def test_whoever_waits_for_a_refused_request_learns_why(bench: Bench, redis_url: str, tmp_path: Path) -> None:
-    body = base64.b64encode(json.dumps([[{**REQUEST, "duration": 7}], {}, {}]).encode()).decode()
-    enqueued(bench, message(body=body))
+    enqueued(bench, message(body=body([[{**REQUEST, "duration": 7}], {}, {}])))
     with pytest.raises(subprocess.CalledProcessError) as failed:
         run(WAITER, tmp_path, redis_url, "job-7")
     assert "7 s is not offered" in failed.value.stderr

@@ -23,8 +23,8 @@ from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.ledger.traces import take_untraced
 from tasks.traces import Traces
-from tests.integration.test_celery_door import enqueued, message
 from tests.support.bench import MODEL, URL, Bench
+from tests.support.celerydoor import enqueued, message
 from tests.support.collector import Sent, spans_at, tree
 from tests.support.doors import Door, client, new_key
 from tests.support.failing import away
