@@ -119,13 +119,6 @@ def brackets(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket]:
             yield found
 
 
-def mentions(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Mention]:
-    """The brackets of a prompt that are text, and yet have the words of a known instruction in them, in order."""
-    for found in read(prompt, known):
-        if isinstance(found, Mention):
-            yield found
-
-
 def instructions(prompt: str) -> tuple[tuple[str, ...], ...]:
     """The known instructions of a prompt: in sequence, and within each step (`[tilt left, rise]`) acting together."""
     return tuple(bracket.known for bracket in brackets(prompt) if bracket.known)
@@ -147,7 +140,7 @@ def nearest(part: str, known: Set[str] = INSTRUCTIONS) -> str:
 
 
 def read(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket | Mention]:
-    """What `brackets` and `mentions` find, in the order of the prompt."""
+    """The brackets of a prompt that hold instructions, and those that only mention some, in order."""
     if "[" not in prompt or not known:
         return
     for match in _BRACKET.finditer(prompt):

@@ -73,11 +73,6 @@ class GenerationRequest:
     warnings: tuple[Problem, ...] = field(default=(), compare=False)
     """What will be done, but perhaps not as it was meant; said to the producer and not stored."""
 
-    @property
-    def is_start_end(self) -> bool:
-        """Whether the film is generated between a first and a last frame."""
-        return self.last_frame_image is not None
-
     def estimate_usd(self) -> Decimal:
         """The list price of the film in USD."""
         return models.get(self.model).estimate_usd(self.duration, self.resolution)

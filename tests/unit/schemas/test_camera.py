@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.camera import INSTRUCTIONS, Mention, brackets, instructions, mentions, nearest
+from schemas.camera import INSTRUCTIONS, Mention, brackets, instructions, nearest, read
 
 DOCUMENTED = [
     "pan left", "pan right",
@@ -21,6 +23,10 @@ DOCUMENTED = [
 
 def unknown(prompt: str) -> list[str]:
     return [word for bracket in brackets(prompt) for word in bracket.unknown]
+
+
+def mentions(prompt: str, known: Set[str] = INSTRUCTIONS) -> list[Mention]:
+    return [found for found in read(prompt, known) if isinstance(found, Mention)]
 
 
 def test_there_are_exactly_the_documented_instructions() -> None:
@@ -177,7 +183,7 @@ def test_beside_a_known_instruction_everything_is_taken_for_one() -> None:
 )
 def test_a_bracket_that_is_plainly_text_is_left_alone(prompt: str) -> None:
     assert list(brackets(prompt)) == []
-    assert list(mentions(prompt)) == []
+    assert mentions(prompt) == []
     assert instructions(prompt) == ()
 
 
@@ -201,7 +207,7 @@ def test_a_bracket_that_is_plainly_text_is_left_alone(prompt: str) -> None:
 def test_text_with_the_words_of_an_instruction_is_left_alone_and_mentioned(text: str, words: tuple[str, ...]) -> None:
     prompt = f"a cat [{text}] asleep"
     assert list(brackets(prompt)) == []
-    assert list(mentions(prompt)) == [Mention(words, closed=True)]
+    assert mentions(prompt) == [Mention(words, closed=True)]
 
 
 @pytest.mark.parametrize(
@@ -209,7 +215,7 @@ def test_text_with_the_words_of_an_instruction_is_left_alone_and_mentioned(text:
     ["[pan left", "[ Pan left and then a long story", "a cat [pan left [1]", "[[pan left[", "[rise] [pan left"],
 )
 def test_a_bracket_that_is_never_closed_is_mentioned(prompt: str) -> None:
-    assert list(mentions(prompt)) == [Mention(("pan left",), closed=False)]
+    assert mentions(prompt) == [Mention(("pan left",), closed=False)]
     assert unknown(prompt) == []
 
 
@@ -217,17 +223,17 @@ def test_a_bracket_that_is_never_closed_is_mentioned(prompt: str) -> None:
     "prompt", ["[companies lefty]", "[a man plans to pan the leftovers]", "[he panned left, twice 2]"]
 )
 def test_only_whole_words_are_mentioned(prompt: str) -> None:
-    assert list(mentions(prompt)) == []
+    assert mentions(prompt) == []
 
 
 def test_brackets_of_instructions_are_not_mentioned() -> None:
-    assert list(mentions("[pan left] [zoom in, zoom in 2x] [pan to the left]")) == []
+    assert mentions("[pan left] [zoom in, zoom in 2x] [pan to the left]") == []
 
 
 def test_a_model_without_instructions_has_none_in_its_prompts() -> None:
     prompt = "[pan left] [dolly in] [pan left now, at once, please]"
     assert list(brackets(prompt, frozenset())) == []
-    assert list(mentions(prompt, frozenset())) == []
+    assert mentions(prompt, frozenset()) == []
 
 
 @given(st.text(alphabet="[], panlefticzoom1.", max_size=200))

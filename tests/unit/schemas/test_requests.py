@@ -61,7 +61,6 @@ def test_every_field_is_kept() -> None:
             max_cost_usd="0.30",
         )
     )
-    assert request.is_start_end
     assert request.last_frame_image == ImageUrl("https://pictures.example/end.png")
     assert (request.prompt, request.prompt_optimizer, request.aigc_watermark) == ("a cat [pan left]", False, True)
     assert (request.duration, request.resolution) == (10, "768P")
