@@ -25,7 +25,8 @@ from .gateway import Gateway
 from .handle import Handle
 from .images import MAX_BYTES, ImageBytes
 from .jobs import JobView, State
-from .redisclient import client, sentinels_of
+from .redisaddress import sentinels_of
+from .redisclient import client
 from .requests import GenerationRequest, job_id_of, parse_request
 from .submission import Entry, arguments, distinct, in_doubt, reported
 from .tracing import submitting

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from celery import Celery
 
-from schemas.redisclient import sentinels_of
+from schemas.redisaddress import sentinels_of
 from workers.transports import verified
 
 _SENTINEL_S: Final = 5.0

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlsplit
 
-from schemas.redisclient import sentinels_of
+from schemas.redisaddress import sentinels_of
 from workers.folderlock import LOCK_NAME, FolderInUse, FolderLock
 from workers.parts import Part
 from workers.settings import read_settings

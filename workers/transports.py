@@ -1,7 +1,7 @@
 """How addresses of Redis and PostgreSQL speak TLS: certificates are verified, and an address that would not is refused.
 
 The address says everything, in the parameters of redis-py and of libpq, so that a producer, the pools and Flower take
-the same one. The form of one with sentinels is the producer's (`schemas.redisclient`).
+the same one. The form of one with sentinels is the producer's (`schemas.redisaddress`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ipaddress
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-from schemas.redisclient import AddressInvalid, sentinels_of
+from schemas.redisaddress import AddressInvalid, sentinels_of
 
 _REDIS_TLS: Final = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_check_hostname")
 

@@ -28,8 +28,8 @@ PulseError = redis.RedisError
 class Pulse:
     """Everything the workers keep in Redis. One object a process, made after the fork; thread-safe.
 
-    `url` is an address of Redis (`schemas.redisclient`); every call is bounded by `timeout_s` (a blocking read adds its
-    own wait); none is repeated.
+    `url` is an address of Redis (`schemas.redisaddress`); every call is bounded by `timeout_s` (a blocking read adds
+    its own wait); none is repeated.
     """
 
     def __init__(self, url: str, *, timeout_s: float = 5.0, view_ttl_s: int = 7 * 86_400) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import redis
 import redis.sentinel
 
-from schemas.redisclient import SENTINEL_S, Sentinels, sentinels_of
+from schemas.redisaddress import SENTINEL_S, Sentinels, sentinels_of
 from tasks.pulse import Pulse
 from workers.cli.verdicts import Check, broken, ok, warning
 
