@@ -18,15 +18,14 @@ from marshmallow import ValidationError, fields
 from .errors import Problem, RequestInvalid
 from .images import Image, parse_image
 from .urls import url_problem
+from .wording import INT_MAX, kind, short, shown, shown_int, visible
 
 T = TypeVar("T")
 
 METADATA_MAX_KEYS: Final = 50
 METADATA_MAX_BYTES: Final = 8192
 METADATA_MAX_DEPTH: Final = 6
-_MAX_INT: Final = 2**63 - 1
 _compact: Final = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
-_SHOWN_CHARS: Final = 40
 _AMOUNT: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?", re.ASCII)
 _MAX_USD: Final = 1_000_000
 _SMALLEST_USD: Final = Decimal("0.000001")
@@ -35,34 +34,6 @@ _SMALLEST_USD: Final = Decimal("0.000001")
 def fault(code: str, message: str, path: str = "") -> ValidationError:
     """One broken rule in the form that marshmallow collects; `path` is relative to the field."""
     return ValidationError([Problem(path, code, message)])
-
-
-def shown(value: object) -> str:
-    """A value for a message: short, on one line, ASCII."""
-    try:
-        return _short(ascii(value))
-    except ValueError:  # an immense integer, or something that holds one
-        return kind(value)
-
-
-def visible(text: str) -> str:
-    """A text for a message, with a mark for what is invisible: a line break or an escape sequence would act there."""
-    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
-
-
-def shown_int(value: int) -> str:
-    """An integer for a message. Thousands of digits help nobody, and Python itself refuses to write more of them."""
-    if abs(value) <= _MAX_INT:
-        return str(value)
-    return "above 2^63" if value > 0 else "below -2^63"
-
-
-def kind(value: object) -> str:
-    """The JSON name of a value's type, which unlike the value can always be shown."""
-    names = {bool: "a boolean", int: "an integer", float: "a number", str: "a string", type(None): "null"}
-    if isinstance(value, Mapping):
-        return "an object"
-    return names.get(type(value), "a list" if isinstance(value, list | tuple) else f"a {type(value).__name__}")
 
 
 def text_problem(text: str) -> Problem | None:
@@ -110,19 +81,18 @@ class StrictBool(Strict[bool]):
 
 
 class StrictInt(Strict[int]):
-    """A whole number from `low` to `high`, both included where they are given; no boolean, float or digits."""
+    """A whole number, within `bounds` (both included) where there are any; no boolean, float or digits."""
 
-    def __init__(self, *, low: int | None = None, high: int | None = None, **kwargs: Any) -> None:
-        bounds = {name: bound for name, bound in (("minimum", low), ("maximum", high)) if bound is not None}
-        super().__init__(**_documented(kwargs, bounds))
-        self.low, self.high = low, high
+    def __init__(self, *, bounds: tuple[int, int] | None = None, **kwargs: Any) -> None:
+        super().__init__(**_documented(kwargs, {} if bounds is None else {"minimum": bounds[0], "maximum": bounds[1]}))
+        self.bounds = bounds
 
     def read(self, value: object) -> int:
         """The integer itself. Raises `ValidationError`."""
         if type(value) is not int:
             raise fault("not_an_integer", f"must be an integer, not {kind(value)}")
-        if (self.low is not None and value < self.low) or (self.high is not None and value > self.high):
-            raise fault("out_of_range", f"must be from {self.low} to {self.high}; {shown_int(value)} is not")
+        if self.bounds is not None and not self.bounds[0] <= value <= self.bounds[1]:
+            raise fault("out_of_range", f"must be from {self.bounds[0]} to {self.bounds[1]}; {shown_int(value)} is not")
         return value
 
 
@@ -237,7 +207,7 @@ def _check_json(root: object) -> None:
             for key, item in pairs:
                 _check_key(path, key)
                 name = visible(key)
-                waiting.append((_short(f"{path}.{name}" if path else name), item, depth + 1))
+                waiting.append((short(f"{path}.{name}" if path else name), item, depth + 1))
         else:
             _check_scalar(path, value)
 
@@ -256,17 +226,13 @@ def _check_scalar(path: str, value: object) -> None:
         if (problem := text_problem(value)) is not None:
             raise fault(problem.code, problem.message, path)
     elif isinstance(value, int):
-        if abs(value) > _MAX_INT:
+        if abs(value) > INT_MAX:
             raise fault("metadata_number", "an integer must fit into 64 bits", path)
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise fault("metadata_number", "a number must be finite", path)
     elif value is not None:
         raise fault("metadata_not_json", f"holds JSON values only, not {kind(value)}", path)
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _SHOWN_CHARS else f"{text[: _SHOWN_CHARS - 3]}..."
 
 
 def _metadata_too_large(but: str) -> ValidationError:

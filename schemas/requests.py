@@ -32,9 +32,9 @@ from .fields import (
     UpperText,
     UrlText,
     Usd,
-    shown,
 )
 from .images import Image, ImageBytes
+from .wording import shown
 
 # Of (tenant, idempotency key): the same key is the same job for good, even when Redis has forgotten it.
 _JOB_IDS: Final = uuid.UUID("6b7c3f0e-5d0a-5c1e-9a53-0d1c4a5f8f5e")
@@ -186,8 +186,8 @@ class _RequestSchema(Schema):
     )
     idempotency_key = StrictText(pattern=r"[!-~]{1,200}", rule="1 to 200 visible ASCII characters without spaces")
     metadata = Metadata()
-    priority = StrictInt(low=-PRIORITY_LIMIT, high=PRIORITY_LIMIT)
-    deadline_s = StrictInt(low=1, high=DEADLINE_MAX_S)
+    priority = StrictInt(bounds=(-PRIORITY_LIMIT, PRIORITY_LIMIT))
+    deadline_s = StrictInt(bounds=(1, DEADLINE_MAX_S))
     max_cost_usd = Usd(metadata={"examples": ["0.30"], "pattern": "^[0-9]{1,9}(\\.[0-9]{1,9})?$"})
 
     def load_faultless(self, given: Mapping[str, Any]) -> GenerationRequest | None:

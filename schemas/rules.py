@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from . import camera
 from .errors import Problem
-from .fields import shown, shown_int, visible
 from .images import ImageBytes, ImageRef
 from .models import Model, any_model
+from .wording import short, shown, shown_int, visible
 
 _MAX_UNKNOWN_WORDS: Final = 20
 """Wrong camera instructions that are named at once: to find the nearest known one takes time."""
@@ -84,9 +84,8 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
     known = model.camera_instructions
     unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
     for word in islice(unknown, _MAX_UNKNOWN_WORDS):
-        seen = visible(word)
         sentence = (
-            f"[{seen if len(seen) <= 40 else seen[:37] + '...'}] is not a camera instruction; "
+            f"[{short(visible(word))}] is not a camera instruction; "
             f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"
         )
         yield Problem("prompt", "camera_unknown", sentence)

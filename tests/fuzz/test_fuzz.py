@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas import fields, requests, rules, urls
+from schemas import fields, requests, rules, urls, wording
 from tasks.domain import prices, retry_after
 from tasks.domain.answers import Completed, Running
 from tasks.vtrix import outcomes, redact, wire
@@ -180,7 +180,7 @@ def _any_address(monkeypatch):
 
 
 def _whole_values_in_messages(monkeypatch):
-    monkeypatch.setattr(fields, "_short", lambda text: text)
+    monkeypatch.setattr(wording, "_SHOWN_CHARS", 10**9)
 
 
 def _problems_without_end(monkeypatch):
