@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         RequestInvalid,
         WaitTimeout,
     )
+    from .exchange import Deadlines
     from .handle import Handle
     from .images import ImageBytes, ImageRef, ImageUrl, data_url, image_from
     from .jobs import JobEvent, JobView, Output, State
@@ -36,6 +37,7 @@ __all__ = [
     "MODELS",
     "AsyncHandle",
     "AsyncProducer",
+    "Deadlines",
     "GatewayAway",
     "GatewayRefused",
     "GenerationRequest",
@@ -71,6 +73,7 @@ _HOME: Final = {
     **dict.fromkeys(("GenerationRequest", "parse_request"), "requests"),
     **dict.fromkeys(("ImageBytes", "ImageRef", "ImageUrl", "data_url", "image_from"), "images"),
     **dict.fromkeys(("JobEvent", "JobView", "Output", "State"), "jobs"),
+    "Deadlines": "exchange",
     "Handle": "handle",
     "Producer": "producer",
     "instructions": "camera",

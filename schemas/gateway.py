@@ -84,7 +84,7 @@ class Gateway:
         # Of its own kind: the address opens the file by itself, and the key is no business of whoever has it.
         with _answered(place, wanted, self._deadlines, until_s, "the object store") as answer:
             if answer.status not in _OK:
-                raise GatewayAway(f"the object store did not hand out the file ({answer.status}); ask again")
+                raise GatewayAway(f"the object store did not hand out the file ({answer.status}); ask again later")
             yield answer
 
     def _ask(self, path: str, until_s: float = math.inf) -> Any:
@@ -166,7 +166,8 @@ def _error_of(answer: http.client.HTTPResponse, problem: Mapping[str, Any]) -> R
     if answer.status >= 500 or answer.status in _COME_BACK:
         after = answer.headers.get("Retry-After", "")
         after_s = float(after) if after.isascii() and after.isdigit() and len(after) < 7 else None
-        return GatewayAway(f"the gateway can't answer now: {detail} [{code}]", retry_after_s=after_s)
+        when = "later" if after_s is None else f"in {after_s:g} s"
+        return GatewayAway(f"the gateway can't answer now: {detail} [{code}]; ask again {when}", retry_after_s=after_s)
     return GatewayRefused(f"the gateway refused: {detail} [{code}]", code=code, status=answer.status)
 
 
@@ -175,7 +176,8 @@ def _problem(raw: Mapping[str, Any]) -> Problem:
 
 
 def _no_gateway() -> GatewayRefused:
-    return GatewayRefused("what answers at gateway_url is no gateway that this release knows", code="not_a_gateway")
+    sentence = "what answers at gateway_url is no gateway that this release knows: see whose address it is"
+    return GatewayRefused(sentence, code="not_a_gateway")
 
 
 def _is_address(url: str) -> bool:
@@ -196,6 +198,9 @@ def _place(asked: str, location: str) -> str:
         place = ""
     gives_up = asked.startswith("https:") and not place.startswith("https:")
     if not location or not _is_address(place.partition("?")[0]) or gives_up:
-        sentence = "the gateway redirects to what is no address, or to one that is not encrypted as its own is"
+        sentence = (
+            "the gateway redirects to what is no address, or to one that is not encrypted as its own is: have its"
+            " operator see where it keeps files"
+        )
         raise GatewayRefused(sentence, code="bad_redirect")
     return place

@@ -80,25 +80,25 @@ def read_header(data: bytes) -> Header:
     try:
         width, height = _READERS[kind](data)
     except (struct.error, IndexError):
-        raise HeaderError("image_truncated", "the picture ends within its header") from None
+        raise HeaderError("image_truncated", "the picture ends within its header; send the whole file") from None
     if not (width and height):
-        raise HeaderError("image_unreadable", "the header of the picture gives no width or height")
+        raise HeaderError("image_unreadable", "the header of the picture gives no width or height; save it anew")
     return Header(kind, width, height)
 
 
 def _png(data: bytes) -> tuple[int, int]:
     length, name, width, height = struct.unpack_from(">I4sII", data, len(_PNG))
     if name != b"IHDR" or length != 13:
-        raise HeaderError("image_unreadable", "the PNG picture does not begin with its header")
+        raise HeaderError("image_unreadable", "the PNG picture does not begin with its header; save it anew")
     if data.rfind(_PNG_END) < 0:
-        raise HeaderError("image_truncated", "the end of the PNG picture is missing")
+        raise HeaderError("image_truncated", "the end of the PNG picture is missing; send the whole file")
     return width, height
 
 
 def _webp(data: bytes) -> tuple[int, int]:
     (riff_bytes,) = struct.unpack_from("<I", data, 4)
     if riff_bytes + 8 > len(data):
-        raise HeaderError("image_truncated", "the end of the WebP picture is missing")
+        raise HeaderError("image_truncated", "the end of the WebP picture is missing; send the whole file")
     chunk = data[12:16]
     if chunk == b"VP8X":
         return 1 + int.from_bytes(_exactly(data, 24, 3), "little"), 1 + int.from_bytes(_exactly(data, 27, 3), "little")
@@ -108,7 +108,7 @@ def _webp(data: bytes) -> tuple[int, int]:
     if chunk == b"VP8 " and data[23:26] == b"\x9d\x01\x2a":
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF
-    raise HeaderError("image_unreadable", "the header of the WebP picture is not understood")
+    raise HeaderError("image_unreadable", "the header of the WebP picture is not understood; save it anew")
 
 
 def _exactly(data: bytes, start: int, count: int) -> bytes:
@@ -133,7 +133,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
             if size is None:
                 break
             if data.rfind(_JPEG_END, at) < 0:  # from behind, where it is in all but the strangest
-                raise HeaderError("image_truncated", "the end of the JPEG picture is missing")
+                raise HeaderError("image_truncated", "the end of the JPEG picture is missing; send the whole file")
             return size[::-1] if turned else size
         if marker in _FRAME_MARKERS:
             height, width = struct.unpack_from(">HH", data, at + 4)
@@ -141,7 +141,7 @@ def _jpeg(data: bytes) -> tuple[int, int]:
         elif marker == 0xE1 and data[at + 3 : at + 9] == _EXIF:
             turned = _is_turned(data[at + 9 : at + 1 + length])
         at += 1 + length
-    raise HeaderError("image_unreadable", "the header of the JPEG picture is not understood")
+    raise HeaderError("image_unreadable", "the header of the JPEG picture is not understood; save it anew")
 
 
 def _is_turned(tiff: bytes) -> bool:

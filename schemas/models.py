@@ -40,6 +40,7 @@ class Model:
     start_end_offer: Offer
     """Durations and resolutions with a last frame; empty when the model takes none."""
     default_duration: int
+    """Seconds."""
     default_resolution: str
     prompt_max_chars: int
     """Longest prompt, in Unicode code points."""
@@ -68,9 +69,10 @@ TEXT_TO_VIDEO_SHAPE: Final = (16, 9)
 
 
 def frame_size(resolution: str, first_width: int, first_height: int) -> tuple[int, int]:
-    """The (width, height) in pixels to expect of the film.
+    """The (width, height) in pixels to expect of a film of a resolution such as `768P`.
 
-    The short side is the number of the resolution, the shape is that of the first frame, and both sides are even.
+    The short side is the number of the resolution, the shape that of the first frame (in pixels, too), and both sides
+    are even. Raises `ValueError` for a word that is no resolution.
     """
     short = _short_side(resolution)
     long = _even(short * max(first_width, first_height) / min(first_width, first_height))

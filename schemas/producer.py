@@ -135,8 +135,9 @@ class Producer:
     ) -> Iterator[JobView]:
         """The jobs of the API key's tenant, the latest first, asked for page by page as they are iterated.
 
-        `state`: one or several, any by default; `limit`: so many jobs at most. Raises `GatewayRefused`, `GatewayAway`,
-        and `ValueError` for a word that is no state.
+        `state`: one or several, any by default; `batch_id`: of those that were posted to the gateway together; `limit`:
+        so many jobs at most. Raises `GatewayRefused`, `GatewayAway`, `RequestInvalid`, and `ValueError` for a word that
+        is no state.
         """
         for page in self._gateway.pages(_states(state), batch_id, limit):
             yield from page
@@ -146,7 +147,7 @@ class Producer:
         return Handle(self._redis, job_id, gateway=self._gateway)
 
     def close(self) -> None:
-        """Closes the connections. Handles of this producer cannot be used any more."""
+        """Closes the connections. To use the producer or its handles again would open new ones, which nobody closes."""
         self._redis.close()
 
     def __enter__(self) -> Self:

@@ -31,7 +31,7 @@ def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) ->
     """
     for name in MODEL_FIELDS:
         if name in given and name not in model.fields:
-            yield Problem(name, "field_not_of_model", f"this field is not taken by {model.name}")
+            yield Problem(name, "field_not_of_model", f"this field is not taken by {model.name}; leave it out")
         elif name in model.required and name not in given:
             yield Problem(name, "required", f"this field is required by {model.name}")
     prompt = data.get("prompt")

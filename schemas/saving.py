@@ -99,7 +99,7 @@ class _Transfer:
                     raise
             time.sleep(max(0.0, min(PAUSE_S * 2**number, self._left_s())))
         if self._sha256.hexdigest() != self._output.sha256:
-            raise NotSaved(self._job_id, f"output {self._output.index} is not what was stored (SHA-256)")
+            raise self._not_it("is not what was stored (SHA-256)")
         self._file.flush()
         os.fsync(self._file.fileno())
         return suffix
@@ -122,15 +122,20 @@ class _Transfer:
             return 0
         found = _START.match(answer.headers.get("Content-Range", ""))
         if found is None or int(found[1]) not in (0, self._size_bytes):
-            raise NotSaved(self._job_id, f"other bytes of output {self._output.index} came than were asked for")
+            raise NotSaved(
+                self._job_id, f"other bytes of output {self._output.index} came than were asked for; save it again"
+            )
         return int(found[1])
 
     def _take(self, data: bytes) -> None:
         self._size_bytes += len(data)
         if self._size_bytes > self._output.size_bytes:
-            raise NotSaved(self._job_id, f"output {self._output.index} is larger than what was stored")
+            raise self._not_it("is larger than what was stored")
         self._sha256.update(data)
         self._file.write(data)
+
+    def _not_it(self, how: str) -> NotSaved:
+        return NotSaved(self._job_id, f"output {self._output.index} {how}; save it again")
 
     def _restart(self) -> None:
         self._file.seek(0)

@@ -58,12 +58,14 @@ def reported(sent: Sequence[Entry] = ()) -> Iterator[None]:
     except redis.ResponseError as error:
         # Only the first word: the rest of an answer can quote what was sent.
         word = str(error).partition(" ")[0]
-        raise NotSubmitted(f"Redis refused the submission ({word}); nothing was submitted", unknown=False) from None
+        todo = "nothing was submitted; have its operator see why, then submit again"
+        raise NotSubmitted(f"Redis refused the submission ({word}): {todo}", unknown=False) from None
     except redis.RedisError as error:
         reason = type(error).__name__
         if sent:
             raise in_doubt(reason, sent) from error
-        raise NotSubmitted(f"Redis did not answer ({reason}); nothing was submitted", unknown=False) from error
+        todo = "nothing was submitted; see that it is up and its address right, then submit again"
+        raise NotSubmitted(f"Redis did not answer ({reason}): {todo}", unknown=False) from error
 
 
 def in_doubt(reason: str, sent: Sequence[Entry]) -> NotSubmitted:

@@ -39,9 +39,9 @@ def url_problem(url: str, *, public: bool = True) -> Problem | None:
     if parts.scheme not in {"http", "https"}:
         return Problem("", "url_scheme", "only http and https URLs can be opened")
     if not host:
-        return Problem("", "url_no_host", "the URL names no host")
+        return Problem("", "url_no_host", "the URL names no host; write https://HOST/...")
     if "@" in parts.netloc:
-        return Problem("", "url_userinfo", "a URL with a user name or password is not accepted")
+        return Problem("", "url_userinfo", "a URL with a user name or password is not accepted; leave them out")
     return _host_problem(host, public)
 
 
@@ -59,7 +59,11 @@ def _host_problem(host: str, must_be_public: bool) -> Problem | None:
             return Problem("", "url_host", f"{_shown(host)} is not a host name (write an international one as xn--…)")
     if public or not must_be_public:
         return None
-    return Problem("", "url_not_public", f"the host {_shown(host)} is not public: the provider could not reach it")
+    return Problem(
+        "",
+        "url_not_public",
+        f"the host {_shown(host)} is not public: the provider could not reach it; give one that is",
+    )
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

@@ -155,11 +155,11 @@ def test_what_one_model_does_not_take_is_refused_alone(
 
 def test_a_refusal_names_the_model_whose_rule_it_is() -> None:
     assert [problem.message for problem in problems(raw(model=TEXT_MODEL, first_frame_image=URL, prompt=""))] == [
-        f"this field is not taken by {TEXT_MODEL}",
+        f"this field is not taken by {TEXT_MODEL}; leave it out",
         f"a prompt with words in it is required by {TEXT_MODEL}",
     ]
     [problem] = problems(raw(model=LIVE, last_frame_image=URL))
-    assert problem.message == f"this field is not taken by {LIVE}"
+    assert problem.message == f"this field is not taken by {LIVE}; leave it out"
 
 
 @pytest.mark.parametrize("model", LATER)
