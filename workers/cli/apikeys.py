@@ -13,20 +13,10 @@ from rich.markup import escape
 from tasks.domain.api_keys import ApiKey, Scope
 from tasks.ledger import Transaction
 from tasks.ledger.api_keys import add_api_key, expire_api_key, find_api_key, list_api_keys, revoke_api_key
-from workers.cli.common import (
-    Finite,
-    console,
-    json_option,
-    lists,
-    opened_ledger,
-    print_json,
-    settings,
-    table,
-    var_option,
-)
+from workers.cli.common import console, json_option, lists, opened_ledger, print_json, settings, table, var_option
 from workers.cli.exits import FAILED, Failure
 from workers.cli.formats import instant
-from workers.cli.tenants import checked_tenant
+from workers.cli.params import Finite, checked_tenant
 from workers.gateway.keytext import KeyText, mint
 
 _EVERYDAY: Final = (Scope.SUBMIT.value, Scope.READ.value)

@@ -11,10 +11,10 @@ from rich.markup import escape
 from tasks.domain.budgets import EVERYONE, Budget, Period, WhenUsedUp
 from tasks.ledger import spending
 from tasks.ledger.standings import budget_standings
-from workers.cli.common import Dollars, console, json_option, opened_ledger, print_json, settings, table, var_option
+from workers.cli.common import console, json_option, lists, opened_ledger, print_json, settings, table, var_option
 from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import usd
-from workers.cli.tenants import checked_tenant
+from workers.cli.params import Dollars, checked_tenant
 
 _MOST_USD: Final = 1_000_000_000
 
@@ -31,7 +31,7 @@ _PERIOD: Final = click.argument("period", type=click.Choice([each.value for each
 @click.pass_context
 def budgets(context: click.Context, *, as_json: bool) -> None:
     """Show what is used of each budget, holds of jobs under way included; or `set`, `remove`, `recount`."""
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     read = settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:

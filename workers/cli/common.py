@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -33,65 +31,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 # Lines that go into a file or a pipe are not broken at the width of a terminal that is not there.
 _WIDTH_WITHOUT_TERMINAL: Final = 200
-_UNITS_S: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_LONGEST_S: Final = 366 * 86_400
-
-
-class Finite(click.FloatRange):
-    """A number within a range, which `nan` is not, whatever it is compared with, and neither is `inf`."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """click's entry: the number, or a sentence about it."""
-        number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-class Dollars(click.ParamType[Decimal]):
-    """US dollars from nothing to `most`, to a millionth: `0.28`, `$250`."""
-
-    name = "usd"
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Decimal:
-        """click's entry: the amount, or a sentence about it."""
-        try:
-            amount = Decimal(str(value).removeprefix("$"))
-        except InvalidOperation:
-            amount = Decimal("nan")
-        if not (amount.is_finite() and 0 <= amount <= self._most and amount == round(amount, 6)):
-            self.fail(f"{value} is not an amount from 0 to {self._most} such as 99.50.", param, ctx)
-        return amount
-
-
-class Lasting(click.ParamType[float]):
-    """How long: `90s`, `30m`, `2h`, `1h30m`, `2d`; a plain number is seconds. Gives seconds, a year of them at most."""
-
-    name = "time"
-
-    def __init__(self, least_s: float = 0.0) -> None:
-        self._least_s = least_s
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Read seconds, or fail with what may be said."""
-        text = str(value).strip()
-        text = f"{text}s" if re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII) else text
-        if not re.fullmatch(r"(\d+(\.\d+)?[smhd])+", text, re.ASCII):
-            self.fail(f"{value!r} is not a time such as 90s, 30m, 1h30m or 2d.", param, ctx)
-        parts = re.findall(r"([\d.]+)([smhd])", text)
-        seconds = sum(float(number) * _UNITS_S[unit] for number, unit in parts)
-        if not self._least_s <= seconds <= _LONGEST_S:
-            self.fail(f"{value!r} is not between {self._least_s:g} s and a year.", param, ctx)
-        return seconds
-
-
-SPEED: Final = Finite(min=0, min_open=True)
-"""The simulator's time factor."""
-SECONDS: Final = Finite(min=0)
-
 _JOINED: Final = {
     "REELWORKS_REDIS_URL": "redis_url",
     "REELWORKS_DATABASE_URL": "database_url",
@@ -216,12 +155,12 @@ def sqlite_path(ledger: Ledger) -> Path | None:
     return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
 
-def whole_id(tx: Transaction, text: str) -> str | None:
-    """The id of the only job whose id begins with `text`; `None` when there is none. Raises Failure for several."""
+def whole_id(tx: Transaction, text: str) -> str:
+    """The id of the only job whose id begins with `text`, or `text` if there is none. Raises Failure for several."""
     found = reports.ids_beginning(tx, text, limit=2)
     if len(found) > 1:
         raise Failure(f"more than one job begins with {text!r}: give more of its id.", FAILED)
-    return found[0] if found else None
+    return found[0] if found else text
 
 
 def console(*, stderr: bool = False) -> Console:

@@ -7,8 +7,9 @@ from typing import Any
 
 import click
 
-from workers.cli.common import SPEED, console, json_option, print_json, var_folder, var_option
+from workers.cli.common import console, json_option, print_json, var_folder, var_option
 from workers.cli.exits import FAILED
+from workers.cli.params import SPEED
 from workers.cli.up import pool_sizes
 from workers.demo.closing import films_table, last_line, total_line
 from workers.demo.plan import DEFAULT_PROMPT, VARIABLES, DemoOptions
@@ -47,7 +48,8 @@ def demo(*, as_json: bool, **options: Any) -> None:
     """Generate a few films from start to end, and show what they cost.
 
     Every option is read from the environment variable of its name as well (JOBS, IMAGE, ...). Films, logs and the bill
-    stay in a folder under var/demo; var/demo/latest is the newest. Exit code 0 only if every job completed.
+    stay in a folder under var/demo; var/demo/latest is the newest. Exit code 0 only if every job completed
+    and the simulator has billed what was charged.
     """
     pool_sizes()  # said before anything is started
     out = console(stderr=as_json)

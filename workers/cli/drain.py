@@ -17,9 +17,10 @@ from tasks.domain.pauses import Scope
 from tasks.ledger.pauses import pause_now
 from tasks.ledger.underway import Flight, in_flight
 from tasks.schedule import likely_left_s
-from workers.cli.common import Lasting, console, json_option, opened_context, print_json, settings, var_option
+from workers.cli.common import console, json_option, opened_context, print_json, settings, var_option
 from workers.cli.exits import FAILED
 from workers.cli.formats import duration, pause_line
+from workers.cli.params import Lasting
 from workers.cli.pause import said_by
 
 _LOOK_S: Final = 1.0

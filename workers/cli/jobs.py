@@ -54,7 +54,7 @@ def jobs(states: tuple[str, ...], tenant: str | None, limit: int, *, as_json: bo
 def job(job_id: str, *, as_json: bool) -> None:
     """Tell one job's story. ID is its id, or the beginning of it."""
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
-        report = reports.job_report(tx, whole_id(tx, job_id) or job_id)
+        report = reports.job_report(tx, whole_id(tx, job_id))
         refused = refusal(tx, job_id) if report is None else None
     if refused is not None:
         raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)

@@ -19,6 +19,7 @@ from workers.cli.common import (
     console,
     join_running_stack,
     json_option,
+    lists,
     opened_context,
     opened_ledger,
     print_json,
@@ -28,8 +29,8 @@ from workers.cli.common import (
 )
 from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import key_state
+from workers.cli.params import NO_LIMIT, limit_or_none, pace_or_none
 from workers.cli.pause import here, say_pauses
-from workers.cli.tenants import NO_LIMIT, limit_or_none, pace_or_none
 from workers.settings import Settings, read_settings
 
 
@@ -42,7 +43,7 @@ def keys(context: click.Context, *, as_json: bool) -> None:
 
     What a key has open is followed to its end, closed or not.
     """
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     joined, read = join_running_stack(), read_settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:

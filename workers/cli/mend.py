@@ -18,7 +18,7 @@ def cancel(job_id: str, *, as_json: bool) -> None:
     """Cancel a job. What the provider has begun is followed to its end and paid for; its output is not delivered."""
     with opened_context(settings()) as ctx:
         with ctx.ledger.read() as tx:
-            whole = whole_id(tx, job_id) or job_id
+            whole = whole_id(tx, job_id)
         job = operating.cancel(ctx, whole)
     _say(job, as_json=as_json)
 
@@ -32,7 +32,7 @@ def retry(job_id: str, *, anew: bool, as_json: bool) -> None:
     """Have a failed job tried again from the stage that failed. Without --anew it is never created a second time."""
     with opened_context(settings()) as ctx:
         with ctx.ledger.read() as tx:
-            whole = whole_id(tx, job_id) or job_id
+            whole = whole_id(tx, job_id)
         job = operating.retry(ctx, whole, anew=anew)
     _say(job, as_json=as_json)
 

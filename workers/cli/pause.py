@@ -7,7 +7,7 @@ import getpass
 import os
 import socket
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -16,10 +16,10 @@ from tasks.domain.pauses import Pause, Scope
 from tasks.ledger.database import Transaction
 from tasks.ledger.pauses import knows_key, knows_tenant, pauses_for, pauses_now
 from tasks.ledger.standings import key_standings, tenant_standings
-from workers.cli.common import Command, Lasting, json_option, opened_context, print_json, settings, var_option
+from workers.cli.common import Command, json_option, opened_context, print_json, settings, var_option
 from workers.cli.exits import INVALID, Failure
 from workers.cli.formats import pause_line
-from workers.cli.tenants import checked_tenant
+from workers.cli.params import Lasting, Line, checked_tenant
 from workers.settings import Settings
 
 _LONGEST_REASON: Final = 300
@@ -34,22 +34,6 @@ def here() -> str:
     except (KeyError, OSError):  # a user that is a number alone, as in a container
         login = f"user {os.getuid()}"
     return f"{login}@{socket.gethostname()}"[:_LONGEST_NAME]
-
-
-class Line(click.ParamType[str]):
-    """A line of text that can be printed, of so many characters at most."""
-
-    name = "text"
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Read one printable line of bounded length, or fail with that rule."""
-        text = str(value).strip()
-        if not 0 < len(text) <= self._most or not text.isprintable():
-            self.fail(f"has to be one line of 1 to {self._most} characters that can be printed.", param, ctx)
-        return text
 
 
 def said_by(command: Command) -> Command:

@@ -11,8 +11,9 @@ from tasks.ledger.retention import Due, due, removals_left
 from tasks.policy import LONGEST_DAYS, days_problem
 from tasks.pruning import Pruned
 from tasks.pruning import prune as prune_batch
-from workers.cli.common import Finite, json_option, opened_context, print_json, settings, var_option
+from workers.cli.common import json_option, opened_context, print_json, settings, var_option
 from workers.cli.formats import size
+from workers.cli.params import Finite
 
 _DAYS = Finite(min=0, max=LONGEST_DAYS)
 

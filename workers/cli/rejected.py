@@ -52,7 +52,7 @@ def rejected(context: click.Context, limit: int, *, as_json: bool) -> None:
 
 
 @rejected.command()
-@click.argument("entries", metavar="ENTRY...", nargs=-1)
+@click.argument("entries", metavar="[ENTRY]...", nargs=-1)
 @click.option("--all", "all_", is_flag=True, help="All requests; commands are left.")
 @click.option("--reason", default="", metavar="TEXT", help="With --all: only those whose reason has this text in it.")
 @var_option

@@ -12,8 +12,9 @@ from schemas.jobs import State
 from schemas.models import MODELS
 from schemas.producer import Producer
 from workers.cli.board import Board
-from workers.cli.common import SECONDS, console, json_option, print_json, settings, var_option
+from workers.cli.common import console, json_option, print_json, settings, var_option
 from workers.cli.exits import FAILED
+from workers.cli.params import SECONDS
 from workers.cli.request import checked, metadata_of
 from workers.cli.waiting import deadline, wait_for
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import click
@@ -12,42 +11,12 @@ from tasks.domain.pauses import Scope
 from tasks.ledger.admission import set_tenant
 from tasks.ledger.pauses import pauses_now
 from tasks.ledger.standings import tenant_standings
-from workers.cli.common import Finite, console, json_option, opened_ledger, print_json, settings, table, var_option
-from workers.cli.formats import pause_line, usd
+from workers.cli.common import console, json_option, lists, opened_ledger, print_json, settings, table, var_option
+from workers.cli.formats import usd
+from workers.cli.params import NO_LIMIT, Finite, checked_tenant, limit_or_none, pace_or_none
+from workers.cli.pause import say_pauses
 
-TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")
-NO_LIMIT: Final = "none"
-_MOST_PER_MINUTE: Final = 100_000.0
 _WEIGHT: Final = Finite(min=0.001, max=1000)
-
-
-def checked_tenant(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A tenant's name, by the rule that holds for requests."""
-    if value is not None and not TENANT.match(value):
-        raise click.BadParameter(f"{value!r} is no tenant: 1 to 64 letters, digits, - or _.", ctx, param)
-    return value
-
-
-def limit_or_none(ctx: click.Context, param: click.Parameter, value: str | None) -> int | str | None:
-    """A number of tasks, or `none` for no limit of one's own; `None`: not given."""
-    if value is None or value == NO_LIMIT:
-        return value
-    if not value.isascii() or not value.isdigit() or int(value) > 1_000_000:
-        raise click.BadParameter(f"{value!r} is neither a number of tasks nor {NO_LIMIT}.", ctx, param)
-    return int(value)
-
-
-def pace_or_none(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
-    """A number a minute, or `none` for no limit of one's own; `None`: not given."""
-    if value is None or value == NO_LIMIT:
-        return value
-    try:
-        pace = float(value)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace <= _MOST_PER_MINUTE:
-        raise click.BadParameter(f"{value!r} is neither a number a minute nor {NO_LIMIT}.", ctx, param)
-    return pace
 
 
 @click.group(invoke_without_command=True)
@@ -56,7 +25,7 @@ def pace_or_none(ctx: click.Context, param: click.Parameter, value: str | None) 
 @click.pass_context
 def tenants(context: click.Context, *, as_json: bool) -> None:
     """Show tenants with what they have waiting and open; or `set` a tenant's share of the turns and its limit."""
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     read = settings()
     with opened_ledger(read) as ledger, ledger.read() as tx:
@@ -65,8 +34,7 @@ def tenants(context: click.Context, *, as_json: bool) -> None:
     if as_json:
         print_json({"tenants": found, "pauses": stopped})
         return
-    for each_pause in stopped:
-        click.echo(f"{pause_line(each_pause)}.")
+    say_pauses(stopped)
     if not found:
         click.echo("There is no tenant yet: the first job makes one.")
         return

@@ -21,16 +21,9 @@ from tasks.ledger.standings import key_standings
 from tasks.ledger.underway import failed_lately
 from tasks.pulse import Pulse, PulseError
 from workers.celeryconfig import LANES_QUEUE
-from workers.cli.common import (
-    Finite,
-    console,
-    json_option,
-    opened_ledger,
-    print_json,
-    settings,
-    var_option,
-)
+from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option
 from workers.cli.frame import FAILURES_S, Frame, drawn
+from workers.cli.params import Finite
 from workers.runtime import open_pulse
 from workers.settings import Settings
 

@@ -17,9 +17,9 @@ from tasks.ledger.doubts import UncertainJob, uncertain_jobs
 from tasks.pulse import PulseError
 from tasks.pulse.timetable import Noted
 from workers.cli.common import (
-    Dollars,
     console,
     json_option,
+    lists,
     opened_context,
     print_json,
     settings,
@@ -29,6 +29,7 @@ from workers.cli.common import (
 )
 from workers.cli.exits import UNREACHABLE, Failure
 from workers.cli.formats import instant, usd
+from workers.cli.params import Dollars
 
 _LIMIT: Final = 1000
 _MOST_USD: Final = 1000
@@ -45,7 +46,7 @@ def uncertain(context: click.Context, *, as_json: bool) -> None:
     one of that key, begun at that second? Then `bind` it. None? Then `write-off --unpaid` or `anew`. The job is never
     created again unless you ask for it.
     """
-    if context.invoked_subcommand is not None:
+    if not lists(context):
         return
     read = settings()
     with opened_context(read) as ctx:
@@ -125,7 +126,7 @@ def _task_of(noted: Noted) -> Mapping[str, str]:
 
 def _whole(ctx: Context, job_id: str) -> str:
     with ctx.ledger.read() as tx:
-        return whole_id(tx, job_id) or job_id
+        return whole_id(tx, job_id)
 
 
 def _say(job: Job, *, as_json: bool) -> None:

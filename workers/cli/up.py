@@ -8,8 +8,9 @@ from typing import Literal
 
 import click
 
-from workers.cli.common import SPEED, console, json_option, print_json, table, var_folder, var_option
+from workers.cli.common import console, json_option, print_json, table, var_folder, var_option
 from workers.cli.exits import UNCONFIGURED, Failure
+from workers.cli.params import SPEED
 from workers.embedded import EmbeddedStack, StackOptions
 from workers.pools import PoolSizes
 

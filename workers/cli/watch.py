@@ -16,18 +16,10 @@ from tasks.ledger import Ledger, reports
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
 from workers.cli.board import Board, Standing
-from workers.cli.common import (
-    SECONDS,
-    console,
-    json_option,
-    opened_ledger,
-    print_json,
-    settings,
-    var_option,
-    whole_id,
-)
+from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option, whole_id
 from workers.cli.exits import FAILED, Failure
 from workers.cli.live import follow
+from workers.cli.params import SECONDS
 from workers.cli.waiting import deadline, wait_for
 from workers.runtime import open_pulse
 from workers.settings import Settings
@@ -78,10 +70,8 @@ def watch(job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> 
 def _looked_up(ledger: Ledger, job_ids: Sequence[str]) -> tuple[list[str], list[Standing]]:
     """The whole ids of what was asked for, each once, and where those jobs stand that the ledger knows."""
     with ledger.read() as tx:
-        if job_ids:
-            whole = list(dict.fromkeys(whole_id(tx, text) or text for text in job_ids))
-        else:
-            whole = reports.open_ids(tx, _LIMIT)
+        asked = dict.fromkeys(whole_id(tx, text) for text in job_ids)
+        whole = list(asked) if job_ids else reports.open_ids(tx, _LIMIT)
         return whole, [Standing.of_view(view) for view in views_of(tx, whole)]
 
 

@@ -11,20 +11,10 @@ from rich.markup import escape
 from tasks.ledger.deliveries import Delivery, Fate, replay
 from tasks.ledger.delivery_reports import Receiver, failing_receivers, page_of
 from tasks.ledger.webhook_secrets import WebhookSecret, make_first, rotate, secrets_of
-from workers.cli.common import (
-    Finite,
-    console,
-    json_option,
-    lists,
-    opened_ledger,
-    print_json,
-    settings,
-    table,
-    var_option,
-)
+from workers.cli.common import console, json_option, lists, opened_ledger, print_json, settings, table, var_option
 from workers.cli.exits import FAILED, Failure
 from workers.cli.formats import instant
-from workers.cli.tenants import checked_tenant
+from workers.cli.params import Finite, checked_tenant
 
 _HOURS: Final = Finite(min=0, max=720)
 _RECEIVERS: Final = 20
@@ -82,7 +72,7 @@ def _print(rows: list[Delivery], failing: list[Receiver], *, more: bool) -> None
 
 
 @webhooks.command("replay")
-@click.argument("ids", metavar="WEBHOOK...", nargs=-1)
+@click.argument("ids", metavar="[WEBHOOK]...", nargs=-1)
 @click.option("--dead", is_flag=True, help="All that are dead.")
 @click.option("--tenant", callback=checked_tenant, help="Only this tenant's.")
 @var_option

@@ -63,9 +63,25 @@ def test_each_verb_says_in_the_list_what_it_says_itself(verb: str) -> None:
     assert (command.help or "").split()[0].rstrip(".") == line.split()[0].rstrip(".")
 
 
-def test_each_verb_that_reads_offers_json() -> None:
-    for verb in ("up", "demo", "submit", "watch", "jobs", "job", "costs", "prune", "doctor", "top", "drain"):
-        assert "--json" in run(verb, "--help").output, verb
+WITHOUT_JSON = {"metrics", "migrate", "pool", "gateway", "openapi", "flower", "completion"}
+"""Verbs that print in a form of their own, or become another process."""
+
+
+def test_each_verb_that_reads_or_changes_something_offers_json() -> None:
+    assert {verb for verb in VERBS if "--json" not in run(verb, "--help").output} == WITHOUT_JSON
+
+
+def subverbs() -> list[tuple[str, str]]:
+    """Each subverb there is, after its verb."""
+    commands = [(verb, cli.get_command(click.Context(cli), verb)) for verb in VERBS]
+    return [(verb, sub) for verb, command in commands if isinstance(command, click.Group) for sub in command.commands]
+
+
+@pytest.mark.parametrize(("verb", "sub"), subverbs())
+def test_an_option_of_the_list_is_not_passed_over_by_a_subverb(verb: str, sub: str) -> None:
+    result = run(verb, "--json", sub)
+    assert result.exit_code == INVALID
+    assert f"--json here is of the list: `{sub}` would pass over it." in result.stderr
 
 
 def test_help_waits_for_no_heavy_library() -> None:
