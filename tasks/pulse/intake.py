@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from redis import Redis
@@ -17,6 +18,7 @@ from .scripts import load
 # One name for every accept lane: entries that a dead lane had read are then simply the next lane's oldest ones.
 _CONSUMER = "lane"
 _OLD_S = 3600.0
+_PAGE = 1000
 _SHARED_QUEUES = ("celery",)
 """Where Celery clients send what they were given no queue for."""
 
@@ -102,6 +104,21 @@ class Intake:
             return False
         oldest: list[Any] = self._redis.xrange(REQUESTS, count=1) or []
         return not oldest or _came_ms(oldest[0][0].decode()) > came_ms
+
+    def waiting(self, job_ids: Set[str]) -> dict[str, datetime]:
+        """Those of these jobs whose requests have yet to be accepted, and since when (aware, by Redis' clock)."""
+        found: dict[str, datetime] = {}
+        after = "-"
+        while True:
+            raw: Any = self._redis.xrange(REQUESTS, min=after, count=_PAGE)
+            entries = _entries(raw)
+            for entry in entries:
+                job_id = entry.fields.get("job", b"").decode("utf-8", "replace")
+                if job_id in job_ids:
+                    found[job_id] = datetime.fromtimestamp(_came_ms(entry.id) / 1000, UTC)
+            if len(entries) < _PAGE:
+                return found
+            after = f"({entries[-1].id}"
 
     def put_back(self, fields: Mapping[str, str]) -> None:
         """Add what had left the stream to it once more, as its last entry."""

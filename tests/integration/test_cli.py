@@ -28,6 +28,7 @@ from tasks.ledger.provider_keys import pause
 from tasks.ledger.rejected import put_aside
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
+from tasks.pulse.intake import Intake
 from tests.support.jobs import NEW_JOB
 from tests.support.waiting import wait_until
 from workers.cli import cli
@@ -149,6 +150,38 @@ def test_a_request_that_was_refused_at_the_door_says_why(books: Ledger) -> None:
     assert result.exit_code == FAILED
     assert "duration: 7 s is not offered" in result.stderr
     assert "canary" not in result.stderr
+
+
+def test_a_request_that_waits_to_be_accepted_is_told_from_a_job_that_is_none(
+    live: Pulse, small_books: Ledger, picture: str
+) -> None:
+    job_id = run("submit", "--image", picture).stdout.strip()
+    waits = run("job", job_id)
+    assert waits.exit_code == FAILED
+    assert f"job {job_id} is not accepted yet: its request has waited in Redis since 20" in waits.stderr
+    assert f"`python -m workers watch {job_id}`" in waits.stderr
+    none = run("job", "nobody")
+    assert none.exit_code == FAILED
+    assert "there is no job nobody. Its request does not wait in Redis either." in none.stderr
+    assert "`python -m workers jobs` lists those there are." in none.stderr
+
+
+def test_a_job_that_the_ledger_lacks_may_wait_in_a_redis_that_is_away(small_books: Ledger) -> None:
+    result = run("job", "nobody")
+    assert result.exit_code == FAILED
+    assert "Redis, where its request may wait to be accepted, does not answer (ConnectionError)." in result.stderr
+
+
+def test_a_job_that_is_accepted_while_it_is_looked_for_is_found(
+    live: Pulse, small_books: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def accepted_meanwhile(_intake: Intake, job_ids: set[str]) -> dict[str, datetime]:
+        for job_id in job_ids:
+            add(small_books, job_id)
+        return {}
+
+    monkeypatch.setattr(Intake, "waiting", accepted_meanwhile)
+    assert answer("job", "job-1")["job"]["id"] == "job-1"
 
 
 def test_costs_are_exact_and_sum_up_by_each_kind(books: Ledger) -> None:
@@ -303,7 +336,7 @@ def test_watch_without_open_jobs_has_nothing_to_do(live: Pulse, small_books: Led
 def test_watch_waits_for_a_job_whose_request_waits_to_be_accepted(
     live: Pulse, small_books: Ledger, picture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.cli.watch._PAGE", 2)
+    monkeypatch.setattr("tasks.pulse.intake._PAGE", 2)
     ids = [run("submit", "--image", picture).stdout.strip() for _ in range(5)]
     result = run("watch", ids[4], "--timeout", "0")
     assert result.exit_code == FAILED

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import click
 from rich.markup import escape
 from rich.table import Table
 
 from schemas.jobs import State
-from tasks.ledger import reports
+from tasks.ledger import Ledger, reports
 from tasks.ledger.rejected import refusal
 from tasks.ledger.reports import JobReport, JobRow
+from tasks.pulse import PulseError
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option, whole_id
 from workers.cli.exits import FAILED, Failure
 from workers.cli.formats import film_length, frame, instant, size, usd
+from workers.runtime import open_pulse
+from workers.settings import Settings
 
 
 @click.command()
@@ -53,18 +58,46 @@ def jobs(states: tuple[str, ...], tenant: str | None, limit: int, *, as_json: bo
 @json_option()
 def job(job_id: str, *, as_json: bool) -> None:
     """Tell one job's story. ID is its id, or the beginning of it."""
-    with opened_ledger(settings()) as ledger, ledger.read() as tx:
-        report = reports.job_report(tx, whole_id(tx, job_id))
-        refused = refusal(tx, job_id) if report is None else None
-    if refused is not None:
-        raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)
+    read = settings()
+    with opened_ledger(read) as ledger:
+        report = _told(ledger, job_id)
+        if report is None:
+            absent = _absent(read, job_id)
+            # Once more: a request leaves the stream when the ledger has it.
+            report = _told(ledger, job_id)
     if report is None:
-        soon = "One that was just submitted is there once a worker has accepted it."
-        raise Failure(f"there is no job {job_id}. {soon} `python -m workers jobs` lists them.", FAILED)
+        raise Failure(absent, FAILED)
     if as_json:
         print_json(report)
     else:
         _print_report(report)
+
+
+def _told(ledger: Ledger, job_id: str) -> JobReport | None:
+    """The job of this id, or of the only one that begins so. Raises Failure for a request that was refused."""
+    with ledger.read() as tx:
+        report = reports.job_report(tx, whole_id(tx, job_id))
+        refused = refusal(tx, job_id) if report is None else None
+    if refused is not None:
+        raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)
+    return report
+
+
+def _absent(read: Settings, job_id: str) -> str:
+    """What there is to say of a job that the ledger does not have: its request may wait in Redis."""
+    try:
+        with contextlib.closing(open_pulse(read)) as pulse:
+            since = pulse.intake.waiting({job_id}).get(job_id)
+    except PulseError as error:
+        where = f"Redis, where its request may wait to be accepted, does not answer ({type(error).__name__})."
+    else:
+        if since is not None:
+            return (
+                f"job {job_id} is not accepted yet: its request has waited in Redis since {instant(since)}. "
+                f"`python -m workers watch {job_id}` waits for it; `python -m workers doctor` says whether workers run."
+            )
+        where = "Its request does not wait in Redis either."
+    return f"there is no job {job_id}. {where} `python -m workers jobs` lists those there are."
 
 
 def _film(row: JobRow) -> str:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence, Set
-from typing import Any
 
 import click
 
 from schemas.handle import Handle
 from schemas.jobs import State
-from schemas.keys import REQUESTS
 from schemas.producer import Producer
 from tasks.ledger import Ledger, reports
 from tasks.ledger.views import views_of
-from tasks.pulse import Pulse
 from workers.cli.board import Board, Standing
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option, whole_id
 from workers.cli.exits import FAILED, Failure
@@ -25,7 +22,6 @@ from workers.runtime import open_pulse
 from workers.settings import Settings
 
 _LIMIT = 1000
-_PAGE = 1000
 
 
 class JsonLines:
@@ -81,7 +77,7 @@ def _expected(ledger: Ledger, read: Settings, job_ids: Set[str]) -> list[Standin
     Raises Failure for ids that no job has, and no request that waits.
     """
     with contextlib.closing(open_pulse(read)) as pulse:
-        waiting = _in_stream(pulse, job_ids)
+        waiting = pulse.intake.waiting(job_ids).keys()
         # Asked after the stream, which a request leaves only when the ledger has it.
         _, known = _looked_up(ledger, sorted(job_ids - waiting))
         known += [
@@ -94,15 +90,3 @@ def _expected(ledger: Ledger, read: Settings, job_ids: Set[str]) -> list[Standin
         whose = f"job {unknown[0]} is" if len(unknown) == 1 else f"jobs {', '.join(unknown)} are"
         raise Failure(f"{whose} unknown. `python -m workers jobs` lists those there are.", FAILED)
     return known
-
-
-def _in_stream(pulse: Pulse, job_ids: Set[str]) -> set[str]:
-    """Those of these jobs whose requests wait to be accepted."""
-    found: set[str] = set()
-    after = "-"
-    while True:
-        entries: Any = pulse.redis.xrange(REQUESTS, min=after, count=_PAGE)
-        found.update(fields.get(b"job", b"").decode("utf-8", "replace") for _, fields in entries)
-        if len(entries) < _PAGE:
-            return found & job_ids
-        after = f"({entries[-1][0].decode()}"

@@ -185,14 +185,6 @@ def test_migrate_makes_the_database_and_then_there_are_no_jobs() -> None:
     assert (result.exit_code, result.output) == (0, "No jobs.\n")
 
 
-def test_a_job_that_does_not_exist_is_a_failure_with_the_next_step() -> None:
-    run("migrate")
-    result = run("job", "no-such-job")
-    assert result.exit_code == FAILED
-    assert "no job no-such-job" in result.stderr
-    assert "python -m workers jobs" in result.stderr
-
-
 def test_costs_of_nothing_are_nothing() -> None:
     run("migrate")
     assert run("costs").output.endswith("total $0.00 for 0 films\n")
