@@ -199,7 +199,7 @@ def test_costs_are_exact_and_sum_up_by_each_kind(books: Ledger) -> None:
     ]
     assert [(each["name"], each["charges"]) for each in found["by_tenant"]] == [("default", 3), ("film", 1)]
     assert [each["name"] for each in found["by_model"]] == ["minimax_hailuo_02_i2v"]
-    assert run("costs").output.endswith("total $0.580001 for 4 films ($0.28 of it estimated from the price list)\n")
+    assert run("costs").output.endswith("total $0.580001 in 4 charges ($0.28 of it estimated from the price list)\n")
     assert answer("costs", "--tenant", "film")["total_usd"] == "0.28"
 
 

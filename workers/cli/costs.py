@@ -44,4 +44,4 @@ def costs(since: datetime | None, until: datetime | None, tenant: str | None, *,
         out.print(shown)
         out.print()
     note = f" ({usd(estimated)} of it estimated from the price list)" if estimated else ""
-    click.echo(f"total {usd(amount)} for {charges} {'film' if charges == 1 else 'films'}{note}")
+    click.echo(f"total {usd(amount)} in {charges} {'charge' if charges == 1 else 'charges'}{note}")

@@ -78,11 +78,7 @@ def pieces(report: Report, stills: Sequence[Still]) -> Iterator[str]:
     first = report.span.since.date()
     last = max((report.span.until - timedelta(microseconds=1)).date(), first)
     days = {row.name: row.amount_usd for row in report.costs["day"]}
-    named = {
-        kind: [(row, shapes.share(row.amount_usd, rows[0].amount_usd)) for row in rows[:ROWS_MOST]]
-        for kind, rows in report.costs.items()
-        if kind in ("model", "tenant", "key")
-    }
+    named = {kind: shapes.shares(report.costs[kind][:ROWS_MOST]) for kind in ("model", "tenant", "key")}
     given = {
         "report": report,
         "tally": report.tally,

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final, Protocol
 
 from schemas.jobs import State
+from tasks.ledger.reports import CostRow
 
 WIDTH: Final = 1000.0
 """The units from the left to the right end of a line of time, and of a bar."""
@@ -143,6 +144,11 @@ def share(amount: Decimal, largest: Decimal, whole: float = WIDTH) -> float:
     if amount <= 0 or largest <= 0:
         return 0.0
     return round(min(max(float(amount / largest) * whole, _SEEN), whole), 2)
+
+
+def shares(rows: Sequence[CostRow]) -> list[tuple[CostRow, float]]:
+    """Sums of charges, the dearest first, each with how long its bar is."""
+    return [(row, share(row.amount_usd, rows[0].amount_usd)) for row in rows]
 
 
 def columns(amounts: Mapping[str, Decimal], first: date, last: date) -> tuple[Column, ...]:

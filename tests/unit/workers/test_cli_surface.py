@@ -187,7 +187,7 @@ def test_migrate_makes_the_database_and_then_there_are_no_jobs() -> None:
 
 def test_costs_of_nothing_are_nothing() -> None:
     run("migrate")
-    assert run("costs").output.endswith("total $0.00 for 0 films\n")
+    assert run("costs").output.endswith("total $0.00 in 0 charges\n")
 
 
 def test_addresses_come_from_the_stack_that_runs_in_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -261,10 +261,7 @@ def costs() -> Any:
         sums = reports.costs(tx, since=begin, until=end, tenant=caller().tenant)
     total = next(iter(sums["total"]), CostRow("total", 0, ZERO_USD, ZERO_USD))
     drawn = shapes.columns({row.name: row.amount_usd for row in sums["day"]}, since, until)
-    named = {
-        kind: [(row, shapes.share(row.amount_usd, sums[kind][0].amount_usd)) for row in sums[kind]]
-        for kind in ("model", "key")
-    }
+    named = {kind: shapes.shares(sums[kind]) for kind in ("model", "key")}
     given = {"since": since, "until": until, "total": total, "days": sums["day"], "columns": drawn, "named": named}
     return render_template("reel/costs.html", **given)
 
