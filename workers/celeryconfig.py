@@ -48,7 +48,7 @@ def config(settings: Settings) -> dict[str, Any]:
         "task_send_sent_event": False,
         # A busy worker holds one message a slot; the others wait in the broker, where another worker finds them.
         "worker_prefetch_multiplier": 1,
-        "broker_pool_limit": max(settings.lanes_concurrency, settings.create_concurrency, 4),
+        "broker_pool_limit": max(settings.pools.lanes_concurrency, settings.pools.create_concurrency, 4),
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         # A Redis that has become read-only, or lost its replicas, refuses to hand out messages: that ends no worker.

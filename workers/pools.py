@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol, Self
+from typing import Final, Self
 
 APP: Final = "workers.app"
 FLOWER_APP: Final = "workers.flowerapp"
@@ -21,7 +21,7 @@ class Pool:
     """One kind of worker process.
 
     `kind` is Celery's pool class: threads where work waits for HTTP, prefork where it needs a processor. `setting`
-    names the attribute of the settings that holds how many tasks run at a time; in the environment it is `variable`.
+    names the field of `PoolSizes` that holds how many tasks run at a time; in the environment it is `variable`.
     """
 
     name: str
@@ -33,22 +33,6 @@ class Pool:
     def variable(self) -> str:
         """The environment variable that says how many tasks it runs at a time."""
         return f"REELWORKS_{self.setting.upper()}"
-
-
-class PoolSettings(Protocol):
-    """What the settings hold for the pools: tasks that run at a time, at least 1 each."""
-
-    @property
-    def lanes_concurrency(self) -> int:
-        """Threads of the pool `lanes`."""
-
-    @property
-    def create_concurrency(self) -> int:
-        """Threads of the pool `create`."""
-
-    @property
-    def finish_concurrency(self) -> int:
-        """Processes of the pool `finish`."""
 
 
 POOLS: Final[Mapping[str, Pool]] = MappingProxyType(
@@ -65,7 +49,7 @@ POOLS: Final[Mapping[str, Pool]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class PoolSizes:
-    """The sizes of the pools by themselves, with their defaults; what `up` needs before the settings can be whole."""
+    """How many tasks each pool runs at a time, 1 at least; each field is a setting of that name."""
 
     lanes_concurrency: int = 8
     create_concurrency: int = 8
@@ -73,7 +57,10 @@ class PoolSizes:
 
     @classmethod
     def read(cls, env: Mapping[str, str]) -> Self:
-        """From the environment, the default where a variable is absent or empty. Raises ValueError that names it."""
+        """By themselves from the environment: `up` needs them before the settings can be whole.
+
+        The default stands where a variable is absent or empty. Raises ValueError that names it.
+        """
         sizes = {}
         for pool in POOLS.values():
             text = env.get(pool.variable, "").strip()
@@ -85,7 +72,7 @@ class PoolSizes:
         return cls(**sizes)
 
 
-def command(name: str, settings: PoolSettings, *, python: str = sys.executable) -> list[str]:
+def command(name: str, sizes: PoolSizes, *, python: str = sys.executable) -> list[str]:
     """The command line of the pool `name`, to be run in the project's folder. Raises KeyError for an unknown name."""
     pool = POOLS[name]
     return [
@@ -93,7 +80,7 @@ def command(name: str, settings: PoolSettings, *, python: str = sys.executable) 
         *("-n", node_name(pool.name)),
         *("-Q", ",".join(pool.queues)),
         *("-P", pool.kind),
-        *("-c", str(getattr(settings, pool.setting))),
+        *("-c", str(getattr(sizes, pool.setting))),
         # Workers have nothing to tell one another: lanes find their seeds in Redis, and many workers would chat much.
         *("--without-gossip", "--without-mingle"),
         "-E",

@@ -24,18 +24,18 @@ from tasks.domain.polling import PollPolicy
 from tasks.ledger import url_problem
 from tasks.media.bucket import Bucket, is_address
 from tasks.outward import Reach
-from tasks.policy import LONGEST_DAYS, Policy, days_problem
+from tasks.policy import Policy
 from workers import credentials, traceplace
 from workers.credentials import Secret
 from workers.limits import GatewayLimits, HttpLimits
+from workers.pools import PoolSizes
+from workers.settingrules import problems_between
 from workers.storeplace import bucket_problems, store_place
 from workers.transports import redis_problem, verified
 
 _PROVIDER: Final = "https://cloud.vtrix.ai"
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
-_LONGEST_IDLE_S: Final = 2.0
-_LARGEST_POLL_BATCH: Final = 400
 _MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes", "outputs_days", "jobs_days"}
 _at_least_one = validate.Range(min=1)
 # Two places for one secret: which of them counts would be a guess.
@@ -85,9 +85,7 @@ class Settings:
     """What opens the gateway's `/metrics`; `None`: nothing does."""
     callback_url: str | None
     """Where the provider reaches the gateway; `None`: it is not asked to call back."""
-    lanes_concurrency: int
-    create_concurrency: int
-    finish_concurrency: int
+    pools: PoolSizes
     lane_check_s: float
     view_ttl_s: int
     log_level: str
@@ -137,9 +135,7 @@ def read_settings() -> Settings:
         gateway_secret=None,
         metrics_token=None,
         callback_url=env.str("CALLBACK_URL", "", validate=_base_url) or None,
-        lanes_concurrency=env.int("LANES_CONCURRENCY", 8, validate=_at_least_one),
-        create_concurrency=env.int("CREATE_CONCURRENCY", 8, validate=_at_least_one),
-        finish_concurrency=env.int("FINISH_CONCURRENCY", 2, validate=_at_least_one),
+        pools=_numbers(env, PoolSizes),
         lane_check_s=env.float("LANE_CHECK_S", 3.0, validate=_positive),
         view_ttl_s=env.int("VIEW_TTL_S", 7 * 86_400, validate=_at_least_one),
         log_level=env.str("LOG_LEVEL", "INFO", validate=validate.OneOf(["DEBUG", "INFO", "WARNING", "ERROR"])),
@@ -154,7 +150,13 @@ def read_settings() -> Settings:
     watches = Secret(env.str("METRICS_TOKEN", "", validate=credentials.check_token))
     watches_in = env.str("METRICS_TOKEN_FILE", "", validate=credentials.check_token_file)
     _check_each(env)
-    _check_together(read, can_sign=bool(signs.reveal() or signs_in))
+    problems = problems_between(read.policy, read.http, read.gateway)
+    if read.callback_url is not None and not (signs.reveal() or signs_in):
+        problems["REELWORKS_CALLBACK_URL"] = (
+            "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
+        )
+    if problems:
+        raise SettingsInvalid(problems)
     return replace(
         read,
         redis_url=verified(read.redis_url),
@@ -170,7 +172,7 @@ def settings() -> Settings:
     return read_settings()
 
 
-T = TypeVar("T", Policy, PollPolicy, WebhookPolicy, HttpLimits, GatewayLimits)
+T = TypeVar("T", Policy, PollPolicy, WebhookPolicy, HttpLimits, GatewayLimits, PoolSizes)
 
 
 def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any) -> T:
@@ -267,53 +269,3 @@ def _database_url(url: str) -> None:
     problem = url_problem(url)
     if problem is not None:
         raise ValidationError(problem)
-
-
-def _check_together(read: Settings, *, can_sign: bool) -> None:
-    """Rules that hold between settings: each is a promise that would quietly break otherwise."""
-    problems = _days_problems(read.policy)
-    if read.callback_url is not None and not can_sign:
-        problems["REELWORKS_CALLBACK_URL"] = (
-            "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
-        )
-    if read.policy.create_lease_s <= read.policy.create_start_s + read.http.create_total_s + read.http.connect_s:
-        problems["REELWORKS_CREATE_LEASE_S"] = (
-            "must be above REELWORKS_CREATE_START_S + REELWORKS_HTTP_CREATE_TOTAL_S + REELWORKS_HTTP_CONNECT_S, "
-            "or a running create looks lost"
-        )
-    if read.policy.lane_ttl_s <= read.http.poll_total_s + read.policy.lane_idle_s:
-        problems["REELWORKS_LANE_TTL_S"] = (
-            "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_LANE_IDLE_S, or a living lane is seeded again"
-        )
-    if read.policy.poll_lease_s <= read.http.poll_total_s + read.http.connect_s:
-        problems["REELWORKS_POLL_LEASE_S"] = (
-            "must be above REELWORKS_HTTP_POLL_TOTAL_S + REELWORKS_HTTP_CONNECT_S, or a task is asked about twice"
-        )
-    if read.policy.poll_batch > _LARGEST_POLL_BATCH:
-        problems["REELWORKS_POLL_BATCH"] = (
-            f"must be at most {_LARGEST_POLL_BATCH}: each look may need a connection, the turn before as well"
-        )
-    if read.gateway.waits_most >= read.gateway.threads:
-        problems["REELWORKS_GATEWAY_WAITS_MOST"] = (
-            "must be below REELWORKS_GATEWAY_THREADS, or those that wait leave no thread for the others"
-        )
-    if read.policy.lane_idle_s > _LONGEST_IDLE_S:
-        problems["REELWORKS_LANE_IDLE_S"] = f"must be at most {_LONGEST_IDLE_S:g}: reading the stream waits for so long"
-    if read.policy.sweep_interval_s >= read.policy.lane_ttl_s:
-        problems["REELWORKS_SWEEP_INTERVAL_S"] = (
-            "must be below REELWORKS_LANE_TTL_S, or the sweep is always seeded again"
-        )
-    if problems:
-        raise SettingsInvalid(problems)
-
-
-def _days_problems(policy: Policy) -> dict[str, str]:
-    given = {"REELWORKS_OUTPUTS_DAYS": policy.outputs_days, "REELWORKS_JOBS_DAYS": policy.jobs_days}
-    # The longest is in the past of every calendar; what is no number is above it as well.
-    problems = {
-        name: f"must be at most {LONGEST_DAYS:g}; 0 keeps them for good"
-        for name, days in given.items()
-        if not days <= LONGEST_DAYS
-    }
-    problem = days_problem(policy.outputs_days, policy.jobs_days)
-    return problems or ({} if problem is None else {"REELWORKS_JOBS_DAYS": problem})

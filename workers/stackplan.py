@@ -86,7 +86,7 @@ class StackOptions:
     gateway: bool = False
     callbacks: bool = False
     """Whether the provider is asked to call the gateway back."""
-    pool_sizes: pools.PoolSettings = field(default_factory=pools.PoolSizes)
+    pool_sizes: pools.PoolSizes = field(default_factory=pools.PoolSizes)
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     worker_grace_s: float | None = None
     restarts: Restarts = field(default_factory=Restarts)

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, cast
 
 import psutil
 
@@ -120,7 +119,7 @@ class Crew:
         return worker
 
     def _staged(self, name: str, number: int, env: Mapping[str, str]) -> list[str]:
-        command = pools.command(name, cast(Any, pools.PoolSizes.read(env)))
+        command = pools.command(name, pools.PoolSizes.read(env))
         # As the pool is started everywhere, with a place for the test to step in, and a name for each.
         arguments = command[command.index("celery") + 1 :]
         arguments[arguments.index("-n") + 1] = f"{name}{number}@%h"

@@ -46,7 +46,7 @@ def pool(name: str) -> None:
     read = settings()
     with opened_ledger(read):
         pass
-    _become(pools.command(name, read))
+    _become(pools.command(name, read.pools))
 
 
 @click.command()
