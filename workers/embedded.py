@@ -17,7 +17,8 @@ from schemas.redisaddress import sentinels_of
 from workers.folderlock import LOCK_NAME, FolderInUse, FolderLock
 from workers.parts import Part
 from workers.settings import read_settings
-from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan, StoreNotWritable
+from workers.stackchecks import RedisNotReached, StoreNotWritable, check_redis, check_store
+from workers.stackplan import NoServerBinary, ProviderKeyMissing, StackOptions, StackPlan
 from workers.supervisor import PartFailed, Supervisor, SupervisorError, interruptible
 from workers.transports import TLS_PARAMETERS
 
@@ -28,6 +29,7 @@ __all__ = [
     "Part",
     "PartFailed",
     "ProviderKeyMissing",
+    "RedisNotReached",
     "StackOptions",
     "StoreNotWritable",
     "SupervisorError",
@@ -40,10 +42,11 @@ _START_TIMEOUT_S: Final = 90.0  # a stage's; a cold start on a busy machine take
 class EmbeddedStack:
     """`with EmbeddedStack(options) as stack: ...` from a program, or `run_forever(...)` from the command line.
 
-    Raises from the start FolderInUse, ProviderKeyMissing, NoServerBinary, StoreNotWritable and PartFailed: all are
-    SupervisorErrors, with a message that is meant for people. Raises SettingsInvalid when the environment's settings
-    can't be used by the parts. Only PartFailed comes after anything was started. In a `with` block, `check()` tells
-    whether the stack still runs. Wrap the block in `interruptible()`, so that SIGTERM cleans up as Ctrl-C does.
+    Raises from the start FolderInUse, ProviderKeyMissing, NoServerBinary, RedisNotReached, StoreNotWritable and
+    PartFailed: all are SupervisorErrors, with a message that is meant for people. Raises SettingsInvalid when the
+    environment's settings can't be used by the parts. Only PartFailed comes after anything was started. In a `with`
+    block, `check()` tells whether the stack still runs. Wrap the block in `interruptible()`, so that SIGTERM cleans up
+    as Ctrl-C does.
     """
 
     def __init__(self, options: StackOptions) -> None:
@@ -64,9 +67,8 @@ class EmbeddedStack:
         """Every address and path, for people and programs; passwords within external addresses are masked.
 
         `bill` is None without the simulator, `flower_url` and `flower_login` without Flower, `gateway_url` without the
-        gateway. The login stands there
-        (`user:password`) where the stack made it, and masked where the environment gave it. `pids` are by part, as of
-        now.
+        gateway. The login stands there (`user:password`) where the stack made it, and masked where the environment gave
+        it. `pids` are by part, as of now.
         """
         plan = self._planned()
         return {
@@ -135,9 +137,10 @@ class EmbeddedStack:
         try:
             self._plan = StackPlan(self._options)
             with _environment(self._plan.worker_environment):
-                read_settings()  # for its errors: the parts would die of them one after the other
-                self._plan.check_redis()
-                self._plan.check_store()
+                read = read_settings()  # said here: the parts would die of what is wrong one after the other
+                if self._options.env.get("REELWORKS_REDIS_URL"):
+                    check_redis(read.redis_url)
+                check_store(read.store, read.var / "parts")
             self._supervisor = Supervisor(
                 self._plan.stages(),
                 restarts=self._options.restarts,

@@ -1,7 +1,8 @@
 """What an embedded stack is made of: the processes, in stages, and the addresses at which they meet.
 
-Every part can be an external one instead: where the environment names its address, none is planned here. Planning
-chooses ports and makes folders; it starts nothing.
+Every part can be an external one instead: where the environment names its address, none is planned here. Owns which
+part is told which secret. Planning chooses ports, makes folders and what links are signed with, and puts the logs of
+the run before aside; it starts nothing.
 """
 
 from __future__ import annotations
@@ -12,23 +13,16 @@ import platform
 import secrets
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from redis import RedisError
-
-from schemas.redisclient import client
-from tasks.media.bucket import Bucket, is_address
-from tasks.media.errors import StoreAway
-from tasks.media.s3store import S3Store
+from tasks.media.bucket import is_address
 from workers import pools, probes
 from workers.folderlock import make_private
 from workers.parts import Part
-from workers.storeplace import BUCKET_TODO, STORE_SECRETS, store_place
+from workers.storeplace import STORE_SECRETS, store_place
 from workers.supervisor import Restarts, SupervisorError
 from workers.traceplace import TRACE_SECRETS
 
@@ -39,8 +33,6 @@ SIMULATOR_KEYS: Final = "simulator=sk-simulator"
 _PROVIDERS_OWN: Final = ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE")
 KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE")
 """Where provider keys may stand; whoever has none of these variables has no key."""
-_REDIS_VARIABLE: Final = "REELWORKS_REDIS_URL"
-_REDIS_S: Final = 3.0
 _LOGIN_VARIABLES: Final = ("REELWORKS_FLOWER_LOGIN", "REELWORKS_FLOWER_LOGIN_FILE")
 _SIGNING_VARIABLES: Final = ("REELWORKS_GATEWAY_SECRET", "REELWORKS_GATEWAY_SECRET_FILE")
 _METRICS_VARIABLES: Final = ("REELWORKS_METRICS_TOKEN", "REELWORKS_METRICS_TOKEN_FILE")
@@ -96,14 +88,6 @@ class ProviderKeyMissing(SupervisorError):
     """The real provider was asked for and no key is set. Reaction: set `VTRIX_API_KEY`."""
 
 
-class StoreNotWritable(SupervisorError):
-    """Films could not be kept. Reaction: mend the folder or the bucket, or set `REELWORKS_STORE`."""
-
-
-class RedisNotReached(SupervisorError):
-    """The Redis that the environment names does not answer. Reaction: start it, or unset `REELWORKS_REDIS_URL`."""
-
-
 class NoServerBinary(SupervisorError):
     """No Valkey server is packaged for this machine. Reaction: run one, and set `REELWORKS_REDIS_URL`."""
 
@@ -131,11 +115,11 @@ class StackPlan:
         # Absolute: the parts run in another folder than we do. An address is judged with the other settings.
         self.shared["REELWORKS_STORE"] = store if is_address(store) else str(store_place(store, self.var))
         self._share("REELWORKS_DATABASE_URL", lambda: f"sqlite:///{self.var / 'reelworks.db'}")
-        self._share(_REDIS_VARIABLE, self._plan_valkey)
+        self._share("REELWORKS_REDIS_URL", self._plan_valkey)
         self._share("REELWORKS_PROVIDER_URL", self._plan_provider)
         for pool in pools.POOLS.values():
             self.shared[pool.variable] = str(getattr(options.pool_sizes, pool.setting))
-        self._probe = probes.WorkerProbe(self.shared[_REDIS_VARIABLE])
+        self._probe = probes.WorkerProbe(self.shared["REELWORKS_REDIS_URL"])
 
     @property
     def worker_environment(self) -> dict[str, str]:
@@ -148,43 +132,6 @@ class StackPlan:
             # A real key has no business in a rehearsal.
             return _without(env, _PROVIDERS_OWN)
         return env
-
-    def check_redis(self) -> None:
-        """Ask the Redis that the environment names, without which the parts would wait for long and say little.
-
-        Raises RedisNotReached.
-        """
-        if not self._options.env.get(_REDIS_VARIABLE):
-            return
-        with closing(client(self.shared[_REDIS_VARIABLE], _REDIS_S)) as asked:
-            try:
-                asked.ping()
-            except RedisError as error:
-                raise RedisNotReached(
-                    f"the Redis that {_REDIS_VARIABLE} names does not answer ({type(error).__name__}): start it, or "
-                    f"unset {_REDIS_VARIABLE}, and the stack brings its own"
-                ) from None
-
-    def check_store(self) -> None:
-        """Write to the store, and make its folder: a film that can't be kept is paid for too.
-
-        Raises StoreNotWritable. Of a bucket, keys and region are those of this process' own environment.
-        """
-        store = store_place(self.shared["REELWORKS_STORE"], self.var)
-        try:
-            if isinstance(store, Bucket):
-                S3Store(store, self.var / "parts").try_out()
-                return
-            store.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=store) as probe:
-                probe.write(b"\0")
-        except StoreAway as error:
-            raise StoreNotWritable(f"the store {store} can't be used ({error}): {BUCKET_TODO}") from None
-        except OSError as error:
-            raise StoreNotWritable(
-                f"the store {store} can't be written to ({error.strerror}): make the folder writable for this "
-                "user, or set REELWORKS_STORE to another one"
-            ) from None
 
     def stages(self) -> list[list[Part]]:
         """What the others need and the database's tables first; then the workers, Flower and the gateway."""

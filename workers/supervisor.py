@@ -1,6 +1,6 @@
 """Keeps a set of processes running and leaves nothing behind: starts them in stages, restarts what dies, stops all.
 
-It knows nothing of what the processes are (see `workers.embedded`) and uses the standard library alone.
+It knows nothing of what the processes are (see `workers.stackplan`) and uses the standard library alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from tasks.media.bucket import Bucket
 from tests.support.objects import KEY_ID, SECRET, TOKEN, ObjectStore
 from workers.cli import cli
 from workers.embedded import EmbeddedStack, StackOptions
-from workers.stackplan import StoreNotWritable
+from workers.stackchecks import StoreNotWritable
 
 
 @pytest.fixture(autouse=True)

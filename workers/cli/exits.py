@@ -86,7 +86,8 @@ def _of_dependency(error: Exception) -> Failure | None:
     from tasks.ledger.copies import CopyUnusable, LedgerInUse
     from tasks.operating import NotPossible
     from workers.settings import SettingsInvalid
-    from workers.stackplan import ProviderKeyMissing, RedisNotReached, StoreNotWritable
+    from workers.stackchecks import RedisNotReached, StoreNotWritable
+    from workers.stackplan import ProviderKeyMissing
     from workers.supervisor import SupervisorError
 
     kind = type(error).__name__

@@ -22,7 +22,8 @@ from workers.cli import VERBS, cli
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID, MEANINGS, UNCONFIGURED, UNREACHABLE, explained
 from workers.folderlock import FolderLock
 from workers.settings import SettingsInvalid
-from workers.stackplan import ROOT, StoreNotWritable
+from workers.stackchecks import StoreNotWritable
+from workers.stackplan import ROOT
 from workers.supervisor import PartFailed
 
 SECRET = "sk-canary-1f7c"
