@@ -33,7 +33,8 @@ from workers.settingrules import problems_between
 from workers.storeplace import bucket_problems, store_place
 from workers.transports import redis_problem, verified
 
-_PROVIDER: Final = "https://cloud.vtrix.ai"
+PROVIDER_URL: Final = "https://cloud.vtrix.ai"
+"""The provider's own address."""
 _positive = validate.Range(min=0, min_inclusive=False)
 _not_negative = validate.Range(min=0)
 _MAY_BE_ZERO: Final = {"jitter", "first_s", "disk_low_bytes", "outputs_days", "jobs_days"}
@@ -112,7 +113,7 @@ def read_settings() -> Settings:
         # Of one that can't be used the text is None: it is reported with all the others.
         store=store_place(env.str("STORE", "", validate=_store_place) or "", var),
         var=var,
-        provider_url=env.str("PROVIDER_URL", _PROVIDER, validate=validate.URL(require_tld=False)),
+        provider_url=env.str("PROVIDER_URL", PROVIDER_URL, validate=validate.URL(require_tld=False)),
         provider_keys={},
         flower_login=any(
             [

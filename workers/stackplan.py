@@ -22,14 +22,14 @@ from tasks.media.bucket import is_address
 from workers import pools, probes
 from workers.folderlock import make_private
 from workers.parts import Part
+from workers.settings import PROVIDER_URL
 from workers.storeplace import STORE_SECRETS, store_place
 from workers.supervisor import Restarts, SupervisorError
 from workers.traceplace import TRACE_SECRETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
-PROVIDER_URL: Final = "https://cloud.vtrix.ai"
-SIMULATOR_KEYS: Final = "simulator=sk-simulator"
+_SIMULATOR_KEYS: Final = "simulator=sk-simulator"
 _PROVIDERS_OWN: Final = ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE")
 KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE")
 """Where provider keys may stand; whoever has none of these variables has no key."""
@@ -197,7 +197,7 @@ class StackPlan:
         folder.mkdir(exist_ok=True)
         self.bill = folder / "bill.jsonl"
         if not options.env.get("REELWORKS_PROVIDER_KEYS_FILE"):
-            self._share("REELWORKS_PROVIDER_KEYS", lambda: SIMULATOR_KEYS)
+            self._share("REELWORKS_PROVIDER_KEYS", lambda: _SIMULATOR_KEYS)
         url = f"http://{HOST}:{port}"
         # Its films are on loopback, without https: nothing else there may be reached for an output.
         places = [self._options.env.get("REELWORKS_OUTPUT_PRIVATE", ""), f"{HOST}:{port}"]

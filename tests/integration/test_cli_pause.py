@@ -25,7 +25,7 @@ from tests.support.situations import FILM, have_strays, uncertain
 from workers.cli import drain
 from workers.cli.checks import _database
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID
-from workers.cli.provider_checks import keys
+from workers.cli.providerchecks import keys
 from workers.settings import read_settings
 
 Said = Callable[..., Result]

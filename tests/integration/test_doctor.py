@@ -11,7 +11,7 @@ import time_machine
 from tasks.pulse import Pulse
 from tests.support.simulator import Simulator, running
 from workers.cli.clocks import clocks
-from workers.cli.provider_checks import keys, provider
+from workers.cli.providerchecks import keys, provider
 from workers.cli.verdicts import Check, Verdict, ok
 from workers.settings import read_settings
 

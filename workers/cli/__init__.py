@@ -1,6 +1,9 @@
 """The command line, `python -m workers`: its verbs, and what all have in common. Refuses to do what `tasks` can do.
 
-A verb's module is imported when the verb is used, so that `--help` and quick verbs do not wait for the rest.
+A verb's module is imported when the verb is used, so that `--help` and quick verbs do not wait for the rest. They share
+`common` and `params` (options and their values), `exits` and `missing` (errors as sentences), `formats` (figures).
+`request` makes a request of what was typed; `board`, `live` and `waiting` follow jobs; `frame` is the picture of
+`top`; `checks`, `providerchecks`, `redischecks`, `clocks` and `verdicts` are what `doctor` does.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from workers.cli.clocks import clocks
 from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
 from workers.cli.formats import pause_line
-from workers.cli.provider_checks import keys, outputs, provider
+from workers.cli.providerchecks import keys, outputs, provider
 from workers.cli.redischecks import look_at_redis
 from workers.cli.verdicts import Check, Verdict, broken, ok, warning
 from workers.runtime import open_pulse, open_spool, open_store

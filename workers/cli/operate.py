@@ -1,4 +1,5 @@
-"""`migrate`, `pool`, `flower`: what `up` and a container start, one thing at a time."""
+"""`migrate`, `pool`, `gateway`, `flower`, `openapi`: what `up` and a container start, one thing at a time, and what it
+is like."""
 
 from __future__ import annotations
 

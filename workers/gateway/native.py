@@ -22,9 +22,9 @@ from tasks.ledger.spending import latest_charges
 from workers.gateway import following
 from workers.gateway.auth import allowed, caller
 from workers.gateway.bodies import BatchSchema, EstimateSchema, JobsSchema
+from workers.gateway.cursors import cursor_at, place_of
 from workers.gateway.desk import Desk, desk
 from workers.gateway.files import LOCATED, MOVED, output_file
-from workers.gateway.pages import cursor_at, place_of
 from workers.gateway.problems import Trouble, refusals
 from workers.gateway.reading import json_body, object_body, own_request, wait_s
 from workers.gateway.taking import taken_in

@@ -15,8 +15,8 @@ from tasks.ledger.deliveries import Delivery, Fate, replay
 from tasks.ledger.delivery_reports import page_of
 from tasks.ledger.webhook_secrets import WebhookSecret, make_first, rotate, secrets_of
 from workers.gateway.auth import allowed, caller
+from workers.gateway.cursors import cursor_at, place_of
 from workers.gateway.desk import desk
-from workers.gateway.pages import cursor_at, place_of
 from workers.gateway.problems import Trouble, refusals
 from workers.gateway.reading import object_body
 

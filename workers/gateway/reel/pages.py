@@ -22,9 +22,9 @@ from tasks.ledger.reports import ZERO_USD, CostRow
 from tasks.ledger.resources import page_of, resource_of, resources_of
 from tasks.pulse.timetable import Noted
 from workers.gateway.auth import caller, let_in
+from workers.gateway.cursors import cursor_at, place_of
 from workers.gateway.desk import GatewayOptions, desk, progress_in
 from workers.gateway.files import output_file
-from workers.gateway.pages import cursor_at, place_of
 from workers.gateway.problems import TITLES, Trouble, trouble_of
 from workers.gateway.reel import leaving, session
 from workers.showing import FILTERS, TEMPLATES, shapes, shown

@@ -1,4 +1,4 @@
-"""Cursors of pages whose rows are ordered by an instant and an id, the latest first."""
+"""Names the next page of a list whose rows are ordered by an instant and an id, the latest first."""
 
 from __future__ import annotations
 
