@@ -112,7 +112,8 @@ def _living(tx: Transaction, key_id: str) -> ApiKey:
     if found is None:
         raise Failure(f"there is no key {key_id!r}: `python -m workers apikeys` lists them.", FAILED)
     if not found.key.is_valid(tx.now):
-        raise Failure(f"key {key_id} has ended already.", FAILED)
+        another = f"`python -m workers apikeys create --tenant {found.key.tenant}` makes another"
+        raise Failure(f"key {key_id} has ended already: {another}.", FAILED)
     return found.key
 
 

@@ -175,7 +175,7 @@ def _replace(read: Settings, src: Path, *, trust_queued: bool) -> _Restored:
             INVALID,
         )
     if not src.is_file():
-        raise Failure(f"there is no file {src}.", INVALID)
+        raise Failure(f"there is no file {src}: name a copy that `python -m workers backup` made.", INVALID)
     now = datetime.now(UTC)
     make_private(final.parent)
     part = final.with_name(f"{final.name}.part")

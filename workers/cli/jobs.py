@@ -79,7 +79,9 @@ def _told(ledger: Ledger, job_id: str) -> JobReport | None:
         report = reports.job_report(tx, whole_id(tx, job_id))
         refused = refusal(tx, job_id) if report is None else None
     if refused is not None:
-        raise Failure(f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}.", FAILED)
+        todo = "Mend that and submit it again; `python -m workers rejected retry` has it read once more as it came."
+        said = f"the request of job {job_id} was refused at {instant(refused.at)}: {refused.reason}."
+        raise Failure(f"{said} {todo}", FAILED)
     return report
 
 

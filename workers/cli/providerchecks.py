@@ -89,9 +89,8 @@ def keys(read: Settings, *, joined: bool, answers: bool) -> Check:
     refused = _refused(read, aliases) if answers else {}
     if refused:
         found = "; ".join(f"{alias} is refused: {reason}" for alias, reason in refused.items())
-        return broken(
-            "provider keys", found, "set a key that the provider takes, or close it: `python -m workers keys`"
-        )
+        todo = "set a key that the provider takes, or close it: `python -m workers keys close ALIAS`"
+        return broken("provider keys", found, todo)
     paused = _paused(read, aliases)
     if paused:
         found = "; ".join(f"{alias} is paused: {reason}" for alias, reason in sorted(paused.items()))

@@ -68,10 +68,12 @@ def let_in(found: Found, scope: Scope) -> ApiKey:
     here = desk()
     wait_s = here.rates.wait_s(key.tenant, found.requests_per_minute or here.options.limits.requests_per_minute)
     if wait_s > 0:
-        detail = f"Tenant {key.tenant} has made too many requests."
-        raise Trouble(429, "too_many_requests", detail, retry_after_s=math.ceil(wait_s))
+        later_s = math.ceil(wait_s)
+        detail = f"Tenant {key.tenant} has made too many requests: the next is taken in {later_s} s."
+        raise Trouble(429, "too_many_requests", detail, retry_after_s=later_s)
     if scope not in key.scopes:
-        raise Trouble(403, "forbidden", f"It takes the scope {scope}; this key has: {', '.join(sorted(key.scopes))}.")
+        has = ", ".join(sorted(key.scopes))
+        raise Trouble(403, "forbidden", f"It takes a key with the scope {scope}; this one has: {has}.")
     return key
 
 
