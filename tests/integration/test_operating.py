@@ -9,10 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from schemas import keys
-from schemas.errors import NotSubmitted
 from schemas.jobs import State
-from schemas.producer import Producer
 from tasks import answering, operating
 from tasks.create import create
 from tasks.domain.answers import (
@@ -34,8 +31,7 @@ from tasks.domain.polling import PollPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.operating import NotPossible
-from tasks.reconciling import reconcile
-from tests.support.bench import DONE, URL, Bench
+from tests.support.bench import DONE, Bench
 from tests.support.situations import FILM, OUTPUT, amounts, downloading, failed_download, uncertain, with_policy
 
 
@@ -295,107 +291,6 @@ class TestRetry:
             operating.retry(bench.ctx, bench.submit())
         with pytest.raises(NotPossible, match="there is no job"):
             operating.retry(bench.ctx, "nobody")
-
-
-class TestReconcile:
-    def test_an_estimate_is_corrected_once_the_provider_names_the_price(self, bench: Bench) -> None:
-        job_id = bench.generating()
-        operating.cancel(bench.ctx, job_id)
-        bench.provider.polls.append(Completed((), Usage(None)))
-        bench.look()
-        assert [row.estimated for row in bench.rows(tables.charges)] == [True]
-        later = Completed((), Usage(Decimal("0.25"), raw={"cost": "0.25"}))
-        bench.provider.polls.append(later)
-        (difference,) = reconcile(bench.ctx).differences
-        assert difference.missing_usd == Decimal("-0.03")
-        bench.provider.polls.append(later)
-        reconcile(bench.ctx, mend=True)
-        assert [(row.amount_usd, row.estimated) for row in bench.rows(tables.charges)] == [(Decimal("0.25"), False)]
-        assert reconcile(bench.ctx).differences == ()
-
-    def test_a_failure_that_was_charged_after_all_is_found_and_charged(self, bench: Bench) -> None:
-        bench.generating()
-        bench.provider.polls.append(Failed("010004095", "no"))
-        bench.look()
-        assert amounts(bench) == {}
-        bench.provider.polls += [Failed("010004095", "no", Usage(Decimal("0.10")))] * 2
-        assert [each.missing_usd for each in reconcile(bench.ctx).differences] == [Decimal("0.10")]
-        reconcile(bench.ctx, mend=True)
-        assert amounts(bench) == {"task-1": Decimal("0.10")}
-
-    def test_ledger_and_provider_that_agree_have_no_difference(self, bench: Bench) -> None:
-        bench.generating()
-        compared = reconcile(bench.ctx)
-        assert (compared.asked, compared.differences) == (1, ())
-
-
-class TestCommands:
-    def command(self, bench: Bench, **fields: str) -> None:
-        bench.ctx.pulse.redis.xadd(keys.COMMANDS, {"v": "1", **fields})
-
-    def test_a_producers_cancel_is_done_by_the_lane(self, bench: Bench) -> None:
-        job_id = bench.submit()
-        self.command(bench, command="cancel", job=job_id)
-        bench.turn("accept")  # makes the group
-        bench.turn("accept")
-        assert bench.state(job_id) is State.CANCELLED
-        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
-
-    def test_a_handle_cancels_and_retries(self, bench: Bench) -> None:
-        bench.turn("accept")  # makes the group
-        job_id = bench.submit()
-        bench.turn("admit")
-        bench.provider.creates.append(Rejected("2013", "bad parameters"))
-        create(job_id)
-        handle = bench.producer.handle(job_id)
-        handle.retry()
-        bench.turn("accept")
-        assert handle.state is State.QUEUED
-        handle.cancel()
-        bench.turn("accept")
-        assert handle.state is State.CANCELLED
-
-    def test_a_command_that_redis_does_not_take_is_told_as_such(self) -> None:
-        with Producer("redis://127.0.0.1:1/0") as producer, pytest.raises(NotSubmitted, match="did not confirm"):
-            producer.handle("job-1").cancel()
-
-    def test_a_command_that_overtook_its_request_waits_for_it(self, bench: Bench) -> None:
-        bench.turn("accept")
-        self.command(bench, command="cancel", job="job-1")
-        bench.turn("accept")
-        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 1
-        bench.enter({"job": "job-1", "request": f'{{"model": "minimax_hailuo_02_i2v", "first_frame_image": "{URL}"}}'})
-        bench.turn("accept")
-        bench.turn("accept")
-        assert bench.state("job-1") is State.CANCELLED
-
-    def test_a_command_that_is_read_twice_is_done_once(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        bench.turn("accept")  # makes the group
-        job_id = bench.generating()
-        bench.provider.polls.append(Failed("010004095", "no"))
-        bench.look()
-        self.command(bench, command="retry", job=job_id, anew="1")
-        with monkeypatch.context() as dying:
-            dying.setattr(type(bench.ctx.pulse.intake), "commands_done", lambda *_: None)  # the lane died before it
-            bench.turn("accept")
-        bench.turn("admit")
-        create(job_id)
-        bench.provider.polls.append(Failed("010004095", "no"))
-        bench.look()
-        assert bench.state(job_id) is State.FAILED
-        bench.turn("accept")
-        assert bench.state(job_id) is State.FAILED
-        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
-
-    def test_a_command_that_can_not_be_done_is_put_aside_with_its_reason(self, bench: Bench) -> None:
-        job_id = bench.submit()
-        bench.turn("accept")
-        self.command(bench, command="retry", job=job_id)
-        self.command(bench, command="explode", job=job_id)
-        bench.turn("accept")
-        reasons = sorted(row.reason for row in bench.rows(tables.rejected))
-        assert ["command: form 1" in reasons[0], "has not failed" in reasons[1]] == [True, True]
-        assert bench.ctx.pulse.redis.xlen(keys.COMMANDS) == 0
 
 
 def test_a_completed_answer_is_what_counts_however_it_is_refreshed(bench: Bench) -> None:
