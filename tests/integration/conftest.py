@@ -118,6 +118,17 @@ def ledger(database_url: str) -> Iterator[Ledger]:
     made.close()
 
 
+@pytest.fixture
+def small_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
+    """A ledger on SQLite alone, which the command line uses too: for what does not depend on the database."""
+    url = f"sqlite:///{tmp_path}/small.db"
+    monkeypatch.setenv("REELWORKS_DATABASE_URL", url)
+    made = Ledger(url)
+    upgrade(made)
+    yield made
+    made.close()
+
+
 @pytest.fixture(scope="session")
 def object_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ObjectStore]:
     with object_store(tmp_path_factory.mktemp("objects")) as server:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -22,9 +21,7 @@ from tasks.domain.transitions import Event
 from tasks.ledger import Ledger, reports, tables
 from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import accept, get, move
-from tasks.ledger.migrate import upgrade
 from tasks.ledger.money import begin_attempt, charge, end_attempt
-from tasks.ledger.provider_keys import pause
 from tasks.ledger.rejected import put_aside
 from tasks.ledger.views import views_of
 from tasks.pulse import Pulse
@@ -79,17 +76,6 @@ def books(ledger: Ledger, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
     """A migrated ledger, once on each database, that the command line uses too."""
     monkeypatch.setenv("REELWORKS_DATABASE_URL", database_url)
     return ledger
-
-
-@pytest.fixture
-def small_books(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ledger]:
-    """The same on SQLite alone, for what does not depend on the database."""
-    url = f"sqlite:///{tmp_path}/small.db"
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", url)
-    made = Ledger(url)
-    upgrade(made)
-    yield made
-    made.close()
 
 
 def run(*args: str) -> Result:
@@ -376,63 +362,6 @@ def test_keys_knows_those_of_a_running_stack_by_what_they_were_used_for(
     complete(small_books, "job-1", key="main")
     (key,) = json.loads(run("keys", "--json").stdout)["keys"]
     assert (key["key"]["alias"], key["configured"]) == ("main", True)
-
-
-def test_doctor_names_what_is_broken_and_what_to_do(live: Pulse, small_books: Ledger) -> None:
-    result = run("doctor", "--json")
-    checks = {each["name"]: each for each in json.loads(result.stdout)["checks"]}
-    assert result.exit_code == FAILED
-    verdicts = {name: each["verdict"] for name, each in checks.items()}
-    assert (verdicts["redis"], verdicts["database"], verdicts["store"]) == ("ok", "ok", "ok")
-    assert (verdicts["provider"], verdicts["provider keys"], verdicts["workers lanes"]) == ("broken",) * 3
-    assert "VTRIX_API_KEY" in checks["provider keys"]["todo"]
-    assert all(each["todo"] for each in checks.values() if each["verdict"] != "ok")
-
-
-def test_doctor_shows_keys_by_alias_and_says_when_one_is_paused(
-    live: Pulse, small_books: Ledger, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REELWORKS_PROVIDER_KEYS", "main=sk-canary,spare=sk-canary-2")
-    shown = run("doctor").stdout
-    assert "provider keys: set: main, spare" in shown
-    with small_books.begin() as tx:
-        pause(tx, "spare", 60, "1008: no balance")
-    shown += run("doctor").stdout
-    assert "spare is paused: 1008: no balance" in shown
-    assert "sk-canary" not in shown
-
-
-@pytest.mark.parametrize(
-    ("provider", "private", "verdict"),
-    [
-        ("https://127.0.0.1:1", "", "ok"),
-        ("https://127.0.0.1:1", "127.0.0.1:8900", "warning"),
-        ("http://127.0.0.1:1", "127.0.0.1:8900", "ok"),
-    ],
-)
-def test_doctor_warns_of_private_outputs_beside_a_real_provider(
-    small_books: Ledger, monkeypatch: pytest.MonkeyPatch, provider: str, private: str, verdict: str
-) -> None:
-    monkeypatch.setenv("REELWORKS_PROVIDER_URL", provider)
-    monkeypatch.setenv("REELWORKS_OUTPUT_PRIVATE", private)
-    checks = {each["name"]: each for each in json.loads(run("doctor", "--json").stdout)["checks"]}
-    assert checks["output addresses"]["verdict"] == verdict
-    assert private in checks["output addresses"]["found"]
-
-
-def test_doctor_warns_of_a_disk_below_the_mark(small_books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELWORKS_DISK_LOW_BYTES", str(10**18))
-    checks = {each["name"]: each for each in json.loads(run("doctor", "--json").stdout)["checks"]}
-    assert checks["disk"]["verdict"] == "warning"
-
-
-def test_doctor_goes_on_without_redis_and_without_a_schema(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
-    result = run("doctor")
-    assert result.exit_code == FAILED
-    assert "redis: does not answer (ConnectionError)" in result.stdout
-    assert "-> run `python -m workers migrate`" in result.stdout
-    assert not (tmp_path / "none.db").exists()
 
 
 def test_migrate_on_each_database_can_be_repeated(empty_database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
