@@ -134,6 +134,6 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def significant(value: float, digits: int = 4) -> float:
-    """Rounded to so many digits: the rest is noise."""
-    return float(f"{value:.{digits}g}")
+def significant(value: float) -> float:
+    """Rounded to four digits: the rest is noise."""
+    return float(f"{value:.4g}")

@@ -38,12 +38,9 @@ NO_LIMITS: Mapping[str, str] = {"REELWORKS_OPEN_TASKS_PER_KEY": "1000000"}
 """The provider's limits out of the way: all jobs are open at once."""
 
 
-def polled_every(interval_s: float, first_s: float | None = None) -> dict[str, str]:
+def polled_every(interval_s: float) -> dict[str, str]:
     """Settings that have tasks looked at about so often, as the baseline does."""
-    return {
-        "REELWORKS_POLL_FIRST_S": f"{interval_s if first_s is None else first_s:g}",
-        "REELWORKS_POLL_INTERVAL_S": f"{interval_s:g}",
-    }
+    return dict.fromkeys(("REELWORKS_POLL_FIRST_S", "REELWORKS_POLL_INTERVAL_S"), f"{interval_s:g}")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -38,11 +39,10 @@ class Operator:
 
     def __init__(self, context: Context, marks: Mapping[str, str]) -> None:
         self._context, self._marks = context, marks
-        self.bound: dict[str, str] = {}
+        self.bound: list[str] = []
         self.written_off: list[str] = []
         self.created_anew: list[str] = []
         self.retried: list[str] = []
-        self.put_off = 0
 
     def resolve(self, tasks_by_mark: Mapping[str, Sequence[str]], *, anew: bool) -> int:
         """Resolve every uncertain and every failed job that can go on; gives how many there were.
@@ -69,25 +69,21 @@ class Operator:
         return waiting
 
     def _settle(self, job_id: str, unnamed: Sequence[str], *, anew: bool) -> None:
-        try:
+        with suppress(NotPossible):  # it still waits in the next round
             if unnamed:
                 operating.bind(self._context, job_id, unnamed[0])
-                self.bound[job_id] = unnamed[0]
+                self.bound.append(job_id)
             elif anew and int(self._marks[job_id][-1]) % 2:
                 operating.create_anew(self._context, job_id)
                 self.created_anew.append(job_id)
             else:
                 operating.write_off(self._context, job_id, None)
                 self.written_off.append(job_id)
-        except NotPossible:
-            self.put_off += 1
 
     def _retry(self, job_id: str) -> None:
         self.retried.append(job_id)
-        try:
+        with suppress(NotPossible):
             operating.retry(self._context, job_id)
-        except NotPossible:
-            self.put_off += 1
 
 
 def main(job_id: str) -> int:

@@ -34,7 +34,6 @@ from tests.chaos.webhooks import Webhooks, told_by
 
 APP: Final = "workers.app"
 _AT_REST: Final = sorted({*TERMINAL, State.UNCERTAIN})
-_CALM_AFTER_S: Final = 10.0
 _ROUNDS: Final = 10
 # What the last fuses may take to burn once all else is done.
 _BURN_S: Final = 20.0
@@ -116,9 +115,9 @@ def run(
         if racers.failed:
             raise RuntimeError(f"the racing admit lanes ended by themselves: see {folder}/logs/racing.log")
         say(f"harm is over: {dict(harm.counts)}, not burnt: {harm.unburnt or 'none'}")
-        operator = _end(stage, producers, deadline, say)
+        _end(stage, producers, deadline, say)
         stage.stack.check()
-        return _reckoned(plan, stage, producers, harm, operator, database)
+        return _reckoned(plan, stage, producers, harm, database)
 
 
 def _allow(stage: Stage, plan: Plan) -> None:
@@ -169,7 +168,7 @@ def standing(stage: Stage) -> dict[str, int]:
         return dict(tx.execute(counted).all())
 
 
-def _end(stage: Stage, producers: Producers, deadline: float, say: Callable[[str], None]) -> Operator:
+def _end(stage: Stage, producers: Producers, deadline: float, say: Callable[[str], None]) -> None:
     """Wait until nothing moves by itself, then play the operator until nothing waits for one either."""
     operator = Operator(stage.context, {one.job_id: one.order.mark for one in producers.submitted})
     rounds = 0
@@ -186,7 +185,6 @@ def _end(stage: Stage, producers: Producers, deadline: float, say: Callable[[str
         f"the operator bound {len(operator.bound)}, wrote off {len(operator.written_off)}, created "
         f"{len(operator.created_anew)} anew, retried {len(operator.retried)}; now {standing(stage)}"
     )
-    return operator
 
 
 def _wait(condition: Callable[[], bool], deadline: float) -> bool:
@@ -212,7 +210,7 @@ def _script(stage: Stage, rules: str) -> None:
     urllib.request.urlopen(request, timeout=10).close()
 
 
-def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, operator: Operator, database: str) -> Outcome:
+def _reckoned(plan: Plan, stage: Stage, producers: Producers, harm: Harm, database: str) -> Outcome:
     submitted = [(one.job_id, one.order, one.confirmed_at) for one in producers.submitted if one.confirmed_at]
     store = Path(str(stage.stack.addresses["store"]))
     orders = {one.job_id: one.order for one in producers.submitted}

@@ -53,7 +53,7 @@ Sizes = dict[str, float]
 class Minutes:
     """Measures every `every_s` seconds, and says so in a line. Call it as often as you like."""
 
-    def __init__(self, say: Callable[[str], None], every_s: float = 60.0) -> None:
+    def __init__(self, say: Callable[[str], None], every_s: float) -> None:
         self.samples: list[tuple[float, Sizes]] = []
         self._say, self._every_s = say, every_s
         self._begun_at: float | None = None

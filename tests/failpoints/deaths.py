@@ -18,9 +18,10 @@ from tests.support.waiting import wait_until
 PATIENCE_S: Final = 90.0
 """How long a place may take to be passed once: a worker starts, leases run out, a job goes its way."""
 NEXT_JOB_S: Final = 5.0
-CANCELLED_OR_NOT: Final = frozenset({State.CANCELLED, State.COMPLETED})
+COMPLETED: Final = frozenset({State.COMPLETED})
+CANCELLED_OR_NOT: Final = COMPLETED | {State.CANCELLED}
 """How a job ends while whose cancelling somebody dies."""
-COMPLETED_OR_FAILED: Final = frozenset({State.COMPLETED, State.FAILED})
+COMPLETED_OR_FAILED: Final = COMPLETED | {State.FAILED}
 
 HELPERS: Final = {
     # Only a job that somebody dropped is rescued, and only one that somebody was creating is parked.
@@ -114,7 +115,7 @@ def _prompt(place: str) -> str:
 
 def _ends(place: str) -> frozenset[State]:
     """How a job of `_prompt` may end."""
-    return CANCELLED_OR_NOT if place.startswith("command.") else frozenset({State.COMPLETED})
+    return CANCELLED_OR_NOT if place.startswith("command.") else COMPLETED
 
 
 def _die_cancelling(stack: Stack, place: str) -> bool:
@@ -127,10 +128,10 @@ CHILDREN: Final = {"spool.": "spool", "given_back.": "give_back", "create.refuse
 """Places that a worker seldom comes by -> what `tests.failpoints.child` does to come by."""
 
 
-def _create_in_child(stack: Stack, place: str, what: str, ends: frozenset[State] = COMPLETED_OR_FAILED) -> int:
+def _create_in_child(stack: Stack, place: str, what: str) -> int:
     settle(stack)  # stopped within a transaction, a worker would keep SQLite's only lock
     with stack.stopped("create"):
-        job_id = stack.submit(ends=ends if what in ("refuse", "stray") else frozenset({State.COMPLETED}))
+        job_id = stack.submit(ends=COMPLETED_OR_FAILED if what in ("refuse", "stray") else COMPLETED)
         wait_until(lambda: stack.states().get(job_id) is State.ADMITTED, within_s=PATIENCE_S, what="an admitted job")
         return stack.child(place, what, job_id)
 
