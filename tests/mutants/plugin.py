@@ -6,7 +6,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--mutant", metavar="NAME", help="take one guard out of the product (tests/mutants/catalogue.py)")
+    parser.addoption("--mutant", metavar="NAME", help="take one guard out of the product (tests/mutants)")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.mutants.catalogue import BY_NAME, MUTANTS, Mutant
+from tests.mutants.catalogue import BY_NAME, MUTANTS
+from tests.mutants.mutant import Mutant
 from tests.mutants.rewriting import Stale, rewrite, undo_all
 from tests.mutants.trying import run, verdict
 

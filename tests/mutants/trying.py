@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.mutants.catalogue import Mutant
+from tests.mutants.mutant import Mutant
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _PASSED, _FAILED = 0, 1
