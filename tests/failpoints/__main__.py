@@ -11,8 +11,9 @@ from pathlib import Path
 
 import structlog
 
+from tasks.failpoints import FAILPOINTS
 from tests.failpoints.run import prove
-from tests.failpoints.stack import DATABASES
+from tests.failpoints.starting import DATABASES
 
 
 def say(text: str) -> None:
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("places", nargs="*", metavar="PLACE", help="only these; without any, all")
     parser.add_argument("--database", choices=DATABASES, default="sqlite")
     asked = parser.parse_args()
+    if strangers := sorted(set(asked.places) - FAILPOINTS):
+        parser.error(f"no such place: {', '.join(strangers)}")  # else it would be waited for in vain
     begun_at = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="reelworks-failpoints-") as folder:
         proof = prove(Path(folder), asked.runs, asked.places or None, say, asked.database)

@@ -9,7 +9,8 @@ from pathlib import Path
 from schemas.jobs import TERMINAL
 from tests.failpoints.books import Verdict, judge, lost
 from tests.failpoints.deaths import Line, bill_matches, count, die_at, evidence, places, settle
-from tests.failpoints.stack import stack
+from tests.failpoints.operator import resolve
+from tests.failpoints.starting import started
 from tests.support.waiting import wait_until
 
 
@@ -47,7 +48,7 @@ def prove(
     chosen = list(only) if only else places()
     lines: list[Line] = []
     owners: dict[str, str] = {}
-    with stack(folder, database, report) as running:
+    with started(folder, database, report) as running:
         for place in chosen:
             before = len(running.jobs)
             lines.append(die_at(running, place, runs))
@@ -56,7 +57,7 @@ def prove(
         settle(running)
         count(running, lines, owners)
         reasons = evidence(running)
-        running.resolve()
+        resolve(running)
         ended = lambda: running.settled() and all(s in TERMINAL for s in running.states().values())  # noqa: E731
         wait_until(ended, within_s=120, what="the end of what an operator resolved")
         books = running.books()

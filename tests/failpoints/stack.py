@@ -1,22 +1,19 @@
-"""A whole stack in which every process can be made to die at any of the named places, and an operator who tidies up."""
+"""A running stack in which every process can be made to die at any of the named places, and what is seen of it."""
 
 from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
-from unittest import mock
 
 import redis
 import sqlalchemy as sa
@@ -26,64 +23,19 @@ from ops.simulator.bill import Bill, read_bill
 from schemas import data_url
 from schemas.jobs import TERMINAL, State
 from schemas.producer import Producer
-from tasks import operating
 from tasks.context import Context
 from tasks.failpoints import VARIABLE
 from tasks.ledger import tables
 from tests.chaos import provider
 from tests.failpoints.books import Books
 from tests.support.crew import stands_still
-from tests.support.postgres import postgres_server
-from tests.support.receiver import Receiver, receiving
+from tests.support.receiver import Receiver
 from tests.support.waiting import wait_until
-from workers import stackplan
-from workers.embedded import EmbeddedStack, StackOptions
-from workers.pools import PoolSizes
-from workers.runtime import build
-from workers.settings import read_settings
-from workers.supervisor import Restarts
+from workers.embedded import EmbeddedStack
 
-DATABASES: Final = ("sqlite", "postgresql")
 ROOT: Final = Path(__file__).resolve().parents[2]
 MODEL: Final = "minimax_hailuo_02_i2v"
 URL: Final = "https://pictures.example/first.jpg"
-SPEED: Final = 300.0
-# Short leases, so that what dies is found soon; each above what it has to be above (`workers.settings`).
-SETTINGS: Final = {
-    "POLL_FIRST_S": "0.2",
-    "POLL_INTERVAL_S": "0.2",
-    "LANE_IDLE_S": "0.1",
-    "LANE_TTL_S": "3",
-    "LANE_CHECK_S": "0.3",
-    "SWEEP_INTERVAL_S": "0.3",
-    "HANDOVER_S": "1",
-    "WORK_LEASE_S": "2",
-    "CREATE_RETRY_S": "0.2",
-    "CREATE_START_S": "1",
-    "CREATE_LEASE_S": "9",
-    "HTTP_CONNECT_S": "1",
-    "HTTP_CREATE_READ_S": "6",
-    "HTTP_CREATE_TOTAL_S": "6",
-    "HTTP_POLL_READ_S": "2",
-    "HTTP_POLL_TOTAL_S": "2",
-    "POLL_LEASE_S": "4",
-    "KEY_PAUSE_S": "0.2",
-    "DOWNLOAD_RETRY_S": "0.2",
-    "OPEN_TASKS_PER_KEY": "200",
-    "HTTP_DOWNLOAD_READ_S": "3",
-    "SETTLE_S": "1",
-    "WEBHOOK_FIRST_S": "0.2",
-    "WEBHOOK_CONNECT_S": "1",
-    "WEBHOOK_TOTAL_S": "1",
-    "OUTPUTS_DAYS": "0.00003",  # seconds, so that files are pruned while jobs go on; rows tell what was stored
-    "DEATHS_MOST": "1000",  # what is parked for killing workers is another promise
-}
-SCENARIO: Final = [
-    {"match": {"prompt_contains": "slow"}, "poll": {"latency_s": SPEED * 30}},
-    {"match": {"prompt_contains": "brittle"}, "output": {"fault": "not_a_video"}},
-    {"match": {"prompt_contains": "expired"}, "output": {"fault": "url_expired"}},
-    {"match": {"prompt_contains": "stuck"}, "output": {"fault": "never_answer"}},
-]
 
 
 @dataclass
@@ -93,6 +45,8 @@ class Stack:
     embedded: EmbeddedStack
     producer: Producer
     ctx: Context
+    environment: Mapping[str, str]
+    """What its processes have beside the environment of this one."""
     fuses: Path
     receiver: Receiver
     ends: dict[str, frozenset[State]] = field(default_factory=dict)
@@ -180,7 +134,7 @@ class Stack:
 
     def child(self, place: str, what: str, job_id: str) -> int:
         """The exit status of a process that does something to a job with a fuse of its own at a place."""
-        env = {**os.environ, **self.embedded.environment, **_settings(), VARIABLE: place}
+        env = {**os.environ, **self.environment, VARIABLE: place}
         command = [sys.executable, "-m", "tests.failpoints.child", what, job_id]
         return subprocess.run(command, cwd=ROOT, env=env, check=False, timeout=60, capture_output=True).returncode
 
@@ -208,8 +162,6 @@ class Stack:
         untold = any(row.due_at for row in self.rows(tables.webhooks))
         return at_rest and not unpaid and not untold
 
-    # --- what an operator does ---
-
     def books(self) -> Books:
         """What there is to judge: the bill and its witness against the ledger."""
         folder = Path(str(self.embedded.addresses["bill"])).parent
@@ -224,85 +176,8 @@ class Stack:
             billed=[create.task for create in self.bill.creates],
         )
 
-    def resolve(self) -> int:
-        """Bind what the provider has to the jobs in doubt, and write the others off; gives how many there were."""
-        books = self.books()
-        named = {row.provider_task_id for row in books.attempts}
-        uncertain = [job_id for job_id, state in books.states.items() if state is State.UNCERTAIN]
-        for job_id in uncertain:
-            unnamed = [task for task in books.created.get(job_id, ()) if task not in named]
-            if unnamed:
-                wait_until(lambda: self._bound(job_id, unnamed[0]), within_s=60, what="binding what there is")  # noqa: B023
-            else:
-                operating.write_off(self.ctx, job_id, None)
-                self.ends[job_id] |= {State.FAILED}
-        return len(uncertain)
-
-    def _bound(self, job_id: str, task: str) -> bool:
-        """Not while the provider takes too long to answer."""
-        try:
-            operating.bind(self.ctx, job_id, task)
-        except operating.NotPossible as error:
-            if "try again" not in str(error):
-                raise
-            return False
-        return True
-
 
 def _picture(number: int) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (400, 400), (number % 256, number // 256 % 256, 90)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _settings() -> dict[str, str]:
-    return {f"REELWORKS_{name}": value for name, value in SETTINGS.items()}
-
-
-def _scenario(provider_url: str) -> None:
-    body = json.dumps(SCENARIO).encode()
-    request = urllib.request.Request(f"{provider_url}/admin/scenario", data=body, method="PUT")
-    urllib.request.urlopen(request, timeout=5).close()
-
-
-@contextmanager
-def _environment(more: dict[str, str]) -> Iterator[None]:
-    before = dict(os.environ)
-    os.environ.update(more)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@contextmanager
-def stack(folder: Path, database: str, report: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
-    """A running stack with no fuse laid, in an empty folder, on one of `DATABASES`."""
-    fuses = folder / "fuses"
-    fuses.mkdir()
-    calm = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
-    env = {**calm, **_settings(), VARIABLE: str(fuses)}
-    options = StackOptions(
-        var=folder / "var",
-        speed=SPEED,
-        flower=False,
-        env=env,
-        pool_sizes=PoolSizes(lanes_concurrency=5, create_concurrency=4, finish_concurrency=2),
-        restarts=Restarts(settled_s=0.0, limit=1_000_000, first_delay_s=0.05, longest_delay_s=0.1),
-    )
-    report("starting the stack")
-    with ExitStack() as parts:
-        receiver = parts.enter_context(receiving())
-        env["REELWORKS_WEBHOOK_PRIVATE"] = receiver.place
-        if database == "postgresql":
-            env["REELWORKS_DATABASE_URL"] = parts.enter_context(postgres_server()).url
-        # What the stack plans in production, but for the provider: its witness knows which job a task was created for.
-        parts.enter_context(mock.patch.object(stackplan, "simulator_command", provider.command))
-        embedded = parts.enter_context(EmbeddedStack(options))
-        _scenario(str(embedded.addresses["provider_url"]))
-        with _environment({**_settings(), **embedded.environment}):
-            ctx = build(read_settings())
-        parts.callback(ctx.close)
-        producer = parts.enter_context(Producer(str(embedded.addresses["redis_url"])))
-        yield Stack(embedded, producer, ctx, fuses, receiver)
