@@ -16,8 +16,8 @@ from tasks.media.probe import probe
 from tasks.media.sniff import extension_for
 from tasks.outward import PUBLIC, Reach, guarded_session
 from tasks.transport import Deadlines
+from tests.support.films import film
 from tests.support.raw import RawServer, answer, drip, read_request
-from tests.unit.media.films import film
 
 pytestmark = pytest.mark.enable_socket
 

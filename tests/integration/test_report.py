@@ -27,9 +27,9 @@ from tasks.ledger.deliverables import store_outputs
 from tasks.ledger.jobs import accept, get, move
 from tasks.ledger.money import begin_attempt, charge, end_attempt
 from tasks.ledger.spending import set_budget
+from tests.support.films import film
 from tests.support.html import Page
 from tests.support.jobs import NEW_JOB
-from tests.unit.media.films import film
 from workers.cli import cli
 from workers.cli.exits import INVALID
 from workers.report import sheet

@@ -33,10 +33,10 @@ from tasks.outward import Reach
 from tasks.transport import Deadlines
 from tests.support.bench import MODEL, Bench
 from tests.support.doors import Door, client, new_key
+from tests.support.films import film
 from tests.support.objects import KEY_ID, SECRET, TOKEN, ObjectStore, object_store
 from tests.support.situations import picture
 from tests.support.works import works
-from tests.unit.media.films import film
 
 
 class _Films(BaseHTTPRequestHandler):

@@ -13,7 +13,7 @@ from tasks.media.fetch import Fetched
 from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
 from tasks.transport import Deadlines
-from tests.unit.media.films import film, picture
+from tests.support.films import film, picture
 
 EXPECTED = ExpectedFilm(64, 48, 1.0)
 

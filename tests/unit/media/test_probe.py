@@ -10,7 +10,7 @@ import pytest
 from tasks.media import probe as measuring
 from tasks.media.errors import NotPlayable
 from tasks.media.probe import MAX_PROBE_S, MAX_STREAMS, Film, check, probe
-from tests.unit.media.films import film, long_film, many_streams, picture, sound
+from tests.support.films import film, long_film, many_streams, picture, sound
 
 FASTSTART = {"movflags": "faststart"}
 

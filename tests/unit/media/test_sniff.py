@@ -3,7 +3,7 @@
 import pytest
 
 from tasks.media.sniff import extension_for, is_web_page
-from tests.unit.media.films import film, picture
+from tests.support.films import film, picture
 
 
 def test_real_files_get_the_extension_of_their_bytes(tmp_path):

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tasks.media import probe, still
 from tasks.media.errors import NotPlayable
-from tests.unit.media.films import film, picture, sound
+from tests.support.films import film, picture, sound
 
 
 def looked_at(data: bytes) -> Image.Image:

@@ -1,4 +1,4 @@
-"""Tiny real films and pictures for the tests of this room and of fetching."""
+"""Tiny real films and pictures, and sound, for tests of whatever opens or fetches one."""
 
 import io
 from fractions import Fraction
