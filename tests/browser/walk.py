@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 
 from tasks.domain.api_keys import Scope
 from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.ledger import Ledger
 from tasks.ledger.spending import set_budget
-from tests.browser.chromium import chromium, take
+from tests.browser.chromium import chromium
+from tests.browser.walker import SIZES, Walker
 from tests.support.doors import new_key
 from tests.support.waiting import wait_until
 from tests.support.works import QUICK
@@ -29,13 +28,9 @@ from workers.embedded import EmbeddedStack, StackOptions
 
 pytestmark = [pytest.mark.enable_socket, pytest.mark.timeout(600)]
 
-SIZES: Final = {"desk": (1280, 900), "phone": (390, 844)}
 MODEL: Final = "minimax_hailuo_23_t2v"
 FILMS: Final = 6
 TENANT: Final = "film"
-_LOOK: Final = (Path(__file__).parent / "look.js").read_text()
-_TABS_MOST: Final = 60
-_NAMED: Final = "a, button, input:not([type=hidden]), video, svg, nav, section"
 _FILM_USD: Final = Decimal("0.28")
 
 
@@ -102,83 +97,7 @@ def batch(house: House) -> dict[str, Any]:
 def walker(request: pytest.FixtureRequest, house: House, tmp_path: Path) -> Iterator[Walker]:
     width, height = SIZES[str(request.param)]
     with chromium(tmp_path / "profile", width, height, mobile=request.param == "phone") as driver:
-        yield Walker(driver, house, str(request.param))
-
-
-class Walker:
-    """Chromium at one size, and what is looked at on every page."""
-
-    def __init__(self, driver: webdriver.Chrome, house: House, size: str) -> None:
-        self.driver, self.house, self.size = driver, house, size
-
-    def open(self, path: str) -> None:
-        self.driver.get(f"{self.house.url}{path}")
-
-    @property
-    def heading(self) -> str:
-        return self.driver.find_element(By.TAG_NAME, "h1").text
-
-    def at(self, heading: str) -> None:
-        """Wait for the page of this heading."""
-        wait_until(lambda: self._reads(heading), what=f"the page {heading!r}")
-
-    def _reads(self, heading: str) -> bool:
-        said = "return document.readyState + (document.querySelector('h1')?.innerText || '')"
-        return bool(self.driver.execute_script(said) == f"complete{heading}")
-
-    def look(self, name: str) -> None:
-        """What holds on every page: nothing runs out of the side, all texts stand out, all that acts has a name."""
-        found = self.driver.execute_script(_LOOK)
-        assert found["texts"] >= 4
-        assert found["faint"] == []
-        assert found["wide"] == []
-        assert found["width"] == SIZES[self.size][0]
-        acting = self.driver.find_elements(By.CSS_SELECTOR, _NAMED)
-        nameless = [
-            each.get_attribute("outerHTML")
-            for each in acting
-            if each.get_attribute("aria-hidden") != "true" and not each.accessible_name
-        ]
-        assert nameless == []
-        self.take(name)
-
-    def take(self, name: str) -> None:
-        take(self.driver, f"{name}-{self.size}")
-
-    def complaints(self) -> list[str]:
-        """What the browser has refused or missed since it was asked last."""
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
-    def click(self, text: str) -> None:
-        self.driver.find_element(By.LINK_TEXT, text).click()
-
-    def press(self, *keys: str) -> None:
-        webdriver.ActionChains(self.driver).send_keys(*keys).perform()
-
-    def tab_to(self, text: str) -> WebElement:
-        """Reach what bears this name by the tabulator alone; wherever it rests on the way can be seen."""
-        for _ in range(_TABS_MOST):
-            self.press(Keys.TAB)
-            there = self.driver.switch_to.active_element
-            if there.tag_name == "body":
-                continue
-            outline = there.value_of_css_property("outline-style")
-            assert outline not in ("none", ""), there.get_attribute("outerHTML")
-            if there.accessible_name.startswith(text):
-                return there
-        raise AssertionError(f"the tabulator does not lead to {text!r}")
-
-    def sign_in(self) -> None:
-        self.open("/reel/")
-        self.at("Sign in")
-        self.look("sign-in")
-        self.driver.find_element(By.ID, "key").send_keys(self.house.key)
-        self.driver.find_element(By.CSS_SELECTOR, "button.main").click()
-        self.at("Overview")
-
-    def plays(self) -> bool:
-        """Whether the film on this page has gone on by some frames."""
-        return bool(self.driver.execute_script("return document.querySelector('video.film').currentTime > 0.2"))
+        yield Walker(driver, house.url, house.key, str(request.param))
 
 
 def test_by_mouse(walker: Walker, batch: dict[str, Any]) -> None:
@@ -224,7 +143,7 @@ def test_by_keyboard(walker: Walker, batch: dict[str, Any]) -> None:
     walker.at("Sign in")
     walker.tab_to("Skip to the content")
     walker.tab_to("Key of the gateway")
-    walker.press(walker.house.key, Keys.ENTER)
+    walker.press(walker.key, Keys.ENTER)
     walker.at("Overview")
     walker.tab_to("Skip to the content")
     walker.press(Keys.ENTER)
@@ -254,16 +173,17 @@ def test_by_keyboard(walker: Walker, batch: dict[str, Any]) -> None:
     walker.at("Sign in")
 
 
-def test_a_page_follows_its_job_to_the_film_and_a_cancel_is_one_press(walker: Walker, batch: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("batch")
+def test_a_page_follows_its_job_to_the_film_and_a_cancel_is_one_press(walker: Walker, house: House) -> None:
     walker.sign_in()
-    job_id = walker.house.submit("later dawn")
+    job_id = house.submit("later dawn")
     walker.open(f"/reel/jobs/{job_id}")
     walker.at(f"Job {job_id[:8]}")
     # Nobody loads anything again: the page does.
     film = lambda: walker.driver.find_elements(By.CSS_SELECTOR, "video.film")  # noqa: E731
     wait_until(film, within_s=120, what="the film on the page that was open")
     assert walker.driver.find_element(By.CSS_SELECTOR, ".badge").text == "completed"
-    waits = walker.house.submit("endless second")
+    waits = house.submit("endless second")
     walker.open(f"/reel/jobs/{waits}")
     walker.at(f"Job {waits[:8]}")
     walker.driver.find_element(By.XPATH, "//button[.='Cancel this job']").click()
@@ -275,7 +195,7 @@ def test_a_page_follows_its_job_to_the_film_and_a_cancel_is_one_press(walker: Wa
 def test_without_javascript_all_is_there(walker: Walker, batch: dict[str, Any]) -> None:
     walker.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     walker.open("/reel/sign-in")
-    walker.driver.find_element(By.ID, "key").send_keys(walker.house.key)
+    walker.driver.find_element(By.ID, "key").send_keys(walker.key)
     walker.driver.find_element(By.CSS_SELECTOR, "button.main").click()
     for path, heading in (
         ("", "Overview"),
