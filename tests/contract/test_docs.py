@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,6 +101,13 @@ def test_every_room_is_in_the_list_of_rooms() -> None:
     assert {name for name in inner if not re.search(rf"^  {name}/ ", rooms, re.MULTILINE)} == set()
     tests = {folder.name for folder in (ROOT / "tests").iterdir() if any(folder.glob("test_*.py"))}
     assert {name for name in tests if not re.search(rf"\b{name}\b", rooms)} == set()
+
+
+def test_every_package_says_what_lives_there() -> None:
+    packages = [
+        file for room in ("schemas", "tasks", "workers", "ops", "tests") for file in (ROOT / room).rglob("__init__.py")
+    ]
+    assert [str(file) for file in packages if not ast.get_docstring(ast.parse(file.read_text()))] == []
 
 
 def test_targets_and_verbs_that_are_named_are_there() -> None:

@@ -1,0 +1,1 @@
+"""What `workers` decides without a server: settings, command lines, configuration, what is shown."""
