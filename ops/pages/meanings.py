@@ -224,6 +224,11 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "Tell the receiver's owner, then `webhooks replay`:",
         "webhooks",
     ),
+    "deliveries_dead": Meaning(
+        "Messages were given up, for nobody had taken them by the end of their time; their jobs are what they were.",
+        "See which, and send them again when their receivers answer:",
+        "webhooks",
+    ),
     "delivery_failed": Meaning("A webhook met an error of our own; it is given up.", _OUR_ERROR, "webhooks"),
     "delivery_not_settled": Meaning(
         "What became of a webhook could not be written; it is sent again, with the same id.", page="database-away"
@@ -308,6 +313,11 @@ MEANINGS: Final[dict[str, Meaning]] = {
     "gateway_failed": Meaning("The gateway answered 500: an error of our own.", _OUR_ERROR, "bad-deploy"),
     "ledger_not_read": Meaning("A scrape found the database away; `reelworks_database_up` is 0.", page="database-away"),
     "redis_not_read": Meaning("A scrape found Redis away; `reelworks_redis_up` is 0.", page="redis-lost"),
+    "store_not_read": Meaning("A scrape could not tell how much room the store has.", page="store-away"),
+    "job_events_not_sent": Meaning(
+        "Flower was not told that these jobs failed, because Redis was away; the ledger and their callers know.",
+        page="redis-lost",
+    ),
     # Traces
     "jobs_not_traced": Meaning(
         "What some ended jobs were doing could not be read, or not be made a trace of; these have none.",
@@ -325,22 +335,12 @@ MEANINGS: Final[dict[str, Meaning]] = {
         "Traces are asked for by `OTEL_...`, and this worker sends none, for `reason`.",
         "Mend what `doctor` names ([traces](traces.md)).",
     ),
-    "deliveries_dead": Meaning(
-        "Messages were given up, for nobody had taken them by the end of their time; their jobs are what they were.",
-        "See which, and send them again when their receivers answer:",
-        "webhooks",
-    ),
-    "store_not_read": Meaning("A scrape could not tell how much room the store has.", page="store-away"),
     # Pauses
     "creates_paused": Meaning(
         "A person has stopped new creates `of` all, of a tenant or a key; jobs about to be created wait again.",
         "Nothing; [who said so and why](operating.md): `queues`.",
     ),
     "creates_resumed": Meaning("A person has let creates go on."),
-    "job_events_not_sent": Meaning(
-        "Flower was not told that these jobs failed, because Redis was away; the ledger and their callers know.",
-        page="redis-lost",
-    ),
     # A ledger that was restored
     "jobs_held": Meaning(
         "A copy of the ledger was put back; what may have been created since is held, and created by no policy.",
