@@ -314,6 +314,18 @@ class TestBatches:
         assert {job["id"] for job in listed} == {job["id"] for job in batch["jobs"]}
         assert len(bench.rows(tables.jobs)) == 2
 
+    def test_one_that_is_repeated_is_the_first_one(self, bench: Bench, door: Door) -> None:
+        jobs = [{**REQUEST, "idempotency_key": key} for key in ("a", "b")]
+        first, again = (door.post("/v1/batches", {"jobs": jobs}).get_json() for _ in range(2))
+        assert again == first
+        assert len(bench.rows(tables.jobs)) == 2
+
+    def test_one_of_old_and_new_jobs_has_an_id_of_its_own(self, bench: Bench, door: Door) -> None:
+        old, new = ({**REQUEST, "idempotency_key": key} for key in ("a", "b"))
+        first, second = (door.post("/v1/batches", {"jobs": jobs}).get_json() for jobs in ([old], [old, new]))
+        assert [job["batch_id"] for job in second["jobs"]] == [first["batch_id"], second["batch_id"]]
+        assert second["batch_id"] != first["batch_id"]
+
     def test_one_that_breaks_rules_keeps_all_out(self, bench: Bench, door: Door) -> None:
         answer = door.post("/v1/batches", {"jobs": [REQUEST, {**REQUEST, "duration": 7}, 3]})
         document = problem(answer, 422, "request_invalid")

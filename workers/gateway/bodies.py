@@ -19,7 +19,10 @@ class JobsSchema(Schema):
 class BatchSchema(Schema):
     """Jobs that were asked for together."""
 
-    batch_id = fields.String(required=True)
+    batch_id = fields.String(
+        required=True,
+        metadata={"description": "Lists them: `GET /v1/jobs?batch_id=`. The first one's, where all were known before."},
+    )
     jobs = fields.List(fields.Nested(JobSchema), required=True)
 
 

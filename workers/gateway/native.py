@@ -140,7 +140,9 @@ def submit_batch() -> Any:
     with here.ctx.ledger.read() as tx:
         found = {job.id: job for job in resources_of(tx, caller().tenant, job_ids)}
     jobs = [job_body(found[each], None, one.warnings) for each, one in zip(job_ids, asked, strict=True)]
-    return {"batch_id": batch_id, "jobs": jobs}
+    # A repetition, by its idempotency keys, is the batch that its jobs are listed under.
+    ids = {found[each].batch_id or batch_id for each in job_ids}
+    return {"batch_id": ids.pop() if len(ids) == 1 else batch_id, "jobs": jobs}
 
 
 def _batch(body: Any, most: int) -> list[GenerationRequest]:
