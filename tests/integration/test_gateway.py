@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import threading
 from dataclasses import replace
@@ -150,7 +151,15 @@ class TestSubmit:
 
     def test_a_body_that_is_too_large_is_not_read(self, bench: Bench) -> None:
         small = Door(client(GatewayLimits(body_max_bytes=1000)), new_key(bench.ctx.ledger))
-        problem(small.post("/v1/jobs", {**REQUEST, "prompt": "x" * 2000}), 413, "too_large")
+        refused = problem(small.post("/v1/jobs", {**REQUEST, "prompt": "x" * 2000}), 413, "too_large")
+        assert refused["detail"] == "It may have 1,000 bytes at most."
+
+    def test_a_body_that_comes_in_chunks_is_too_large_at_the_same_size(self, bench: Bench) -> None:
+        small = Door(client(GatewayLimits(body_max_bytes=1000)), new_key(bench.ctx.ledger))
+        for size, status in ((999, 400), (1001, 413)):
+            chunked = {"wsgi.input": io.BytesIO(b"x" * size), "wsgi.input_terminated": True}
+            answer = small.ask("POST", "/v1/jobs", content_type="application/json", environ_overrides=chunked)
+            assert answer.status_code == status
 
     def test_a_picture_is_in_the_store_when_the_job_is_committed(self, bench: Bench, door: Door) -> None:
         answer = door.post("/v1/jobs", {**REQUEST, "first_frame_image": data_url(picture())})
@@ -375,6 +384,10 @@ class TestLists:
     def test_a_question_that_makes_no_sense_is_refused(self, door: Door, query: str, field: str) -> None:
         document = problem(door.get(f"/v1/jobs?{query}"), 422, "request_invalid")
         assert document["errors"][0]["field"] == field
+
+    def test_a_state_that_there_is_none_of_is_answered_with_those_that_there_are(self, door: Door) -> None:
+        document = problem(door.get("/v1/jobs?state=queued&state=asleep"), 422, "request_invalid")
+        assert document["errors"][0]["message"].startswith("Must be one of: queued, admitted")
 
 
 class TestChanges:

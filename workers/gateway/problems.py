@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import structlog
-from flask import Response, json
+from flask import Response, json, request
 from flask_smorest import Blueprint
 from marshmallow import Schema, fields
 from werkzeug.exceptions import HTTPException
@@ -161,10 +161,18 @@ def _of_http(error: HTTPException) -> Trouble:
     # What webargs collects: place -> field -> messages.
     collected = getattr(error, "data", {}).get("messages", {})
     errors = [
-        Problem(str(name), "invalid", " ".join(map(str, messages)))
+        Problem(str(name), "invalid", " ".join(_sentences(messages)))
         for place in collected.values()
         for name, messages in place.items()
     ]
+    detail = f"It may have {request.max_content_length:,} bytes at most." if status == 413 else ""
     # `Allow` of 405, `Content-Range` of 416: what their standard asks for.
     headers = {name: value for name, value in error.get_headers() if name != "Content-Type"}
-    return Trouble(status, code, errors=errors, headers=headers)
+    return Trouble(status, code, detail, errors, headers=headers)
+
+
+def _sentences(messages: Any) -> list[str]:
+    """Of a field's problems, which come as a list; of a list's, by the place in it."""
+    if isinstance(messages, Mapping):
+        return [each for inner in messages.values() for each in _sentences(inner)]
+    return [str(each) for each in messages]

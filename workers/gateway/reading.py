@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flask import request
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from schemas.errors import Problem, RequestInvalid
 from schemas.requests import GenerationRequest, parse_request
@@ -22,6 +23,10 @@ def json_body() -> Any:
     if request.mimetype and not (request.mimetype == "application/json" or request.mimetype.endswith("+json")):
         raise Trouble(415, "unsupported_media_type", "Send application/json.")
     data = request.get_data(cache=False)
+    most = request.max_content_length
+    if request.content_length is None and most is not None and len(data) >= most:
+        # Sent in chunks, of which no more than these were read.
+        raise RequestEntityTooLarge
     if not data:
         return {}
     try:
