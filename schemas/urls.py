@@ -62,7 +62,7 @@ def _host_problem(host: str, must_be_public: bool) -> Problem | None:
     return Problem(
         "",
         "url_not_public",
-        f"the host {_shown(host)} is not public: the provider could not reach it; give one that is",
+        f"the host {_shown(host)} is not public: only public addresses are opened; give one that is",
     )
 
 
