@@ -152,7 +152,10 @@ class TestByTheCommandLine:
         assert due == [first]
 
     def test_what_is_not_there_is_said(self, bench: Bench, said: Say) -> None:
-        assert "not known" in said("webhooks", "replay", "nobodys", code=FAILED).output
+        told(bench, 204)
+        whole = json.loads(said("webhooks", "--json").stdout)["webhooks"][0]["id"]
+        refused = said("webhooks", "replay", whole, whole[:8], code=FAILED).output
+        assert "1 of 2 not known, 1 due now: give the whole id of each" in refused
         said("webhooks", "replay", code=INVALID)
         said("webhooks", "replay", "x", "--dead", code=INVALID)
 

@@ -90,8 +90,8 @@ def replay_(ids: tuple[str, ...], tenant: str | None, *, dead: bool, as_json: bo
             if ids or len(chosen) < _AT_ONCE:
                 break
     if ids and sent < len(set(ids)):
-        listed = "`python -m workers webhooks` lists what there is"
-        raise Failure(f"{len(set(ids)) - sent} of these are not known; the others are due now. {listed}.", FAILED)
+        todo = "give the whole id of each, as `python -m workers webhooks` lists it"
+        raise Failure(f"{len(set(ids)) - sent} of {len(set(ids))} not known, {sent} due now: {todo}.", FAILED)
     if as_json:
         print_json({"due": sent})
     else:
