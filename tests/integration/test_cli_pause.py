@@ -57,6 +57,15 @@ NONSENSE = {
 
 
 class TestPause:
+    def test_where_no_key_is_configured_those_that_were_used_are_named(
+        self, bench: Bench, said: Said, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("REELWORKS_PROVIDER_KEYS")
+        nowhere = said("pause", "--key", "mian", code=INVALID).output
+        assert "none is configured here (REELWORKS_PROVIDER_KEYS), and none was used yet" in nowhere
+        bench.generating()
+        assert "there is no key 'mian'; there are: main." in said("pause", "--key", "mian", code=INVALID).output
+
     def test_all_is_paused_and_goes_on(self, bench: Bench, said: Said) -> None:
         job_id = bench.admitted()
         shown = said("pause", "--all", "--reason", "provider down", "--for", "1h30m").stdout

@@ -14,6 +14,7 @@ import click
 from tasks import pausing
 from tasks.domain.pauses import Pause, Scope
 from tasks.ledger.database import Transaction
+from tasks.ledger.gauges import keys_used
 from tasks.ledger.pauses import knows_key, knows_tenant, pauses_for, pauses_now
 from tasks.ledger.standings import key_standings, tenant_standings
 from workers.cli.common import Command, json_option, opened_context, print_json, settings, var_option
@@ -130,7 +131,9 @@ def _check_known(tx: Transaction, read: Settings, scope: Scope, name: str) -> No
         todo = "`python -m workers tenants` lists those that have anything, `tenants set` makes one."
         raise Failure(f"there is no tenant {name!r}{_near(name, known)}. {todo}", INVALID)
     if scope is Scope.KEY and name not in read.provider_keys and not knows_key(tx, name):
-        known = [each.key.alias for each in key_standings(tx, sorted(read.provider_keys), 0, 0.0)]
+        # A running stack has keys of its own, which its environment alone tells.
+        configured = sorted(read.provider_keys) or keys_used(tx)
+        known = [each.key.alias for each in key_standings(tx, configured, 0, 0.0)]
         nowhere = "none is configured here (REELWORKS_PROVIDER_KEYS), and none was used yet"
         there = f"there are: {', '.join(known)}" if known else nowhere
         raise Failure(f"there is no key {name!r}; {there}.", INVALID)
