@@ -30,6 +30,8 @@ class TenantStanding:
     tenant: str
     weight: float
     open_limit: int | None
+    jobs_limit: int | None
+    requests_per_minute: float | None
     waiting: int
     oldest_accepted_at: datetime | None
     open_tasks: int
@@ -71,6 +73,8 @@ def tenant_standings(tx: Transaction, uncertain_s: float, *, waiting_only: bool 
                 tenant=name,
                 weight=1.0 if row is None else row.weight,
                 open_limit=None if row is None else row.open_limit,
+                jobs_limit=None if row is None else row.jobs_limit,
+                requests_per_minute=None if row is None else row.requests_per_minute,
                 waiting=count,
                 oldest_accepted_at=None if line is None else line.oldest_accepted_at,
                 open_tasks=sum(each.tasks for each in mine),

@@ -58,6 +58,17 @@ def test_a_tenants_share_and_limit_are_set_and_shown(bench: Bench, said: Any) ->
     assert "Nobody waits." in said("queues").stdout
 
 
+def test_what_a_tenant_may_ask_of_the_gateway_is_set_and_shown(said: Any) -> None:
+    shown = said("tenants", "set", "studio", "--jobs-limit", "1000000", "--requests-per-minute", "20").stdout
+    assert shown == "Tenant studio: jobs limit 1000000, requests per minute 20.\n"
+    (row,) = json.loads(said("tenants", "--json").stdout)["tenants"]
+    assert (row["jobs_limit"], row["requests_per_minute"]) == (1_000_000, 20.0)
+    assert said("tenants").stdout.splitlines()[1].split()[-2:] == ["1000000", "20"]
+    shown = said("tenants", "set", "studio", "--jobs-limit", "none", "--requests-per-minute", "none").stdout
+    assert shown == "Tenant studio: jobs limit none, requests per minute none.\n"
+    assert said("tenants").stdout.splitlines()[1].split()[-2:] == ["-", "-"]
+
+
 def test_a_key_is_closed_opened_and_paced(bench: Bench, said: Any) -> None:
     job_id = bench.submit()
     said("keys", "close", "main")
@@ -79,6 +90,8 @@ def test_budgets_are_set_used_removed_and_counted_again(bench: Bench, said: Any)
     said("budgets", "set", "month", "5", "--tenant", "studio", "--when-used-up", "refuse")
     bench.submit(tenant="studio")
     fill(bench.ctx)
+    again = said("budgets", "set", "month", "5", "--tenant", "studio", "--when-used-up", "refuse", "--json").stdout
+    assert json.loads(again)["budget"]["used_usd"] == "0.28"
     rows = json.loads(said("budgets", "--json").stdout)["budgets"]
     assert [(row["tenant"], row["period"], row["used_usd"], row["when_used_up"]) for row in rows] == [
         ("", "day", "0.28", "wait"),

@@ -67,10 +67,12 @@ def budgets(context: click.Context, *, as_json: bool) -> None:
 def set_(period: str, limit_usd: Decimal, tenant: str | None, when_used_up: str, *, as_json: bool) -> None:
     """Allow so much a day or a month (UTC). Counts from the next turn on; what is under way is not stopped."""
     budget = Budget(tenant or EVERYONE, Period(period), limit_usd, WhenUsedUp(when_used_up))
-    with opened_ledger(settings()) as ledger, ledger.begin() as tx:
+    read = settings()
+    with opened_ledger(read) as ledger, ledger.begin() as tx:
         spending.set_budget(tx, budget)
+        standings = budget_standings(tx, read.policy.uncertain_slot_s)
     if as_json:
-        print_json({"budget": budget})
+        print_json({"budget": next(each for each in standings if each.name == budget.name)})
     else:
         name = budget.name[0].upper() + budget.name[1:]
         click.echo(f"{name} is {usd(limit_usd)}; when it is used up, jobs {_VERB[budget.when_used_up]}.")

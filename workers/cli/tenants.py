@@ -38,17 +38,18 @@ def tenants(context: click.Context, *, as_json: bool) -> None:
     if not found:
         click.echo("There is no tenant yet: the first job makes one.")
         return
-    figures = ("weight", "open", "limit", "waiting", "held")
+    figures = ("weight", "open", "limit", "waiting", "held", "jobs limit", "requests a minute")
     shown = table("tenant", *figures, right=figures)
     for each in found:
-        limit = "-" if each.open_limit is None else str(each.open_limit)
         shown.add_row(
             escape(each.tenant),
             f"{each.weight:g}",
             str(each.open_tasks),
-            limit,
+            _own(each.open_limit),
             str(each.waiting),
             usd(each.held_usd),
+            _own(each.jobs_limit),
+            _own(each.requests_per_minute),
         )
     console().print(shown)
 
@@ -83,4 +84,10 @@ def set_(
     if as_json:
         print_json({"tenant": name, **values})
     else:
-        click.echo(f"Tenant {name}: {', '.join(f'{key} {value}' for key, value in values.items())}.")
+        said = (f"{what.replace('_', ' ')} {_own(value, NO_LIMIT)}" for what, value in values.items())
+        click.echo(f"Tenant {name}: {', '.join(said)}.")
+
+
+def _own(value: float | str | None, nothing: str = "-") -> str:
+    """A tenant's own number; `nothing` where that of the settings holds, or none."""
+    return nothing if value is None else f"{float(value):.10g}"
