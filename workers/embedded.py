@@ -66,15 +66,17 @@ class EmbeddedStack:
     def addresses(self) -> dict[str, object]:
         """Every address and path, for people and programs; passwords within external addresses are masked.
 
-        `bill` is None without the simulator, `flower_url` and `flower_login` without Flower, `gateway_url` without the
-        gateway. The login stands there (`user:password`) where the stack made it, and masked where the environment gave
-        it. `pids` are by part, as of now.
+        `bill` is None without the simulator, `provider_keys` unless it is asked with keys that the plan chose,
+        `flower_url` and `flower_login` without Flower, `gateway_url` without the gateway. The login stands there
+        (`user:password`) where the stack made it, and masked where the environment gave it. `pids` are by part, as of
+        now.
         """
         plan = self._planned()
         return {
             "redis_url": _masked(plan.shared["REELWORKS_REDIS_URL"]),
             "database_url": _masked(plan.shared["REELWORKS_DATABASE_URL"]),
             "provider_url": _masked(plan.shared["REELWORKS_PROVIDER_URL"]),
+            "provider_keys": plan.simulator_keys,
             "flower_url": plan.flower_url,
             "flower_login": plan.flower_login,
             "gateway_url": plan.gateway_url,

@@ -29,7 +29,7 @@ from workers.traceplace import TRACE_SECRETS
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 HOST: Final = "127.0.0.1"
-_SIMULATOR_KEYS: Final = "simulator=sk-simulator"
+SIMULATOR_KEYS: Final = "simulator=sk-simulator"
 _PROVIDERS_OWN: Final = ("VTRIX_API_KEY", "VTRIX_API_KEY_FILE")
 KEY_VARIABLES: Final = (*_PROVIDERS_OWN, "REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE")
 """Where provider keys may stand; whoever has none of these variables has no key."""
@@ -102,6 +102,8 @@ class StackPlan:
         self._own: list[Part] = []
         self.shared: dict[str, str] = {"REELWORKS_VAR": str(self.var)}
         self.bill: Path | None = None
+        self.simulator_keys: str | None = None
+        """What the workers ask the simulator with, where the environment names no keys: of no worth anywhere else."""
         self.flower_url: str | None = None
         self.flower_login: str | None = None
         """`user:password` where it was made here, `***` where it was given, None without Flower."""
@@ -197,7 +199,7 @@ class StackPlan:
         folder.mkdir(exist_ok=True)
         self.bill = folder / "bill.jsonl"
         if not options.env.get("REELWORKS_PROVIDER_KEYS_FILE"):
-            self._share("REELWORKS_PROVIDER_KEYS", lambda: _SIMULATOR_KEYS)
+            self._share("REELWORKS_PROVIDER_KEYS", self._name_simulator_keys)
         url = f"http://{HOST}:{port}"
         # Its films are on loopback, without https: nothing else there may be reached for an output.
         places = [self._options.env.get("REELWORKS_OUTPUT_PRIVATE", ""), f"{HOST}:{port}"]
@@ -209,6 +211,10 @@ class StackPlan:
             self._part("simulator", argv, ready=lambda: probes.http_answers(f"{url}/admin/state"), with_keys=False)
         )
         return url
+
+    def _name_simulator_keys(self) -> str:
+        self.simulator_keys = SIMULATOR_KEYS
+        return SIMULATOR_KEYS
 
     def _worker(self, name: str) -> Part:
         node, grace_s = pools.node_name(name, socket.gethostname()), self._options.worker_grace_s

@@ -26,6 +26,7 @@ from workers.folderlock import LOCK_NAME, FolderLock
 from workers.logs import configure_logs
 from workers.runtime import build, open_ledger
 from workers.settings import Settings, read_settings
+from workers.stackplan import KEY_VARIABLES
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -91,7 +92,8 @@ def var_folder() -> Path:
 
 
 def join_running_stack() -> bool:
-    """Take the addresses of the stack that runs in the folder, where the environment names none. False: none runs.
+    """Take the addresses of the stack that runs in the folder, where the environment names none, and with those the
+    keys of its simulator. False: none runs.
 
     A stack that was killed leaves its addresses behind: they count only while the process that wrote them lives.
     """
@@ -109,6 +111,11 @@ def join_running_stack() -> bool:
         # A masked password is of no use; whoever set it has the variable.
         if isinstance(address, str) and "***" not in address and not os.environ.get(variable):
             os.environ[variable] = address
+    keys, has_own = found.get("provider_keys"), any(os.environ.get(name) for name in KEY_VARIABLES)
+    asks_it = os.environ.get("REELWORKS_PROVIDER_URL") == found.get("provider_url")
+    if isinstance(keys, str) and asks_it and not has_own:
+        # Those of its own simulator, which knows a task by the key that it was created with.
+        os.environ["REELWORKS_PROVIDER_KEYS"] = keys
     return True
 
 

@@ -19,6 +19,7 @@ from schemas.errors import IdempotencyConflict, NotSubmitted, Problem, RequestIn
 from tasks.ledger.migrate import SchemaMismatch
 from workers import pools
 from workers.cli import VERBS, cli
+from workers.cli.common import join_running_stack
 from workers.cli.exits import FAILED, INTERRUPTED, INVALID, MEANINGS, UNCONFIGURED, UNREACHABLE, explained
 from workers.folderlock import FolderLock
 from workers.settings import SettingsInvalid
@@ -226,10 +227,39 @@ def test_addresses_of_another_process_than_the_locks_holder_are_not_believed(tmp
     assert f"no database at {folder}" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("environment", "keys"),
+    [
+        ({}, "simulator=sk-simulator"),
+        ({"REELWORKS_PROVIDER_URL": "http://127.0.0.1:1"}, "simulator=sk-simulator"),
+        ({"REELWORKS_PROVIDER_URL": "https://cloud.vtrix.ai"}, None),
+        ({"REELWORKS_PROVIDER_KEYS": "main=sk-own"}, "main=sk-own"),
+        ({"VTRIX_API_KEY_FILE": "key"}, None),
+    ],
+    ids=["none", "its provider", "another provider", "own keys", "a file of one"],
+)
+def test_who_joins_a_stack_asks_its_simulator_with_its_keys(
+    environment: dict[str, str], keys: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And no other provider, and with none of its keys where the environment has some."""
+    for name in ("REDIS_URL", "DATABASE_URL", "STORE", "PROVIDER_URL", "PROVIDER_KEYS"):
+        monkeypatch.setenv(f"REELWORKS_{name}", "")  # what is joined is taken back after the test
+    for name, value in {"REELWORKS_VAR": str(tmp_path), **environment}.items():
+        monkeypatch.setenv(name, value)
+    lock = FolderLock(tmp_path / "stack.lock")
+    lock.acquire()
+    announce(tmp_path, os.getpid())
+    assert join_running_stack()
+    lock.release()
+    assert (os.environ.get("REELWORKS_PROVIDER_KEYS") or None) == keys
+
+
 def announce(folder: Path, supervisor: object) -> None:
     addresses = {
         "redis_url": "redis://127.0.0.1:1/0",
         "database_url": "sqlite:////nowhere/at-all.db",
+        "provider_url": "http://127.0.0.1:1",
+        "provider_keys": "simulator=sk-simulator",
         "pids": {"supervisor": supervisor},
     }
     (folder / "addresses.json").write_text(json.dumps(addresses))

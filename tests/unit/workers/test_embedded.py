@@ -14,7 +14,7 @@ from workers.folderlock import FolderLock
 from workers.parts import Part
 from workers.settings import SettingsInvalid
 from workers.stackchecks import check_store
-from workers.stackplan import StackPlan
+from workers.stackplan import SIMULATOR_KEYS, StackPlan
 
 EMBEDDED = ["valkey", "simulator", "migrate", "lanes", "create", "finish", "flower"]
 
@@ -139,6 +139,12 @@ def test_the_file_of_addresses_is_for_its_owner_alone(tmp_path: Path, monkeypatc
     finally:
         monkeypatch.setattr(supervisor.Supervisor, "stop", lambda _self: None)
         stack.stop()
+
+
+def test_keys_of_the_environment_are_no_address(tmp_path: Path) -> None:
+    assert planned(tmp_path)[0].simulator_keys == SIMULATOR_KEYS
+    for variable in ("REELWORKS_PROVIDER_KEYS", "REELWORKS_PROVIDER_KEYS_FILE"):
+        assert planned(tmp_path, {variable: "a=sk-canary"})[0].simulator_keys is None
 
 
 def test_flower_can_be_left_out(tmp_path: Path) -> None:
