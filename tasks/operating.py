@@ -25,7 +25,15 @@ from tasks.inputs import stored_inputs
 from tasks.ledger.database import Transaction
 from tasks.ledger.holding import is_held
 from tasks.ledger.jobs import commands_done, get, lock_many, move, request_cancel
-from tasks.ledger.money import UNKNOWN_KEY, doubtful_attempts, latest_attempt, name_task, owner_of_task, unknown_task
+from tasks.ledger.money import (
+    UNKNOWN_KEY,
+    doubtful_attempts,
+    is_known_task,
+    latest_attempt,
+    name_task,
+    owner_of_task,
+    unknown_task,
+)
 from tasks.ledger.retention import is_given_up, take_back
 from tasks.settling import ask
 
@@ -127,6 +135,7 @@ def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operato
     with ctx.ledger.read() as tx:
         job = _uncertain(tx, job_id)
         owner = owner_of_task(tx, provider_task_id)
+        was_charged = owner is None and is_known_task(tx, provider_task_id)
         held = is_held(tx, job_id)
         attempt_id = latest_attempt(tx, job_id)
         if held and not doubtful_attempts(tx, job_id):
@@ -138,6 +147,8 @@ def bind(ctx: Context, job_id: str, provider_task_id: str, *, by: str = "operato
         )
     if owner is not None and owner != job_id:
         raise NotPossible(f"provider task {provider_task_id} is that of job {owner}")
+    if was_charged:
+        raise NotPossible(f"provider task {provider_task_id} was charged to a job that is not kept any more")
     key_alias = _key_of_task(ctx, provider_task_id, _keys_to_ask(ctx, job, held=held))
     with ctx.ledger.begin("operate") as tx:
         if attempt_id is not None:

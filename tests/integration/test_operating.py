@@ -31,7 +31,7 @@ from tasks.domain.polling import PollPolicy
 from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.operating import NotPossible
-from tests.support.bench import DONE, Bench
+from tests.support.bench import DONE, MODEL, Bench
 from tests.support.situations import FILM, OUTPUT, amounts, downloading, failed_download, uncertain, with_policy
 
 
@@ -133,6 +133,19 @@ class TestUncertain:
         job_id = uncertain(bench)
         with pytest.raises(NotPossible, match=f"that of job {other}"):
             operating.bind(bench.ctx, job_id, "task-1")
+
+    def test_a_task_that_was_charged_to_a_job_that_is_not_kept_is_not_bound(self, bench: Bench) -> None:
+        """It has its one charge: the job would be completed with another's film, and what it cost itself be booked
+        nowhere."""
+        job_id = uncertain(bench)
+        with bench.ctx.ledger.begin() as tx:
+            values = {"tenant": "film", "model": MODEL, "key_alias": "main", "estimated": False, "charged_at": tx.now}
+            values |= {"provider_task_id": "task-7", "pruned_job_id": "gone", "amount_usd": Decimal("0.28")}
+            tx.execute(sa.insert(tables.charges).values(usage={}, metadata={}, **values))
+        bench.provider.polls.append(FILM)
+        with pytest.raises(NotPossible, match="was charged to a job that is not kept any more"):
+            operating.bind(bench.ctx, job_id, "task-7")
+        assert bench.state(job_id) is State.UNCERTAIN
 
     def test_written_off_as_paid_it_is_charged_as_an_estimate_and_as_unpaid_not_at_all(self, bench: Bench) -> None:
         paid, unpaid = uncertain(bench), uncertain(bench)
