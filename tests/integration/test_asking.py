@@ -1,4 +1,7 @@
-"""Asking about many provider tasks at once: what both clients do in the same way, against servers that misbehave."""
+"""Asking about many tasks at once, against servers that misbehave: libcurl comes to what `VtrixClient.poll` does.
+
+What it does alone, over HTTP/2, comes last.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,7 @@ NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
 
 class Asking:
-    """One of the clients, and short ways to ask by it."""
+    """One of the two ways to ask, and short words for it."""
 
     def __init__(self, make: Callable[[Timed], Asker], **limits: float) -> None:
         self.took_s: list[float] = []
@@ -141,7 +144,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize(("body", "status", "headers", "meant"), ANSWERS, ids=lambda value: str(value)[:24])
-def test_a_whole_answer_means_the_same_by_either_client(
+def test_a_whole_answer_means_the_same_either_way(
     asking: Asking, body: Any, status: str, headers: str, meant: PollAnswer
 ) -> None:
     with serving(body, status, headers) as server:

@@ -23,7 +23,6 @@ from tasks.ledger import tables
 from tasks.ledger.leases import claim
 from tests.support.bench import Bench
 from tests.support.situations import downloading, picture
-from tests.support.waiting import wait_until
 
 STORED = {"first_frame_image": data_url(picture())}
 """A picture that has to be read, and so can kill the worker before anything is sent: it is claimed for that."""
@@ -43,7 +42,7 @@ def test_a_worker_that_stalled_before_its_attempt_does_not_begin_on_a_later_admi
         bench.turn("sweep")
         bench.provider.creates.append(Unsent("ConnectionRefused"))
         create(job_id)
-        wait_until(lambda: bench.turn("admit") and bench.state(job_id) is State.ADMITTED, what="the next turn")
+        bench.admit(job_id)
         return body(*request, **images)
 
     monkeypatch.setattr(tasks.create, "create_body", stalls)

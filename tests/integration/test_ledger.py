@@ -27,6 +27,8 @@ from tasks.ledger.money import begin_attempt, charge, end_attempt, open_attempt
 from tasks.ledger.views import views_of
 from tests.support.jobs import NEW_JOB
 
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
+
 
 def accept_one(ledger: Ledger, job_id: str = "job-1", **changes: object) -> None:
     with ledger.begin() as tx:
@@ -312,9 +314,6 @@ def test_a_migration_says_of_jobs_that_are_there_which_pictures_they_need(empty_
     ledger.close()
     assert needed == {("job-1", name), ("job-3", name)}
     assert charged == [("job-1", Decimal("0.28"))]
-
-
-NOON, URL = datetime(2026, 11, 1, 12, tzinfo=UTC), "https://pictures.example/first.jpg"
 
 
 def test_migrating_again_changes_nothing(ledger: Ledger) -> None:

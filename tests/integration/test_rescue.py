@@ -16,11 +16,7 @@ from schemas import keys
 from schemas.jobs import State
 from tasks import answering, context, operating
 from tasks.create import create
-from tasks.domain.answers import (
-    Accepted,
-    NotFound,
-    Running,
-)
+from tasks.domain.answers import Accepted, NotFound, Running
 from tasks.domain.creating import Answer, judge
 from tasks.domain.polling import PollPolicy
 from tasks.finish import download
@@ -32,7 +28,6 @@ from tasks.reconciling import reconcile
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away, grow_old, wordless
 from tests.support.situations import amounts, downloading, with_policy
-from tests.support.waiting import wait_until
 
 
 class TestLost:
@@ -128,14 +123,9 @@ class TestPoison:
 
 
 class TestLateAnswers:
-    def admitted(self, bench: Bench) -> str:
-        job_id = bench.submit()
-        bench.turn("admit")
-        return job_id
-
     def test_a_worker_that_slept_after_its_commit_sends_nothing(self, bench: Bench) -> None:
         bench = with_policy(bench, create_start_s=-1.0)
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         create(job_id)
         assert bench.provider.created == []
         assert bench.state(job_id) is State.QUEUED
@@ -144,7 +134,7 @@ class TestLateAnswers:
     def test_an_answer_that_the_ledger_can_not_take_is_spooled_and_replayed(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         with monkeypatch.context() as broken:
             broken.setattr(tasks.create, "commit_answer", away)
             create(job_id)
@@ -157,7 +147,7 @@ class TestLateAnswers:
     def test_a_spooled_answer_counts_after_its_job_was_parked(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         with monkeypatch.context() as broken:
             broken.setattr(tasks.create, "commit_answer", away)
             create(job_id)
@@ -169,7 +159,7 @@ class TestLateAnswers:
         assert [row.outcome for row in bench.rows(tables.attempts)] == ["accepted"]
 
     def test_the_spool_waits_while_the_ledger_is_away(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         monkeypatch.setattr(tasks.create, "commit_answer", away)
         create(job_id)
         monkeypatch.setattr(answering, "commit_answer", away)
@@ -180,7 +170,7 @@ class TestLateAnswers:
     def test_an_attempt_of_which_no_word_came_back_is_known_to_have_sent_nothing(
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch, committed: bool
     ) -> None:
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         with monkeypatch.context() as broken:
             broken.setattr(type(bench.ctx.ledger), "begin", wordless(bench.ctx.ledger, committed))
             with pytest.raises(sa.exc.OperationalError):
@@ -193,8 +183,7 @@ class TestLateAnswers:
         answering.replay(bench.ctx)
         assert bench.ctx.spool.waiting() == 0
         bench.lapse()
-        # The key takes nothing for a moment after a create that was not sent.
-        wait_until(lambda: bench.turn("admit") and bench.state(job_id) is State.ADMITTED, what="the next turn")
+        bench.admit(job_id)
         create(job_id)
         assert bench.state(job_id) is State.GENERATING
         outcomes = ["unsent", "accepted"] if committed else ["accepted"]
@@ -204,7 +193,7 @@ class TestLateAnswers:
         self, bench: Bench, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         bench.generating()  # has task-1
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         with monkeypatch.context() as broken:
             broken.setattr(tasks.create, "commit_answer", away)
             create(job_id)
@@ -216,7 +205,7 @@ class TestLateAnswers:
         assert bench.state(job_id) is State.GENERATING
 
     def test_an_answer_written_twice_changes_nothing_the_second_time(self, bench: Bench) -> None:
-        job_id = self.admitted(bench)
+        job_id = bench.admitted()
         create(job_id)
         (attempt,) = bench.rows(tables.attempts)
         before = bench.rows(tables.jobs)

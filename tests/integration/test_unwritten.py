@@ -21,16 +21,10 @@ from tests.support.failing import away, full_disk, wordless
 from tests.support.situations import with_policy
 
 
-def admitted(bench: Bench) -> str:
-    job_id = bench.submit()
-    bench.turn("admit")
-    return job_id
-
-
 def test_an_answer_that_nothing_can_take_is_in_the_log_and_tried_again(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = admitted(bench)
+    job_id = bench.admitted()
     full_twice = full_disk(times=2)
     with monkeypatch.context() as broken, capture_logs() as logged:
         broken.setattr(tasks.create, "commit_answer", away)
@@ -49,7 +43,7 @@ def test_an_answer_that_nothing_can_take_is_in_the_log_and_tried_again(
 def test_a_ledger_that_comes_back_while_the_disk_is_full_takes_the_answer(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = admitted(bench)
+    job_id = bench.admitted()
     commit, gone = tasks.create.commit_answer, iter([True])
 
     def back_again(*answer: Any) -> Any:
@@ -66,7 +60,7 @@ def test_an_answer_that_nothing_can_take_holds_its_worker_no_longer_than_its_lea
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench = with_policy(bench, create_lease_s=0.2)
-    job_id = admitted(bench)
+    job_id = bench.admitted()
     with monkeypatch.context() as broken:
         broken.setattr(tasks.create, "commit_answer", away)
         broken.setattr(Spool, "keep", full_disk())
@@ -79,7 +73,7 @@ def test_an_answer_that_nothing_can_take_holds_its_worker_no_longer_than_its_lea
 def test_a_full_disk_does_not_hide_that_the_attempt_was_not_confirmed(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = admitted(bench)
+    job_id = bench.admitted()
     monkeypatch.setattr(type(bench.ctx.ledger), "begin", wordless(bench.ctx.ledger, committed=False))
     monkeypatch.setattr(Spool, "keep", full_disk())
     with pytest.raises(sa.exc.OperationalError):
@@ -90,7 +84,7 @@ def test_a_full_disk_does_not_hide_that_the_attempt_was_not_confirmed(
 def test_that_nothing_was_sent_is_spooled_before_the_claim_is_given_back_to_an_absent_ledger(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = admitted(bench)
+    job_id = bench.admitted()
     waiting: list[int] = []
 
     def release(*_: Any, **__: Any) -> None:
@@ -108,7 +102,7 @@ def test_that_nothing_was_sent_is_spooled_before_the_claim_is_given_back_to_an_a
 def test_a_provider_task_whose_attempt_the_ledger_has_lost_is_kept_for_a_person(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, at_once: bool
 ) -> None:
-    job_id = admitted(bench)
+    job_id = bench.admitted()
 
     def fails_over(_: Any) -> Accepted:
         with bench.ctx.ledger.begin() as tx:

@@ -17,6 +17,7 @@ from tests.mutants.rewriting import rewrite, rewrite_script, rewrite_statement
 from workers import ledgerwatch
 
 _STEPS: Final = "tests/integration/test_steps.py::"
+_SWEEP: Final = "tests/integration/test_sweep.py::"
 _RESCUE: Final = "tests/integration/test_rescue.py::"
 _LEDGER: Final = "tests/integration/test_ledger.py::"
 _PULSE: Final = "tests/integration/test_pulse.py::"
@@ -78,13 +79,13 @@ STEPS: Final = (
         "no-sweep",
         "nobody looks for what was left behind",
         without(TURNS["sweep"], "left = lapsed(tx, ctx.policy.sweep_batch)", "left = []"),
-        _STEPS + "TestSweep::test_a_lost_message_is_sent_again[sqlite]",
+        _SWEEP + "test_a_lost_message_is_sent_again[sqlite]",
     ),
     Mutant(
         "no-refill",
         "a wiped Redis stays empty",
         without(TURNS["sweep"], "if not ctx.pulse.timetable.is_whole():", "if False:"),
-        _STEPS + "TestSweep::test_whoever_waits_for_a_job_that_ended_is_told_in_the_end[sqlite-True]",
+        _SWEEP + "test_whoever_waits_for_a_job_that_ended_is_told_in_the_end[sqlite-True]",
     ),
     Mutant(
         "look-without-lease",

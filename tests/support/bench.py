@@ -112,15 +112,19 @@ class Bench:
             tx.execute(sa.update(table).where(table.c.lease_until.is_not(None)).values(lease_until=past))
             tx.execute(sa.update(table).where(table.c.not_before.is_not(None)).values(not_before=past))
 
-    def admitted(self, **request: Any) -> str:
-        """A job that has its slot. A key of which a create was just not sent rests for a moment first."""
-        job_id = self.submit(**request)
+    def admit(self, job_id: str) -> None:
+        """Let a queued job have its turn. A key of which a create was just not sent rests for a moment first."""
 
         def is_admitted() -> bool:
             self.turn("admit")
             return self.state(job_id) is State.ADMITTED
 
         wait_until(is_admitted, what="the job's turn")
+
+    def admitted(self, **request: Any) -> str:
+        """A job that has its slot."""
+        job_id = self.submit(**request)
+        self.admit(job_id)
         return job_id
 
     def generating(self, **request: Any) -> str:

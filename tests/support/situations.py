@@ -14,17 +14,11 @@ from PIL import Image
 from schemas.jobs import State
 from tasks import context
 from tasks.create import create
-from tasks.domain.answers import (
-    Completed,
-    RemoteOutput,
-    Unknown,
-    Usage,
-)
+from tasks.domain.answers import Completed, RemoteOutput, Unknown, Usage
 from tasks.finish import download, record
 from tasks.ledger import tables
 from tasks.policy import Policy
 from tests.support.bench import Bench
-from tests.support.waiting import wait_until
 
 OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
 FILM_BYTES = bytes(range(256)) * 4
@@ -72,11 +66,7 @@ def failed_download(bench: Bench) -> str:
 def completed(bench: Bench, job_id: str, film: Completed = FILM) -> None:
     """Bring a job that was accepted to its end; its film is one of `quick_films`."""
 
-    def admitted() -> bool:
-        bench.turn("admit")
-        return bench.state(job_id) is State.ADMITTED
-
-    wait_until(admitted, what="the job's turn")
+    bench.admit(job_id)
     create(job_id)
     bench.provider.polls.append(film)
     bench.look()
