@@ -16,7 +16,6 @@ from tests.mutants.mutant import Mutant, all_of, without
 from tests.mutants.rewriting import rewrite, rewrite_script, rewrite_statement
 from workers import ledgerwatch
 
-_STEPS: Final = "tests/integration/test_steps.py::"
 _SWEEP: Final = "tests/integration/test_sweep.py::"
 _RESCUE: Final = "tests/integration/test_rescue.py::"
 _LEDGER: Final = "tests/integration/test_ledger.py::"
