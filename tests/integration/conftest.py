@@ -1,4 +1,4 @@
-"""Fixtures with real servers: each test has a Redis and a database of its own."""
+"""Fixtures with real servers: each test has a Redis (or an empty one) and a database of its own."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from click.testing import CliRunner, Result
 
 from schemas.jobs import Output
+from schemas.producer import Producer
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
 from tasks.media.outputs import OutputFetcher
@@ -25,7 +26,7 @@ from tasks.pulse import Pulse
 from tests.support.bench import Bench, steps_on
 from tests.support.objects import ObjectStore, object_store
 from tests.support.situations import FILM_BYTES
-from tests.support.valkey import valkey_server
+from tests.support.valkey import Valkey, valkey_server
 from workers.cli import cli
 
 
@@ -33,6 +34,26 @@ from workers.cli import cli
 def redis_url(tmp_path: Path) -> Iterator[str]:
     with valkey_server(tmp_path) as server:
         yield server.url
+
+
+@pytest.fixture(scope="module")
+def module_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
+    """A server that the tests of a module share, as they leave it to one another."""
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(module_valkey: Valkey) -> Valkey:
+    """The same, empty."""
+    module_valkey.client.flushall()
+    return module_valkey
+
+
+@pytest.fixture
+def producer(valkey: Valkey) -> Iterator[Producer]:
+    with Producer(valkey.url) as made:
+        yield made
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from decimal import Decimal
@@ -21,25 +20,6 @@ from tests.support.requests import MODEL, raw
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from tests.support.workerside import START, STORY, entries, job_view, listeners, publish
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def valkey(server: Valkey) -> Valkey:
-    """The server, empty. It is this module's own."""
-    server.client.flushall()
-    return server
-
-
-@pytest.fixture
-def producer(valkey: Valkey) -> Iterator[Producer]:
-    with Producer(valkey.url) as ours:
-        yield ours
 
 
 def test_a_job_that_is_not_accepted_has_no_state(producer: Producer) -> None:

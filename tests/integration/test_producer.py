@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
@@ -19,28 +18,8 @@ from schemas.requests import parse_request
 from tests.support.pictures import as_data_url, picture
 from tests.support.requests import raw
 from tests.support.samples import sample
-from tests.support.valkey import Valkey, valkey_server
+from tests.support.valkey import Valkey
 from tests.support.workerside import entries
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
-@pytest.fixture
-def valkey(server: Valkey) -> Valkey:
-    """The server, empty. It is this module's own."""
-    server.client.flushall()
-    return server
-
-
-@pytest.fixture
-def producer(valkey: Valkey) -> Iterator[Producer]:
-    with Producer(valkey.url) as ours:
-        yield ours
-
 
 # --- submit ---------------------------------------------------------------------------------------------------------
 

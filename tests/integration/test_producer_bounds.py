@@ -24,7 +24,7 @@ from schemas.handle import Handle
 from schemas.producer import Producer
 from tests.support.raw import RawServer, silence
 from tests.support.requests import raw
-from tests.support.valkey import Valkey, valkey_server
+from tests.support.valkey import Valkey
 
 BOUND_S: Final = 30.0
 """Far above what any call is allowed: a call that is still under way then would never have ended."""
@@ -97,17 +97,11 @@ def name_of(method: Any) -> str:
     return f"{method[0].__name__}.{method[1]}"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Valkey]:
-    with valkey_server(tmp_path_factory.mktemp("valkey")) as running:
-        yield running
-
-
 @pytest.fixture
-def silent(server: Valkey) -> Iterator[Callable[[], None]]:
+def silent(module_valkey: Valkey) -> Iterator[Callable[[], None]]:
     """Makes Redis stand still, until the test is over."""
-    yield server.freeze
-    server.thaw()
+    yield module_valkey.freeze
+    module_valkey.thaw()
 
 
 @pytest.fixture(autouse=True)
@@ -134,11 +128,11 @@ def ends(work: Callable[[], Any], name: str) -> None:
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "new"])
 @pytest.mark.parametrize("method", CALLS, ids=name_of)
 def test_it_ends_while_nobody_answers(
-    method: Method, connected: bool, server: Valkey, silent: Callable[[], None]
+    method: Method, connected: bool, module_valkey: Valkey, silent: Callable[[], None]
 ) -> None:
     with ExitStack() as stack:
         gateway = stack.enter_context(RawServer(silence))
-        producer = stack.enter_context(Producer(server.url, gateway_url=gateway.url, **OPTIONS))
+        producer = stack.enter_context(Producer(module_valkey.url, gateway_url=gateway.url, **OPTIONS))
         if connected:
             producer.submit(**raw())
         silent()
@@ -149,10 +143,10 @@ def test_it_ends_while_nobody_answers(
 @pytest.mark.parametrize("connected", [True, False], ids=["connected", "new"])
 @pytest.mark.parametrize("method", ASYNC_CALLS, ids=name_of)
 def test_it_ends_within_a_loop_while_nobody_answers(
-    method: Method, connected: bool, server: Valkey, silent: Callable[[], None]
+    method: Method, connected: bool, module_valkey: Valkey, silent: Callable[[], None]
 ) -> None:
     async def work(gateway_url: str) -> None:
-        async with AsyncProducer(server.url, gateway_url=gateway_url, **OPTIONS) as producer:
+        async with AsyncProducer(module_valkey.url, gateway_url=gateway_url, **OPTIONS) as producer:
             if connected:
                 await producer.submit(**raw())
             silent()
@@ -166,14 +160,14 @@ def test_it_ends_within_a_loop_while_nobody_answers(
 
 @pytest.mark.parametrize("name", ["get", "events"])
 def test_a_wait_without_a_bound_of_its_own_ends_with_the_outage(
-    name: str, server: Valkey, silent: Callable[[], None]
+    name: str, module_valkey: Valkey, silent: Callable[[], None]
 ) -> None:
     async def work() -> None:
-        async with AsyncProducer(server.url, **OPTIONS) as waiting:
+        async with AsyncProducer(module_valkey.url, **OPTIONS) as waiting:
             job = waiting.handle("job-1")
             await (job.get() if name == "get" else _all(job.events()))
 
-    with Producer(server.url, **OPTIONS) as producer:
+    with Producer(module_valkey.url, **OPTIONS) as producer:
         job = producer.handle("job-1")
         silent()
         ends(lambda: job.get() if name == "get" else list(job.events()), name)
