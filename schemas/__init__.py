@@ -2,6 +2,16 @@
 
 Owns nothing but the list of public names. Each is loaded when it is first used, so that importing the package costs
 next to nothing and a service that only validates requests needs no Redis client.
+
+What lives here:
+
+- a request and what is said against it: `requests`, `rules`, `fields`, `wording`; `models`, `camera`; `images`,
+  `image_header`, `urls`
+- a job: `jobs`, `records`, `errors`
+- submitting: `producer`, `submission` with `submit.lua`, `tracing`
+- following, and asking for something to be done: `handle`, `waiting`; within an event loop `aio`, `listening`
+- lists and films, over HTTP: `gateway`, `exchange`, `saving`
+- Redis, for workers as well: `keys`, `redisaddress`, `redisclient`
 """
 
 from __future__ import annotations

@@ -58,7 +58,11 @@ class NotSubmitted(ReelworksError):
 
 
 class JobFailed(ReelworksError):
-    """The job ended as failed. `code` is stable; `args` are what Celery stores, so it raises the same elsewhere."""
+    """The job ended as failed, and may have cost something all the same. Read why; `Handle.retry` has it taken up again
+    from the stage that failed.
+
+    `code` is stable; `args` are what Celery stores, so it raises the same elsewhere.
+    """
 
     def __init__(self, job_id: str, code: str = "unknown", message: str = "The job failed.") -> None:
         super().__init__(job_id, code, message)
@@ -69,7 +73,8 @@ class JobFailed(ReelworksError):
 
 
 class JobCancelled(ReelworksError):
-    """The job was cancelled before its output was delivered."""
+    """The job was cancelled before its output was delivered. Whoever wants its film after all submits the
+    request again, with another idempotency key."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(job_id)
@@ -109,7 +114,8 @@ class GatewayAway(ReelworksError):
 
 
 class NotSaved(ReelworksError):
-    """The job has no film to save yet, or what came is not the film that was stored. Nothing was put in place."""
+    """The job has no film to save yet, or what came is not the film that was stored. Nothing was put in place: wait for
+    its end, or save it again."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         super().__init__(f"nothing of job {job_id} was saved: {reason}")

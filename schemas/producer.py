@@ -59,7 +59,8 @@ class Producer:
 
     What is not in Redis, lists of jobs and their films, is asked of the HTTP gateway at `gateway_url`, with `api_key`,
     within `gateway_deadlines`. Whatever of the three addresses and keys is not given is taken from the environment:
-    `REELWORKS_REDIS_URL`, `REELWORKS_GATEWAY_URL`, `REELWORKS_API_KEY`.
+    `REELWORKS_REDIS_URL`, `REELWORKS_GATEWAY_URL`, `REELWORKS_API_KEY`. Raises `ValueError` for an address or a key
+    that can be none, and without any address of Redis; nobody is asked before the first call.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +30,11 @@ def test_every_public_name_is_there(name: str) -> None:
 def test_other_names_are_not() -> None:
     with pytest.raises(AttributeError, match="promise"):
         _ = schemas.promise  # type: ignore[attr-defined]
+
+
+def test_every_module_is_said_to_live_there() -> None:
+    modules = {file.stem for file in Path(schemas.__file__).parent.glob("*.py")} - {"__init__"}
+    assert modules <= set(re.findall(r"`(\w+)`", str(schemas.__doc__)))
 
 
 def test_importing_the_package_loads_none_of_its_dependencies() -> None:
