@@ -28,8 +28,6 @@ from workers.cli.exits import FAILED, INVALID, UNREACHABLE
 from workers.probes import free_port
 from workers.stackplan import ROOT
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 
 @pytest.fixture(scope="module")
 def provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:

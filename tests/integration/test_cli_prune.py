@@ -18,7 +18,7 @@ from tests.support.situations import FILM_BYTES, completed, picture
 from workers.cli import cli
 from workers.cli.exits import INVALID
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was", "quick_films")
+pytestmark = pytest.mark.usefixtures("quick_films")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import av
 import psutil
 import pytest
 
+from tests.support.environment import foreign_environment
 from tests.support.waiting import wait_until
 
 QUICK = {"REELWORKS_LANE_IDLE_S": "0.1", "REELWORKS_LOG_LEVEL": "WARNING"}
@@ -23,7 +23,7 @@ QUICK = {"REELWORKS_LANE_IDLE_S": "0.1", "REELWORKS_LOG_LEVEL": "WARNING"}
 @contextmanager
 def started(var: Path, *words: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """`python -m workers WORDS` with its output in pipes; at the end all that it started has to be gone."""
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    env = foreign_environment()
     argv = [sys.executable, "-m", "workers", *words, "--var", str(var)]
     with subprocess.Popen(
         argv, env={**env, **QUICK, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

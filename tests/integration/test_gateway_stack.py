@@ -23,6 +23,7 @@ from schemas.jobs import State
 from tasks.domain.api_keys import Scope
 from tasks.ledger import Ledger, Transaction, reports
 from tests.support.doors import new_key
+from tests.support.environment import foreign_environment
 from tests.support.situations import picture
 from tests.support.waiting import wait_until
 from tests.support.works import MODEL, QUICK
@@ -63,7 +64,7 @@ class Caller:
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[EmbeddedStack]:
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         **QUICK,
         "REELWORKS_LOG_LEVEL": "DEBUG",
     }
@@ -148,7 +149,7 @@ def calling(tmp_path: Path) -> Iterator[EmbeddedStack]:
     forged = {"match": {"prompt_contains": "forged"}, "callback": {"forged": "status", "copies": 2}}
     scenario.write_text(json.dumps([lost, silent, forged]))
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         **QUICK,
         "REELWORKS_POLL_FIRST_S": "1",
         "REELWORKS_POLL_INTERVAL_S": "2",

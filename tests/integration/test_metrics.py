@@ -428,7 +428,7 @@ def test_all_who_scrape_at_a_time_share_one_reading(bench: Bench) -> None:
 
 
 def test_the_command_line_prints_the_same(
-    bench: Bench, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, logging_as_it_was: None
+    bench: Bench, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.generating()
     monkeypatch.setenv("REELWORKS_DATABASE_URL", database_url)

@@ -30,8 +30,6 @@ from workers.cli import cli
 from workers.cli.exits import FAILED, INVALID, UNREACHABLE
 from workers.stackplan import ROOT
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 HOOK = "https://10.0.0.1/canary"
 REQUEST = {"model": MODEL, "first_frame_image": URL, "callback_url": HOOK}
 

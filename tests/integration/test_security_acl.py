@@ -29,6 +29,7 @@ from schemas.producer import Producer
 from schemas.records import encode_record
 from tasks.lanes import LANES
 from tasks.pulse import Pulse
+from tests.support.environment import foreign_environment
 from tests.support.flower import RECORDS, flower_running
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -67,7 +68,7 @@ def connected(server: Valkey, user: str) -> Iterator[redis.Redis]:
 def stack(server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStack]:
     """Workers that know no other user than their own."""
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         "REELWORKS_REDIS_URL": server.url_for(login("worker")),
         "REELWORKS_POLL_FIRST_S": "0.5",
         "REELWORKS_POLL_INTERVAL_S": "0.3",
@@ -143,7 +144,7 @@ def test_what_metrics_read_is_allowed_to_whoever_works(server: Valkey, stack: Em
 
 def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedStack, tmp_path: Path) -> None:
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         "REELWORKS_REDIS_URL": server.url_for(login("flower")),
         "REELWORKS_VAR": str(tmp_path),
         "REELWORKS_FLOWER_LOGIN": "me:brass",

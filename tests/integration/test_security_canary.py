@@ -8,7 +8,6 @@ stand nowhere at all.
 from __future__ import annotations
 
 import base64
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -25,6 +24,7 @@ from schemas.jobs import State
 from schemas.producer import Producer
 from tests.support import simulator
 from tests.support.canaries import KEY, PROMPT, SECRETS, SIGNATURE, echo, leaks, picture
+from tests.support.environment import foreign_environment
 from tests.support.flower import Flower
 from tests.support.gate import Gate
 from tests.support.waiting import wait_until
@@ -105,7 +105,7 @@ def aviary(tmp_path: Path) -> Iterator[Aviary]:
     with simulator.running(tmp_path, "--keys", KEY, "--speed", "100") as provider:
         gate = Gate(int(provider.url.rpartition(":")[2]))
         env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            **foreign_environment(),
             **QUICK,
             "REELWORKS_PROVIDER_URL": gate.url,
             "REELWORKS_OUTPUT_PRIVATE": "127.0.0.1",

@@ -19,6 +19,7 @@ import pytest
 
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
+from tests.support.environment import foreign_environment
 from tests.support.valkey import valkey_server
 from tests.support.waiting import wait_until
 from workers import pools
@@ -99,7 +100,7 @@ def test_no_process_of_a_worker_leaves_its_memory_when_it_crashes(pool: str, tmp
     arguments = argv[argv.index("celery") + 1 :]
     with valkey_server(tmp_path) as valkey, (tmp_path / "worker.log").open("wb") as log:
         env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            **foreign_environment(),
             "REELWORKS_REDIS_URL": valkey.url,
             "REELWORKS_DATABASE_URL": url,
             "REELWORKS_VAR": str(tmp_path),

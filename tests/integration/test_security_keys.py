@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.environment import foreign_environment
 from workers.stackplan import ROOT
 
 KEY = "sk-canary-key-c0de"
@@ -31,9 +31,8 @@ def given(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, str]:
 
 
 def said(env: dict[str, str], var: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
     whole = {
-        **clean,
+        **foreign_environment(),
         "REELWORKS_VAR": str(var),
         "REELWORKS_REDIS_URL": "redis://u:canary@127.0.0.1:9/0",
         "REELWORKS_PROVIDER_URL": "http://127.0.0.1:9",
@@ -71,6 +70,7 @@ def test_a_key_of_the_wrong_form_is_not_quoted(tmp_path: Path) -> None:
 REPORT = """
 import traceback
 from workers import runtime, settings
+from tests.support.environment import foreign_environment
 def fail(*_args, **_fields):
     raise RuntimeError("no client")
 runtime.VtrixClient = fail

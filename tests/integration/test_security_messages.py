@@ -18,6 +18,7 @@ import yaml
 
 from tasks.ledger import Ledger
 from tasks.ledger.migrate import upgrade
+from tests.support.environment import foreign_environment
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers import pools
@@ -78,7 +79,7 @@ def worker(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     ledger.close()
     with valkey_server(folder) as valkey, (folder / "worker.log").open("wb") as log:
         env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            **foreign_environment(),
             "REELWORKS_REDIS_URL": valkey.url,
             "REELWORKS_DATABASE_URL": f"sqlite:///{folder}/reelworks.db",
             "REELWORKS_VAR": str(folder),

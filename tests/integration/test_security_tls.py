@@ -19,6 +19,7 @@ from schemas.producer import Producer
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.migrate import upgrade
 from tasks.pulse import Pulse
+from tests.support.environment import foreign_environment
 from tests.support.tls import CA, CERTIFICATES, OTHER_CA, TlsProxy
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -49,7 +50,7 @@ def address(proxy: TlsProxy, query: str, host: str = "localhost") -> str:
 
 def worker(url: str, folder: Path, log: Path) -> subprocess.Popen[bytes]:
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         "REELWORKS_REDIS_URL": url,
         "REELWORKS_DATABASE_URL": f"sqlite:///{folder}/reelworks.db",
         "REELWORKS_VAR": str(folder),
@@ -150,7 +151,7 @@ def test_the_ledger_refuses_a_server_of_another_authority(postgres: TlsProxy, qu
 
 def test_doctor_finds_redis_over_tls(proxy: TlsProxy, tmp_path: Path) -> None:
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         "REELWORKS_REDIS_URL": address(proxy, f"ssl_ca_certs={CA}"),
         "REELWORKS_VAR": str(tmp_path),
         "REELWORKS_PROVIDER_URL": "http://127.0.0.1:9",

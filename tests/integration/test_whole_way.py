@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
 import urllib.request
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ from schemas.errors import IdempotencyConflict, JobFailed
 from schemas.jobs import JobView, State
 from schemas.producer import Producer
 from tasks.ledger import Ledger, tables
+from tests.support.environment import foreign_environment
 from tests.support.flower import CHANGING, Flower
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
@@ -65,7 +65,7 @@ class Stack:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     var = tmp_path_factory.mktemp("stack")
     env = {
-        **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+        **foreign_environment(),
         "REELWORKS_PROVIDER_KEYS": f"main={KEY}",
         "FLOWER_UNAUTHENTICATED_API": "true",
         "REELWORKS_POLL_FIRST_S": "0.5",

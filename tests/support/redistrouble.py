@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from schemas.handle import Handle
 from schemas.jobs import State
 from schemas.producer import Producer
 from tasks.ledger import Ledger, tables
+from tests.support.environment import foreign_environment
 from tests.support.proxy import PASS, FaultProxy
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -65,7 +65,7 @@ def stack_behind_proxy(var: Path, folder: Path) -> Iterator[Stack]:
     """In `var`, with a Redis of its own in `folder`."""
     with valkey_server(folder) as valkey, FaultProxy(valkey.port) as proxy:
         env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            **foreign_environment(),
             "REELWORKS_REDIS_URL": proxy.redis_url,
             "REELWORKS_PROVIDER_KEYS": "main=sk-none",
             "REELWORKS_POLL_FIRST_S": "1",

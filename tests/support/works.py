@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from tasks.ledger import Ledger, tables
 from tasks.ledger.migrate import upgrade
 from tasks.spool import Spool
 from tests.support.crew import Crew
+from tests.support.environment import foreign_environment
 from tests.support.gate import Gate
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
@@ -88,7 +88,7 @@ class Works:
         self.bill_path = bill
         self.store = folder / "store"
         self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))},
+            **foreign_environment(),
             **QUICK,
             "REELWORKS_VAR": str(folder / "var"),
             "REELWORKS_STORE": str(self.store),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
-import os
 import pickle
 import pprint
 import traceback
@@ -20,13 +19,6 @@ from workers.credentials import Secret
 from workers.settings import SettingsInvalid, read_settings
 
 KEY = "sk-canary-key-44"
-
-
-@pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*os.environ]:
-        if name.startswith(("REELWORKS_", "VTRIX_")):
-            monkeypatch.delenv(name)
 
 
 @pytest.fixture

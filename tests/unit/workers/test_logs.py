@@ -8,8 +8,6 @@ import structlog
 
 from workers.logs import bind_job, configure_logs
 
-pytestmark = pytest.mark.usefixtures("logging_as_it_was")
-
 
 def lines(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
@@ -12,13 +11,6 @@ from tasks.outward import PUBLIC, Reach
 from workers.settings import Secret, SettingsInvalid, read_settings
 
 EXAMPLE = Path(__file__).parents[3] / ".env.example"
-
-
-@pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*os.environ]:
-        if name.startswith(("REELWORKS_", "VTRIX_", "AWS_", "OTEL_")):
-            monkeypatch.delenv(name)
 
 
 def example() -> dict[str, str]:

@@ -27,8 +27,6 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}
 def test_traces_are_sent_where_a_place_is_named_and_nobody_has_said_no(
     env: dict[str, str], named: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("ENDPOINT", "TRACES_ENDPOINT"):
-        monkeypatch.delenv(f"OTEL_EXPORTER_OTLP_{name}", raising=False)
     for name, value in env.items():
         monkeypatch.setenv(name, value)
     assert traceplace.is_named(env) is named

@@ -1,4 +1,4 @@
-"""What a demo says at its end, and when it gives up."""
+"""A demo without its stack: what it is to do, what it paints, what it says at its end, and when it gives up."""
 
 from __future__ import annotations
 
