@@ -1,4 +1,4 @@
-"""The native door: who gets in, what is accepted and when, and what is told to whom."""
+"""The native door: who gets in, what is accepted and when, and what is told. Of other tenants: `test_two_tenants`."""
 
 from __future__ import annotations
 
@@ -178,6 +178,12 @@ class TestSubmit:
     def test_it_is_the_same_job_at_the_other_door_too(self, bench: Bench, door: Door) -> None:
         job_id = bench.submit(tenant="film", idempotency_key="scene-7")
         assert door.post("/v1/jobs", REQUEST, headers={"Idempotency-Key": "scene-7"}).get_json()["id"] == job_id
+
+    def test_the_same_key_of_another_tenant_is_another_job(self, bench: Bench, door: Door) -> None:
+        rival = Door(door.client, new_key(bench.ctx.ledger, "rival"))
+        keyed = {"headers": {"Idempotency-Key": "scene-7"}}
+        ours, theirs = (each.post("/v1/jobs", REQUEST, **keyed).get_json()["id"] for each in (door, rival))
+        assert ours != theirs
 
     def test_the_same_key_with_another_request_is_a_conflict(self, bench: Bench, door: Door) -> None:
         first = door.post("/v1/jobs", REQUEST, headers={"Idempotency-Key": "scene-7"}).get_json()
@@ -513,59 +519,6 @@ class TestMoney:
         answer = door.get("/v1/usage?by=model", headers={"Accept": "text/csv"})
         assert answer.content_type == "text/csv; charset=utf-8"
         assert answer.text.splitlines() == ["name,charges,amount_usd,estimated_usd", f"{MODEL},1,0.28,0.00"]
-
-
-ROUTES: list[tuple[str, str, Any]] = [
-    ("GET", "/v1/jobs/{job}", None),
-    ("DELETE", "/v1/jobs/{job}", None),
-    ("POST", "/v1/jobs/{job}/retry", None),
-    ("POST", "/v1/jobs/{job}/retry", {"anew": True}),
-    ("GET", "/v1/jobs/{job}/events", None),
-    ("GET", "/v1/jobs/{job}/outputs/0", None),
-    ("GET", "/model/v1/generation/task/{job}", None),
-]
-
-
-class TestTenants:
-    @pytest.fixture
-    def rival(self, bench: Bench, door: Door) -> Door:
-        return Door(door.client, new_key(bench.ctx.ledger, "rival", tuple(Scope)))
-
-    @pytest.mark.parametrize(("method", "path", "body"), ROUTES)
-    def test_one_is_not_told_of_anothers_job_nor_changes_it(
-        self, bench: Bench, door: Door, rival: Door, quick_films: None, method: str, path: str, body: Any
-    ) -> None:
-        job_id = door.post("/v1/jobs", REQUEST).get_json()["id"]
-        completed(bench, job_id)
-        before = door.get(f"/v1/jobs/{job_id}").get_json()
-        foreign = rival.ask(method, path.format(job=job_id), json=body)
-        none = rival.ask(method, path.format(job="nobodys"), json=body)
-        assert (foreign.status_code, foreign.data) == (none.status_code, none.data)
-        assert foreign.status_code == 404
-        assert door.get(f"/v1/jobs/{job_id}").get_json() == before
-
-    def test_lists_and_sums_are_ones_own(self, bench: Bench, door: Door, rival: Door, quick_films: None) -> None:
-        batch = door.post("/v1/batches", {"jobs": [REQUEST]}).get_json()
-        completed(bench, batch["jobs"][0]["id"])
-        assert rival.get("/v1/jobs").get_json()["jobs"] == []
-        assert rival.get(f"/v1/jobs?batch_id={batch['batch_id']}").get_json()["jobs"] == []
-        assert rival.get("/v1/usage").get_json()["total"]["charges"] == 0
-
-    def test_the_same_idempotency_key_is_another_job(self, door: Door, rival: Door) -> None:
-        ours, theirs = (
-            each.post("/v1/jobs", REQUEST, headers={"Idempotency-Key": "k"}).get_json()["id"] for each in (door, rival)
-        )
-        assert ours != theirs
-
-    def test_every_route_with_a_job_in_it_is_in_the_matrix(self, door: Door) -> None:
-        rules = {
-            (method, rule.rule.replace("<job_id>", "{job}").replace("<task_id>", "{job}").replace("<int:index>", "0"))
-            for rule in door.client.application.url_map.iter_rules()
-            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
-        }
-        elsewhere = ("/files/", "/reel/")  # of links, and of people, who are told in pages (`test_reel`)
-        with_a_job = {each for each in rules if "{job}" in each[1] and not each[1].startswith(elsewhere)}
-        assert with_a_job == {(method, path) for method, path, _ in ROUTES}
 
 
 class TestAtLarge:
