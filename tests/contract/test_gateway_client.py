@@ -19,7 +19,7 @@ from schemas import data_url
 from tasks.domain.api_keys import Scope
 from tasks.ledger import Ledger
 from tests.support.doors import new_key
-from tests.support.situations import picture
+from tests.support.pictures import picture
 from workers.embedded import EmbeddedStack, StackOptions
 
 pytestmark = pytest.mark.enable_socket

@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 from schemas import data_url
 from tasks.ledger import tables
 from tests.support.bench import Bench
-from tests.support.situations import FILM_BYTES, completed, picture
+from tests.support.pictures import picture
+from tests.support.situations import FILM_BYTES, completed
 from workers.cli import cli
 from workers.cli.exits import INVALID
 

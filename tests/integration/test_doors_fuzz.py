@@ -26,7 +26,7 @@ from tasks.enqueued import TASK
 from tasks.ledger import tables
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import TOKENS, Door, client
-from tests.support.situations import picture
+from tests.support.pictures import picture
 
 CASES = int(os.environ.get("REELWORKS_DOOR_CASES", "400"))
 SEED = int(os.environ.get("REELWORKS_DOOR_SEED", "7"))

@@ -23,7 +23,8 @@ from tasks.ledger.api_keys import list_api_keys, revoke_api_key
 from tasks.pulse import Pulse
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.doors import Door, client, new_key
-from tests.support.situations import FILM_BYTES, completed, picture
+from tests.support.pictures import picture
+from tests.support.situations import FILM_BYTES, completed
 from workers.cli import cli
 from workers.gateway import keytext
 from workers.gateway.app import document

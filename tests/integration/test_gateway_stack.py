@@ -24,7 +24,7 @@ from tasks.domain.api_keys import Scope
 from tasks.ledger import Ledger, Transaction, reports
 from tests.support.doors import new_key
 from tests.support.environment import foreign_environment
-from tests.support.situations import picture
+from tests.support.pictures import picture
 from tests.support.waiting import wait_until
 from tests.support.works import MODEL, QUICK
 from workers.embedded import EmbeddedStack, StackOptions

@@ -22,7 +22,8 @@ from tasks.finish import download
 from tasks.ledger import tables
 from tasks.ledger.leases import claim
 from tests.support.bench import Bench
-from tests.support.situations import downloading, picture
+from tests.support.pictures import picture
+from tests.support.situations import downloading
 
 STORED = {"first_frame_image": data_url(picture())}
 """A picture that has to be read, and so can kill the worker before anything is sent: it is claimed for that."""

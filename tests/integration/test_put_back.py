@@ -25,7 +25,7 @@ from tasks.outward import Reach
 from tasks.pulse.intake import Intake
 from tasks.webhooks import Webhooks
 from tests.support.bench import MODEL, URL, Bench
-from tests.support.situations import picture
+from tests.support.pictures import picture
 from workers.cli import cli
 from workers.cli.exits import FAILED, INVALID, UNREACHABLE
 from workers.stackplan import ROOT

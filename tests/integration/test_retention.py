@@ -27,11 +27,12 @@ from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
 from tasks.media.s3store import S3Store
 from tests.support.bench import Bench
-from tests.support.situations import FILM, FILM_BYTES, downloading, picture, uncertain, with_policy
+from tests.support.pictures import picture
+from tests.support.situations import FILM, FILM_BYTES, downloading, uncertain, with_policy
 
 DAYS = 3.0
 """What is kept for so long here; jobs are made older than that by hand."""
-PICTURE = picture()
+PICTURE = picture(kind="PNG")
 NAME = f"{hashlib.sha256(PICTURE).hexdigest()}.png"
 
 

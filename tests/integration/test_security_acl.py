@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import io
 import json
 import os
 import secrets
@@ -18,7 +17,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from PIL import Image
 from redis.exceptions import NoPermissionError
 
 from schemas import data_url, keys
@@ -31,6 +29,7 @@ from tasks.lanes import LANES
 from tasks.pulse import Pulse
 from tests.support.environment import foreign_environment
 from tests.support.flower import RECORDS, flower_running
+from tests.support.pictures import picture
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
 from workers.embedded import EmbeddedStack, StackOptions
@@ -41,6 +40,7 @@ EXAMPLE = ROOT / "ops" / "redis" / "users.acl.example"
 USERS = ("admin", "worker", "producer", "celery", "flower")
 PASSWORDS = {user: secrets.token_hex(8) for user in USERS}
 MODEL = "minimax_hailuo_02_i2v"
+PICTURE = data_url(picture(640, 360))
 
 
 def login(user: str) -> str:
@@ -79,19 +79,13 @@ def stack(server: Valkey, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
-def picture() -> str:
-    buffer = io.BytesIO()
-    Image.new("RGB", (640, 360), "teal").save(buffer, "PNG")
-    return data_url(buffer.getvalue())
-
-
 def denials(server: Valkey) -> list[str]:
     return [f"{entry['username']}: {entry['object']}" for entry in server.client.acl_log()]
 
 
 def test_a_whole_way_runs_with_the_users_of_the_file(server: Valkey, stack: EmbeddedStack) -> None:
     server.client.acl_log_reset()
-    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    request = {"model": MODEL, "first_frame_image": PICTURE, "prompt": "[static]", "resolution": "512P"}
     with Producer(server.url_for(login("producer"))) as producer:
         handle = producer.submit(**request, idempotency_key="once")
         assert producer.submit(**request, idempotency_key="once").id == handle.id
@@ -112,7 +106,7 @@ def test_commands_and_missing_tasks_need_no_more(server: Valkey, stack: Embedded
     put = urllib.request.Request(scenario, data=json.dumps(rules).encode(), method="PUT")
     urllib.request.urlopen(put, timeout=10).close()
     server.client.acl_log_reset()
-    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    request = {"model": MODEL, "first_frame_image": PICTURE, "prompt": "[static]", "resolution": "512P"}
     with Producer(server.url_for(login("producer"))) as producer:
         assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
         unwanted = producer.submit(**{**request, "prompt": "[zoom in]"})
@@ -127,7 +121,7 @@ def test_a_worker_that_comes_back_may_restore_what_it_held(server: Valkey, stack
     pids = stack.addresses["pids"]
     assert isinstance(pids, dict)
     os.kill(pids["finish"], signal.SIGKILL)
-    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    request = {"model": MODEL, "first_frame_image": PICTURE, "prompt": "[static]", "resolution": "512P"}
     with Producer(server.url_for(login("producer"))) as producer:
         assert producer.submit(**request).get(timeout=60).state is State.COMPLETED
     assert denials(server) == []
@@ -152,7 +146,7 @@ def test_flower_sees_the_work_as_its_own_user(server: Valkey, stack: EmbeddedSta
     server.client.acl_log_reset()
     with flower_running(env, tmp_path / "log") as flower:
         wait_until(lambda: len(flower.nodes()) == 3, within_s=40, what="Flower's workers")
-        request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+        request = {"model": MODEL, "first_frame_image": PICTURE, "prompt": "[static]", "resolution": "512P"}
         with Producer(server.url_for(login("producer"))) as producer:
             job = producer.submit(**request)
             job.get(timeout=60)
@@ -185,7 +179,7 @@ def test_a_celery_client_enqueues_and_waits_as_its_own_user(
     server: Valkey, stack: EmbeddedStack, tmp_path: Path
 ) -> None:
     server.client.acl_log_reset()
-    request = {"model": MODEL, "first_frame_image": picture(), "prompt": "[static]", "resolution": "512P"}
+    request = {"model": MODEL, "first_frame_image": PICTURE, "prompt": "[static]", "resolution": "512P"}
     command = [sys.executable, "-I", "-c", CELERY_CLIENT, server.url_for(login("celery"))]
     ran = subprocess.run(
         command, input=json.dumps(request), cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False

@@ -27,7 +27,7 @@ from tasks.ledger.database import Transaction
 from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tests.support.bench import DONE, MODEL, URL, Bench
-from tests.support.situations import picture
+from tests.support.pictures import picture
 
 
 class TestAccept:

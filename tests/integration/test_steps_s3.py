@@ -35,7 +35,7 @@ from tests.support.bench import MODEL, Bench
 from tests.support.doors import Door, client, new_key
 from tests.support.films import film
 from tests.support.objects import KEY_ID, SECRET, TOKEN, ObjectStore, object_store
-from tests.support.situations import picture
+from tests.support.pictures import picture
 from tests.support.works import works
 
 

@@ -27,8 +27,9 @@ from tasks.media.errors import FetchInterrupted
 from tasks.media.outputs import OutputFetcher
 from tests.support.bench import MODEL, URL, Bench
 from tests.support.failing import away
+from tests.support.pictures import picture
 from tests.support.receiver import receiving
-from tests.support.situations import FILM, downloading, picture, uncertain, with_policy
+from tests.support.situations import FILM, downloading, uncertain, with_policy
 from tests.support.waiting import wait_until
 
 NOBODY = "http://127.0.0.1:9/hook"

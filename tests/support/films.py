@@ -1,6 +1,5 @@
-"""Tiny real films and pictures, and sound, for tests of whatever opens or fetches one."""
+"""Tiny real films, and sound, for tests of whatever opens or fetches one."""
 
-import io
 from fractions import Fraction
 
 import av
@@ -58,10 +57,3 @@ def sound(path, seconds=0.2):
         for packet in [*stream.encode(frame), *stream.encode()]:
             container.mux(packet)
     return path
-
-
-def picture(kind="PNG", width=40, height=30):
-    """The bytes of a picture."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (10, 20, 30)).save(buffer, kind)
-    return buffer.getvalue()

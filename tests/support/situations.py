@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from PIL import Image
 
 from schemas.jobs import State
 from tasks import context
@@ -24,13 +22,6 @@ OUTPUT = RemoteOutput("video", "https://films.example/0.mp4")
 FILM_BYTES = bytes(range(256)) * 4
 """What stands for a film where nobody plays it."""
 FILM = Completed((OUTPUT,), Usage(Decimal("0.28"), raw={"cost": "0.28"}))
-
-
-def picture() -> bytes:
-    """A PNG that every model takes."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (400, 400), "teal").save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def uncertain(bench: Bench, **request: Any) -> str:

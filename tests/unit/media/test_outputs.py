@@ -13,7 +13,8 @@ from tasks.media.fetch import Fetched
 from tasks.media.folderstore import FolderStore
 from tasks.media.outputs import OutputFetcher
 from tasks.transport import Deadlines
-from tests.support.films import film, picture
+from tests.support.films import film
+from tests.support.pictures import picture
 
 EXPECTED = ExpectedFilm(64, 48, 1.0)
 
@@ -68,7 +69,7 @@ def test_a_film_that_is_not_as_expected_is_kept_with_the_difference(keep, clip, 
 
 
 def test_a_picture_beside_the_film_is_compared_with_nothing(keep):
-    output = keep(picture("JPEG"), "image")
+    output = keep(picture(40, 30), "image")
     assert (output.path, output.width, output.mismatch) == ("tenant/job/0.jpg", 40, None)
 
 

@@ -10,7 +10,8 @@ import pytest
 from tasks.media import probe as measuring
 from tasks.media.errors import NotPlayable
 from tasks.media.probe import MAX_PROBE_S, MAX_STREAMS, Film, check, probe
-from tests.support.films import film, long_film, many_streams, picture, sound
+from tests.support.films import film, long_film, many_streams, sound
+from tests.support.pictures import picture
 
 FASTSTART = {"movflags": "faststart"}
 
@@ -110,7 +111,7 @@ def test_film_whose_packets_take_too_long_is_not_playable(tmp_path, monkeypatch)
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_picture_is_measured(tmp_path, kind):
     path = tmp_path / "a.bin"
-    path.write_bytes(picture(kind))
+    path.write_bytes(picture(40, 30, kind))
     assert probe(path, "image") == Film(40, 30, None)
 
 

@@ -3,13 +3,14 @@
 import pytest
 
 from tasks.media.sniff import extension_for, is_web_page
-from tests.support.films import film, picture
+from tests.support.films import film
+from tests.support.pictures import picture
 
 
 def test_real_files_get_the_extension_of_their_bytes(tmp_path):
     mp4 = film(tmp_path / "a").read_bytes()
     assert extension_for("image", "text/html", mp4[:64]) == "mp4"
-    assert [extension_for("video", "video/mp4", picture(k)[:64]) for k in ("PNG", "JPEG", "WEBP")] == [
+    assert [extension_for("video", "video/mp4", picture(kind=k)[:64]) for k in ("PNG", "JPEG", "WEBP")] == [
         "png",
         "jpg",
         "webp",

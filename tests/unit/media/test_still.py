@@ -10,7 +10,8 @@ from PIL import Image
 
 from tasks.media import probe, still
 from tasks.media.errors import NotPlayable
-from tests.support.films import film, picture, sound
+from tests.support.films import film, sound
+from tests.support.pictures import picture
 
 
 def looked_at(data: bytes) -> Image.Image:
