@@ -1,4 +1,6 @@
-"""The supervisor against real child processes: restart, stop in order, kill, giving up, and leaving nothing behind."""
+"""The supervisor against real child processes: restart, stop in order, kill, giving up, and leaving nothing behind; and
+what keeps two stacks apart, the lock of a folder and free ports.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,19 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+from tests.support.waiting import wait_until
 from workers import probes
 from workers.folderlock import FolderInUse, FolderLock
 from workers.parts import Part
+from workers.stackplan import ROOT
 from workers.supervisor import PartFailed, Restarts, Supervisor
 
-ROOT = Path(__file__).parents[2]
 BOUND_S = 20.0
 QUICK = Restarts(settled_s=5.0, limit=3, first_delay_s=0.01, longest_delay_s=0.02)
 
@@ -66,17 +68,9 @@ sys.exit(3)
 """
 
 
-def wait_until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + BOUND_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {BOUND_S:g} s: {what}")
-        time.sleep(0.02)
-
-
 def start_and_watch(supervisor: Supervisor) -> None:
     supervisor.start()
-    wait_until(supervisor.check, "giving up")
+    wait_until(supervisor.check, what="giving up")
 
 
 def lives(pid: int) -> bool:
@@ -136,7 +130,7 @@ def test_a_part_that_dies_is_started_again(yard: Yard) -> None:
     with Supervisor([[yard.polite("only")]], restarts=QUICK) as supervisor:
         first = supervisor.pids()["only"]
         os.kill(first, signal.SIGKILL)
-        wait_until(lambda: yard.lines().count("only up") == 2, "the second start")
+        wait_until(lambda: yard.lines().count("only up") == 2, what="the second start")
         assert supervisor.pids()["only"] != first
         supervisor.check()
 
@@ -148,7 +142,7 @@ def test_what_a_dead_part_leaves_in_its_group_ends_before_the_restart(yard: Yard
         leader, child = map(int, ids.read_text().split())
         ids.unlink()
         os.kill(leader, signal.SIGKILL)
-        wait_until(ids.exists, "the second start")
+        wait_until(ids.exists, what="the second start")
         assert not lives(child)
 
 
@@ -246,7 +240,7 @@ def runner(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], list[int]]]:
         [sys.executable, "-c", RUNNER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
     try:
-        wait_until((tmp_path / "ready").exists, "the runner")
+        wait_until((tmp_path / "ready").exists, what="the runner")
         started = [child.pid for child in psutil.Process(process.pid).children(recursive=True)]
         assert len(started) == 4  # guard, polite, stubborn, and the child of stubborn
         yield process, started
@@ -278,7 +272,7 @@ def test_what_a_killed_supervisor_leaves_is_ended_before_the_folder_is_free(
     lock.acquire(wait_s=BOUND_S)
     try:
         # Nothing but the guard itself, which is at its last instruction, can be alive once the lock is free.
-        wait_until(lambda: not [pid for pid in started if lives(pid)], "the end of what was left")
+        wait_until(lambda: not [pid for pid in started if lives(pid)], what="the end of what was left")
         assert "polite down" in yard.lines()
     finally:
         lock.release()
@@ -289,9 +283,9 @@ def test_the_guard_is_replaced_when_it_dies(runner: tuple[subprocess.Popen[str],
     supervised = {int(pid) for pid in (yard.folder / "ready").read_text().split()}
     (guard,) = living_children(process.pid) - supervised
     os.kill(guard, signal.SIGKILL)
-    wait_until(lambda: len(living_children(process.pid) - {guard}) == 3, "a new guard")
+    wait_until(lambda: len(living_children(process.pid) - {guard}) == 3, what="a new guard")
     process.kill()
-    wait_until(lambda: not [pid for pid in started if lives(pid)], "the end of what was left")
+    wait_until(lambda: not [pid for pid in started if lives(pid)], what="the end of what was left")
 
 
 def test_a_second_stack_in_a_folder_is_refused_by_name(
@@ -320,7 +314,7 @@ def test_an_interrupted_stop_kills_at_once(yard: Yard, tmp_path: Path) -> None:
     assert main is not None
 
     def interrupt_once_asked() -> None:
-        wait_until((tmp_path / "up.asked").exists, "the part being asked to end")
+        wait_until((tmp_path / "up.asked").exists, what="the part being asked to end")
         signal.pthread_kill(main, signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt_once_asked)
