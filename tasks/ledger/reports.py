@@ -189,6 +189,7 @@ def costs(
     }
     found = {kind: _sums(tx, name, conditions) for kind, name in names.items()}
     found["day"].sort(key=lambda row: row.name, reverse=True)
+    found["total"] = found["total"] or [CostRow("total", 0, ZERO_USD, ZERO_USD)]
     return found
 
 

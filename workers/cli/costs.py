@@ -8,7 +8,6 @@ import click
 from rich.markup import escape
 
 from tasks.ledger import reports
-from tasks.ledger.reports import ZERO_USD
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, table, var_option
 from workers.cli.formats import usd
 
@@ -27,12 +26,9 @@ def costs(since: datetime | None, until: datetime | None, tenant: str | None, *,
     end = None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1)
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
         sums = reports.costs(tx, since=begin, until=end, tenant=tenant)
-    total = next(iter(sums.pop("total")), None)
-    charges, amount, estimated = (
-        (0, ZERO_USD, ZERO_USD) if total is None else (total.charges, total.amount_usd, total.estimated_usd)
-    )
+    (total,) = sums.pop("total")
     if as_json:
-        totals = {"charges": charges, "total_usd": amount, "estimated_usd": estimated}
+        totals = {"charges": total.charges, "total_usd": total.amount_usd, "estimated_usd": total.estimated_usd}
         print_json({**totals, **{f"by_{kind}": rows for kind, rows in sums.items()}})
         return
     out = console()
@@ -43,5 +39,6 @@ def costs(since: datetime | None, until: datetime | None, tenant: str | None, *,
             shown.add_row(escape(row.name), str(row.charges), usd(row.amount_usd), usd(row.estimated_usd))
         out.print(shown)
         out.print()
-    note = f" ({usd(estimated)} of it estimated from the price list)" if estimated else ""
-    click.echo(f"total {usd(amount)} in {charges} {'charge' if charges == 1 else 'charges'}{note}")
+    charges = "1 charge" if total.charges == 1 else f"{total.charges} charges"
+    note = f" ({usd(total.estimated_usd)} of it estimated from the price list)" if total.estimated_usd else ""
+    click.echo(f"total {usd(total.amount_usd)} in {charges}{note}")

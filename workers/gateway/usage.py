@@ -14,7 +14,7 @@ from marshmallow import Schema, fields, validate
 
 from tasks.domain.api_keys import Scope
 from tasks.ledger import reports
-from tasks.ledger.reports import ZERO_USD, CostRow
+from tasks.ledger.reports import CostRow
 from workers.gateway.auth import allowed, caller
 from workers.gateway.bodies import UsageSchema
 from workers.gateway.desk import desk
@@ -49,8 +49,7 @@ def show_usage(query: Mapping[str, Any]) -> Any:
         sums = reports.costs(tx, since=begin, until=end, tenant=caller().tenant)
     if request.accept_mimetypes.best_match(["application/json", "text/csv"]) == "text/csv":
         return _csv(sums[query["by"]])
-    total = next(iter(sums["total"]), CostRow("total", 0, ZERO_USD, ZERO_USD))
-    return {**{f"by_{kind}": sums[kind] for kind in _KINDS}, "total": total}
+    return {**{f"by_{kind}": sums[kind] for kind in _KINDS}, "total": sums["total"][0]}
 
 
 def _midnight(day: date | None, days: int = 0) -> datetime | None:

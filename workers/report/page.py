@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from tasks.domain.budgets import Budget
 from tasks.domain.prices import MICRO_USD
 from tasks.ledger.facts import Delivered, SpanOfTime
-from tasks.ledger.reports import ZERO_USD, CostRow
+from tasks.ledger.reports import CostRow
 from workers.report.figures import Outcome, Tally
 from workers.report.sheet import Still
 from workers.showing import FILTERS, TEMPLATES, shapes
@@ -38,7 +38,7 @@ class Report:
     @property
     def total(self) -> CostRow:
         """All charges of the span."""
-        return next(iter(self.costs["total"]), CostRow("total", 0, ZERO_USD, ZERO_USD))
+        return self.costs["total"][0]
 
     @property
     def second_usd(self) -> Decimal | None:

@@ -18,7 +18,7 @@ from tasks.domain.api_keys import Scope
 from tasks.forms.job import STATES
 from tasks.ledger import reports
 from tasks.ledger.overviews import FAILED_MOST, overview_of
-from tasks.ledger.reports import ZERO_USD, CostRow
+from tasks.ledger.reports import ZERO_USD
 from tasks.ledger.resources import page_of, resource_of, resources_of
 from tasks.pulse.timetable import Noted
 from workers.gateway.auth import caller, let_in
@@ -259,7 +259,7 @@ def costs() -> Any:
     begin, end = _midnight(since), _midnight(until) + timedelta(days=1)
     with desk().ctx.ledger.read() as tx:
         sums = reports.costs(tx, since=begin, until=end, tenant=caller().tenant)
-    total = next(iter(sums["total"]), CostRow("total", 0, ZERO_USD, ZERO_USD))
+    (total,) = sums["total"]
     drawn = shapes.columns({row.name: row.amount_usd for row in sums["day"]}, since, until)
     named = {kind: shapes.shares(sums[kind]) for kind in ("model", "key")}
     given = {"since": since, "until": until, "total": total, "days": sums["day"], "columns": drawn, "named": named}
