@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
@@ -143,28 +143,19 @@ def read_settings() -> Settings:
         log_format=env.str("LOG_FORMAT", "json", validate=validate.OneOf(["json", "console"])),
         traces=traceplace.is_named(os.environ),
     )
-    # Wrapped at once: an error report may show the variables of this function.
-    listed = Secret(env.str("PROVIDER_KEYS", "", validate=credentials.check_listed))
-    listed_in = env.str("PROVIDER_KEYS_FILE", "", validate=credentials.check_keys_file)
-    signs = Secret(env.str("GATEWAY_SECRET", "", validate=credentials.check_signing))
-    signs_in = env.str("GATEWAY_SECRET_FILE", "", validate=credentials.check_signing_file)
-    watches = Secret(env.str("METRICS_TOKEN", "", validate=credentials.check_token))
-    watches_in = env.str("METRICS_TOKEN_FILE", "", validate=credentials.check_token_file)
+    keys = _secret(env, "PROVIDER_KEYS", credentials.check_listed, credentials.check_keys_file)
+    signs = _secret(env, "GATEWAY_SECRET", credentials.check_signing, credentials.check_signing_file)
+    watches = _secret(env, "METRICS_TOKEN", credentials.check_token, credentials.check_token_file)
     _check_each(env)
-    problems = problems_between(read.policy, read.http, read.gateway)
-    if read.callback_url is not None and not (signs.reveal() or signs_in):
-        problems["REELWORKS_CALLBACK_URL"] = (
-            "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
-        )
-    if problems:
-        raise SettingsInvalid(problems)
-    return replace(
+    whole = replace(
         read,
         redis_url=verified(read.redis_url),
-        provider_keys=credentials.provider_keys(listed, listed_in, os.environ),
-        gateway_secret=credentials.one_of(signs, signs_in),
-        metrics_token=credentials.one_of(watches, watches_in),
+        provider_keys=credentials.provider_keys(*keys, os.environ),
+        gateway_secret=credentials.one_of(*signs),
+        metrics_token=credentials.one_of(*watches),
     )
+    _check_together(whole)
+    return whole
 
 
 @cache
@@ -186,6 +177,13 @@ def _numbers(env: environs.Env, kind: type[T], *, prefix: str = "", **given: Any
             rule = _not_negative if each.name in _MAY_BE_ZERO else _positive
             values[each.name] = read(prefix + each.name.upper(), default, validate=rule)
     return kind(**values, **given)
+
+
+def _secret(
+    env: environs.Env, name: str, check: Callable[[str], None], check_file: Callable[[str], None]
+) -> tuple[Secret, str]:
+    """A secret, wrapped at once because an error report may show variables, and the file that may hold it instead."""
+    return Secret(env.str(name, "", validate=check)), env.str(f"{name}_FILE", "", validate=check_file)
 
 
 def _reach(env: environs.Env, prefix: str) -> Reach:
@@ -244,6 +242,17 @@ def _check_each(env: environs.Env) -> None:
             problems[file] = f"{name} is set too: set one of the two"
     if problems:
         raise SettingsInvalid(problems)  # not from the errors above: they hold the values, which may be secret
+
+
+def _check_together(read: Settings) -> None:
+    """Rules between settings. Raises `SettingsInvalid` with all that are broken."""
+    problems = problems_between(read.policy, read.http, read.gateway)
+    if read.callback_url is not None and read.gateway_secret is None:
+        problems["REELWORKS_CALLBACK_URL"] = (
+            "needs REELWORKS_GATEWAY_SECRET as well, the gateway's own: it tells the provider's calls from others'"
+        )
+    if problems:
+        raise SettingsInvalid(problems)
 
 
 def _store_place(text: str) -> None:
