@@ -92,11 +92,5 @@ def pieces(report: Report, stills: Sequence[Still]) -> Iterator[str]:
         "stills": stills,
         "first": first,
         "last": last,
-        "share": _share,
     }
     yield from made.get_template("report/page.html").generate(given)
-
-
-def _share(budget: Budget) -> float:
-    """How much of a budget is used or held, of 1."""
-    return float(budget.used_usd / budget.limit_usd) if budget.limit_usd else 1.0
