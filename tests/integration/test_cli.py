@@ -201,6 +201,7 @@ def test_costs_are_of_utc_days_and_both_ends_of_a_span_are_in_it(books: Ledger) 
     assert [each["name"] for each in answer("costs")["by_day"]] == ["2026-03-02", "2026-03-01", "2026-02-28"]
     assert answer("costs", "--since", "2026-03-01", "--until", "2026-03-02")["charges"] == 2
     assert answer("costs", "--until", "2026-02-28")["charges"] == 1
+    assert answer("costs", "--until", "9999-12-31")["charges"] == 3
 
 
 def test_the_sum_of_some_jobs_is_of_those_alone(books: Ledger) -> None:

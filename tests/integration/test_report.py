@@ -282,7 +282,8 @@ def test_spans_are_days_or_times_back_from_now(books: Ledger) -> None:
     assert jobs("--since", "24h") == 1
     assert jobs("--since", "3d", "--until", "24h") == 2
     assert jobs("--since", (now - timedelta(days=4)).date().isoformat(), "--until", "2d") == 1
-    for wrong in (["--since", "yesterday"], ["--since", "1h", "--until", "2h"], ["--since", "367d"]):
+    last = ["--since", "9999-12-30", "--until", "9999-12-31"]
+    for wrong in (["--since", "yesterday"], ["--since", "1h", "--until", "2h"], ["--since", "367d"], last):
         told("report", *wrong, code=INVALID)
     told("report", "--out", "a", "--csv", "a", code=INVALID)
     assert Path("report.html").exists() is False

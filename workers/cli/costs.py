@@ -23,7 +23,7 @@ _DAY = click.DateTime(formats=["%Y-%m-%d"])
 def costs(since: datetime | None, until: datetime | None, tenant: str | None, *, as_json: bool) -> None:
     """Sum up what was charged, by day, model, tenant and key."""
     begin = None if since is None else since.replace(tzinfo=UTC)
-    end = None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1)
+    end = None if until is None else _after(until)
     with opened_ledger(settings()) as ledger, ledger.read() as tx:
         sums = reports.costs(tx, since=begin, until=end, tenant=tenant)
     (total,) = sums.pop("total")
@@ -42,3 +42,11 @@ def costs(since: datetime | None, until: datetime | None, tenant: str | None, *,
     charges = "1 charge" if total.charges == 1 else f"{total.charges} charges"
     note = f" ({usd(total.estimated_usd)} of it estimated from the price list)" if total.estimated_usd else ""
     click.echo(f"total {usd(total.amount_usd)} in {charges}{note}")
+
+
+def _after(day: datetime) -> datetime | None:
+    """The midnight (UTC) at which a day ends; `None` for the last day there is."""
+    try:
+        return day.replace(tzinfo=UTC) + timedelta(days=1)
+    except OverflowError:
+        return None

@@ -88,7 +88,7 @@ def _of_dependency(error: Exception) -> Failure | None:
     from workers.settings import SettingsInvalid
     from workers.stackchecks import RedisNotReached, StoreNotWritable
     from workers.stackplan import ProviderKeyMissing
-    from workers.supervisor import SupervisorError
+    from workers.supervisor import PartFailed, SupervisorError
 
     kind = type(error).__name__
     match error:
@@ -101,8 +101,10 @@ def _of_dependency(error: Exception) -> Failure | None:
             return Failure(f"{error}.", UNCONFIGURED)
         case RedisNotReached():
             return Failure(f"{error}.", UNREACHABLE)
+        case PartFailed():
+            return Failure(str(error))  # ends with the last lines of a log
         case SupervisorError():
-            return Failure(str(error))
+            return Failure(f"{error}.")
         case redis.RedisError():
             return Failure(f"Redis does not answer as it should ({kind}). {_START_REDIS} {_DOCTOR}", UNREACHABLE)
         case LedgerError():

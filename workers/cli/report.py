@@ -106,20 +106,20 @@ def report(
 
 def _span(now: datetime, since: timedelta | date, until: timedelta | date | None, tenant: str | None) -> SpanOfTime:
     begin = now - since if isinstance(since, timedelta) else _midnight(since)
-    if until is None:
-        end = now
-    else:
-        end = now - until if isinstance(until, timedelta) else _midnight(until) + timedelta(days=1)
+    try:
+        if until is None:
+            end = now
+        else:
+            end = now - until if isinstance(until, timedelta) else _midnight(until) + timedelta(days=1)
+    except OverflowError:  # the day after the last there is
+        raise click.UsageError(f"--until {until} is out of range: name an earlier day.") from None
     if not timedelta(0) < end - begin <= timedelta(days=_DAYS_MOST):
         raise click.UsageError(f"--since must be before --until, and {_DAYS_MOST} days before it at most.")
     return SpanOfTime(begin, end, tenant)
 
 
 def _midnight(day: date) -> datetime:
-    try:
-        return datetime(day.year, day.month, day.day, tzinfo=UTC)
-    except OverflowError:
-        raise click.UsageError(f"{day} is out of range.") from None
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 def _read(tx: Transaction, span: SpanOfTime, films_most: int, rows_file: IO[str] | None, uncertain_s: float) -> Report:
