@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from schemas.jobs import State
 from schemas.producer import Producer
 from tasks.ledger import Ledger, tables
 from tests.bench.stand import Stand
+from tests.support.environment import foreign_environment
 from workers import pools
 from workers.embedded import EmbeddedStack, StackOptions
 
@@ -74,7 +74,7 @@ class Reelworks:
 
 def environment(stand: Stand, settings: Mapping[str, str]) -> dict[str, str]:
     """What its workers find in their environment, but for the addresses that the stack plans itself."""
-    env = {name: text for name, text in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    env = foreign_environment()
     return {
         **env,
         "REELWORKS_REDIS_URL": stand.redis_url,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from tests.browser.chromium import chromium, take
 from tests.browser.reader import Reader
 from tests.support import simulator
 from tests.support.canaries import KEY, PROMPT, SECRETS, SIGNATURE, echo, leaks, picture
+from tests.support.environment import foreign_environment
 from tests.support.flower import Flower, flower_running
 from tests.support.receiver import Receiver, receiving
 from tests.support.valkey import valkey_server
@@ -71,16 +71,12 @@ class House:
     secrets: Mapping[str, list[str]]
 
 
-def clean_environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
-
-
 @contextmanager
 def stack_running(folder: Path, redis_url: str, receiver: Receiver) -> Iterator[EmbeddedStack]:
     with simulator.running(folder, "--keys", KEY, "--speed", "60") as provider:
         provider.script(*({"match": {"prompt_contains": f"rain {kind}"}, **plan} for kind, plan in FAILS.items()))
         env = {
-            **clean_environment(),
+            **foreign_environment(),
             **QUICK,
             "REELWORKS_REDIS_URL": redis_url,
             "REELWORKS_PROVIDER_URL": provider.url,
@@ -107,7 +103,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         receiver = open_ones.enter_context(receiving())
         stack = open_ones.enter_context(stack_running(folder, broker.url, receiver))
         env = {
-            **clean_environment(),
+            **foreign_environment(),
             "REELWORKS_REDIS_URL": broker.url,
             "REELWORKS_VAR": str(folder / "flower"),
             "REELWORKS_FLOWER_LOGIN": f"operator:{OWN['flower']}",
@@ -248,7 +244,7 @@ def test_nothing_secret_is_on_any_page(house: House, reader: Reader) -> None:
 
 def test_a_run_of_the_demo_shows_its_tasks_by_name(tmp_path: Path) -> None:
     argv = [sys.executable, "-m", "workers", "demo", "--jobs", "12", "--speed", "8"]
-    env = {**clean_environment(), "REELWORKS_VAR": str(tmp_path / "var")}
+    env = {**foreign_environment(), "REELWORKS_VAR": str(tmp_path / "var")}
     demo = subprocess.Popen(argv, cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
     assert demo.stdout is not None
     try:

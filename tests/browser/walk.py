@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from tasks.ledger.spending import set_budget
 from tests.browser.chromium import chromium
 from tests.browser.walker import SIZES, Walker
 from tests.support.doors import new_key
+from tests.support.environment import foreign_environment
 from tests.support.waiting import wait_until
 from tests.support.works import QUICK
 from workers.embedded import EmbeddedStack, StackOptions
@@ -66,7 +66,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     fails = {"match": {"prompt_contains": "unlucky"}, "poll": {"outcome": "failed"}}
     endless = {"match": {"prompt_contains": "endless"}, "poll": {"never": True}}
     scenario.write_text(json.dumps([fails, endless]))
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    env = foreign_environment()
     # Whoever waits here asks far more often than a tenant may.
     env |= {**QUICK, "REELWORKS_OPEN_TASKS_PER_KEY": "4", "REELWORKS_GATEWAY_REQUESTS_PER_MINUTE": "1000000"}
     options = StackOptions(var=folder / "var", speed=20, scenario=scenario, flower=False, gateway=True, env=env)

@@ -15,6 +15,7 @@ from tasks.context import Context
 from tests.chaos import orders, provider
 from tests.chaos.plan import Plan
 from tests.support.doors import new_key
+from tests.support.environment import foreign_environment
 from tests.support.postgres import postgres_server
 from tests.support.receiver import Receiver, receiving
 from workers import pools, runtime, stackplan
@@ -125,7 +126,7 @@ def staged(folder: Path, plan: Plan, *, database: str, app: str, scenario: Path,
         inner.enter_context(mock.patch.object(stackplan, "simulator_command", provider.command))
         inner.enter_context(mock.patch.object(pools, "APP", app))
         inner.enter_context(mock.patch.object(pools, "POOLS", {**pools.POOLS, **_SECOND}))
-        env = {name: text for name, text in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+        env = foreign_environment()
         env |= {f"REELWORKS_{name}": text for name, text in _SETTINGS.items()}
         env |= {"REELWORKS_FAILPOINT": str(fuses), "REELWORKS_VIEW_TTL_S": str(keep_s)}
         env["REELWORKS_OPEN_TASKS_PER_KEY"] = str(plan.scale.slots)

@@ -14,6 +14,7 @@ from schemas.producer import Producer
 from tasks.failpoints import VARIABLE
 from tests.chaos import provider
 from tests.failpoints.stack import Stack
+from tests.support.environment import foreign_environment
 from tests.support.postgres import postgres_server
 from tests.support.receiver import receiving
 from workers import stackplan
@@ -69,7 +70,7 @@ def started(folder: Path, database: str, report: Callable[[str], None]) -> Itera
     fuses, scenario = folder / "fuses", folder / "scenario.json"
     fuses.mkdir()
     scenario.write_text(json.dumps(SCENARIO))
-    calm = {name: value for name, value in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+    calm = foreign_environment()
     settings = {f"REELWORKS_{name}": value for name, value in SETTINGS.items()}
     env = {**calm, **settings, VARIABLE: str(fuses)}
     options = StackOptions(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import threading
 import time
@@ -21,6 +20,7 @@ from tasks.domain.budgets import Budget, Period, WhenUsedUp
 from tasks.ledger import Ledger
 from tasks.ledger.spending import set_budget
 from tests.chaos import provider
+from tests.support.environment import foreign_environment
 from tests.support.receiver import receiving
 from tests.support.works import request
 from tests.watch.prometheus import Prometheus, prometheus
@@ -108,7 +108,7 @@ def loaded(folder: Path, rate: float) -> Iterator[Loaded]:
         # The provider's own limits are not what is looked at here.
         inner.enter_context(mock.patch.object(stackplan, "simulator_command", provider.command))
         receiver = inner.enter_context(receiving())
-        env = {name: text for name, text in os.environ.items() if not name.startswith(("REELWORKS_", "VTRIX_"))}
+        env = foreign_environment()
         env |= {f"REELWORKS_{name}": text for name, text in _SETTINGS.items()}
         env |= {"REELWORKS_METRICS_TOKEN": token, "REELWORKS_WEBHOOK_PRIVATE": receiver.place}
         folder.mkdir(parents=True)
