@@ -12,7 +12,7 @@ from tests.mutants.mutant import Mutant, without
 from tests.mutants.rewriting import rewrite_statement
 
 _RESTORED: Final = (
-    "tests/integration/test_backup.py::"
+    "tests/integration/test_restored.py::"
     "test_nothing_that_was_created_since_is_created_again_and_what_redis_knows_of_is_delivered[sqlite]"
 )
 _OF_HELD: Final = "tests/integration/test_held.py::"
