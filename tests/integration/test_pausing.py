@@ -173,7 +173,7 @@ class TestNoCreateFollows:
         def paused_meanwhile(tx: Any) -> Any:
             thread.start()
             if tx.dialect == "postgresql":  # SQLite has one writer: it waits anyway
-                wait_until(lambda: not thread.is_alive() or someone_waits(bench), what="the pause, or its waiting")
+                wait_until(lambda: not thread.is_alive() or bench.someone_waits(), what="the pause, or its waiting")
                 assert thread.is_alive()
             return lines(tx)
 
@@ -222,13 +222,6 @@ class TestNoCreateFollows:
         assert 0 < counted[0] < JOBS
         states = {row.state for row in bench.rows(tables.jobs)}
         assert states == {State.GENERATING, State.QUEUED}
-
-
-def someone_waits(bench: Bench) -> bool:
-    """Whether anybody waits for a turn in PostgreSQL."""
-    asked = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-    with bench.ctx.ledger.read() as tx:
-        return bool(tx.execute(asked).scalar())
 
 
 class TestHowItStands:

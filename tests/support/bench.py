@@ -112,6 +112,12 @@ class Bench:
             tx.execute(sa.update(table).where(table.c.lease_until.is_not(None)).values(lease_until=past))
             tx.execute(sa.update(table).where(table.c.not_before.is_not(None)).values(not_before=past))
 
+    def someone_waits(self) -> bool:
+        """Whether anybody waits for a turn in PostgreSQL (`Transaction.take_turns`)."""
+        asked = sa.text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        with self.ctx.ledger.read() as tx:
+            return bool(tx.execute(asked).scalar())
+
     def admit(self, job_id: str) -> None:
         """Let a queued job have its turn. A key of which a create was just not sent rests for a moment first."""
 
