@@ -134,9 +134,11 @@ def test_it_warns_of_private_outputs_beside_a_real_provider(
     assert private in found["found"]
 
 
-def test_it_warns_of_a_disk_below_the_mark(small_books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_calls_a_disk_below_the_mark_broken(small_books: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REELWORKS_DISK_LOW_BYTES", str(10**18))
-    assert checks()["disk"]["verdict"] == "warning"
+    disk = checks()["disk"]
+    assert disk["verdict"] == "broken"
+    assert "nothing is accepted, created or downloaded" in disk["todo"]
 
 
 def test_it_goes_on_without_redis_and_without_a_schema(tmp_path: Path) -> None:

@@ -161,8 +161,8 @@ def _folder(folder: Path) -> Check:
 def _disk(store: FolderStore | S3Store, low_bytes: int) -> Check:
     found = f"{store.free_bytes() / 1e9:.1f} GB free"
     if not store.has_room():
-        todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is downloaded"
-        return warning("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
+        todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is accepted, created or downloaded"
+        return broken("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
     return ok("disk", found)
 
 
