@@ -229,10 +229,12 @@ def test_what_stands_beside_a_ledger_goes_with_it(tmp_path: Path) -> None:
 
 @on_postgresql
 def test_postgresql_is_copied_and_put_back_by_its_own_tools(
-    books: Ledger, redis_url: str, pulse: Any, monkeypatch: pytest.MonkeyPatch
+    books: Ledger, redis_url: str, pulse: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REELWORKS_REDIS_URL", redis_url)
-    assert "pg_dump" in told("backup", "copy.db", code=INVALID)
+    assert "pg_dump --format=custom --file=copy.dump ..." in told("backup", "copy.dump", code=INVALID)
+    (tmp_path / "copies").mkdir()
+    assert f"--file={tmp_path}/copies/ledger.dump ..." in told("backup", f"{tmp_path}/copies/", code=INVALID)
     assert "--after-the-fact" in told("restore", "copy.db", code=INVALID)
     add(books, "job-1")
     pulse.lanes.seed("poll", 60)

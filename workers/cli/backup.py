@@ -46,9 +46,10 @@ def backup(dest: str, *, overwrite: bool, as_json: bool) -> None:
     with opened_ledger(settings()) as ledger:
         source = sqlite_path(ledger)
         if source is None:
+            file = Path(dest, "ledger.dump") if Path(dest).is_dir() else dest
             raise Failure(
                 "the ledger is in PostgreSQL, whose pg_dump copies it while workers write:"
-                f" `pg_dump --format=custom --file={dest} ...`. {_PAGE} says how to put it back.",
+                f" `pg_dump --format=custom --file={file} ...`. {_PAGE} says how, and how to put it back.",
                 INVALID,
             )
         final = _named(dest, source, overwrite=overwrite)
