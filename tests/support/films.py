@@ -5,14 +5,16 @@ from fractions import Fraction
 import av
 from PIL import Image
 
+FPS = 10
 
-def film(path, width=64, height=48, seconds=1.0, fps=10, codec="mpeg4", options=None):
+
+def film(path, width=64, height=48, seconds=1.0, codec="mpeg4", options=None):
     """Write an MP4 of one colour a frame to `path`."""
     with av.open(str(path), "w", format="mp4", options=options or {}) as container:
-        stream = container.add_stream(codec, rate=fps)
+        stream = container.add_stream(codec, rate=FPS)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.time_base = Fraction(1, fps)
-        for number in range(round(seconds * fps)):
+        stream.time_base = Fraction(1, FPS)
+        for number in range(round(seconds * FPS)):
             picture = Image.new("RGB", (width, height), (number * 5 % 256, 80, 160))
             for packet in stream.encode(av.VideoFrame.from_image(picture)):
                 container.mux(packet)
@@ -46,11 +48,11 @@ def many_streams(path, number):
     return path
 
 
-def sound(path, seconds=0.2):
+def sound(path):
     """Write an MP4 with sound and no picture to `path`."""
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame(format="fltp", layout="mono", samples=int(8000 * seconds))
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1600)
         frame.sample_rate = 8000
         for plane in frame.planes:
             plane.update(bytes(plane.buffer_size))
