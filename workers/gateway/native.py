@@ -67,6 +67,8 @@ _REQUESTS: Final[dict[str, Any]] = {
                     "jobs": {
                         "type": "array",
                         "minItems": 1,
+                        "description": "Each with an `idempotency_key` of its own, by which repeating them is safe; "
+                        "100 at most where the gateway says nothing else.",
                         "items": {"$ref": "#/components/schemas/GenerationRequest"},
                     }
                 },
