@@ -31,7 +31,6 @@ class Finite(click.FloatRange):
 
 SPEED: Final = Finite(min=0, min_open=True)
 """The simulator's time factor."""
-SECONDS: Final = Finite(min=0)
 
 
 class Dollars(click.ParamType[Decimal]):

@@ -14,7 +14,7 @@ from schemas.producer import Producer
 from workers.cli.board import Board
 from workers.cli.common import console, json_option, print_json, settings, var_option
 from workers.cli.exits import FAILED
-from workers.cli.params import SECONDS
+from workers.cli.params import Lasting
 from workers.cli.request import checked, metadata_of
 from workers.cli.waiting import deadline, wait_for
 
@@ -47,8 +47,9 @@ _DEFAULT_MODEL = next(iter(MODELS))
 @click.option("--metadata", metavar="JSON", help="A JSON object that is handed back with the job.")
 @click.option("--priority", type=int, help="From -100 to 100; higher goes first.")
 @click.option("--deadline-s", type=int, help="Seconds from now after which nobody wants the film any more.")
+@click.option("--max-cost-usd", metavar="USD", help="Fail it, unsent, if it would cost more than so much.")
 @click.option("--wait", is_flag=True, help="Wait until the job has ended; exit code 1 if it did not complete.")
-@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="With --wait: at most so long.")
+@click.option("--timeout", type=Lasting(), help="With --wait: at most so long, such as 10m.")
 @var_option
 @json_option()
 def submit(*, wait: bool, timeout: float | None, as_json: bool, **fields: Any) -> None:

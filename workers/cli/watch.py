@@ -16,7 +16,7 @@ from workers.cli.board import Board, Standing
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option, whole_id
 from workers.cli.exits import FAILED, Failure
 from workers.cli.live import follow
-from workers.cli.params import SECONDS
+from workers.cli.params import Lasting
 from workers.cli.waiting import deadline, wait_for
 from workers.runtime import open_pulse
 from workers.settings import Settings
@@ -35,7 +35,7 @@ class JsonLines:
 
 @click.command()
 @click.argument("job_ids", metavar="[ID]...", nargs=-1)
-@click.option("--timeout", type=SECONDS, metavar="SECONDS", help="At most so long; the jobs go on.")
+@click.option("--timeout", type=Lasting(), help="At most so long, such as 10m; the jobs go on.")
 @var_option
 @json_option("Print one JSON document a line, for each change of state.")
 def watch(job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> None:

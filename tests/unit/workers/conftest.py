@@ -1,14 +1,19 @@
-"""What is read of the environment is the test's own."""
+"""What is read of the environment is the test's own, and so is what a command adds to it: who joins a stack sets the
+addresses that the stack has written.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from unittest import mock
 
 import pytest
 
+from tests.support.environment import foreign_environment
+
 
 @pytest.fixture(autouse=True)
-def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [*os.environ]:
-        if name.startswith(("REELWORKS_", "VTRIX_", "AWS_", "OTEL_")):
-            monkeypatch.delenv(name)
+def empty_environment() -> Iterator[None]:
+    with mock.patch.dict(os.environ, foreign_environment(), clear=True):
+        yield

@@ -54,8 +54,6 @@ def became(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[list[str]]:
     lines: list[list[str]] = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(os, "execv", lambda _path, argv: lines.append(argv))
-    monkeypatch.setenv("REELWORKS_FLOWER_NO_LOGIN", "")  # put back after the test
-    monkeypatch.setenv("REELWORKS_FLOWER_LOGIN_FILE", "")
     return lines
 
 

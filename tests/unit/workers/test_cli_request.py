@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -13,9 +14,11 @@ from PIL import Image
 
 from schemas.errors import RequestInvalid
 from schemas.images import MAX_BYTES, ImageBytes, ImageUrl
+from schemas.requests import GenerationRequest
 from workers.cli import cli
 from workers.cli.exits import INVALID
 from workers.cli.request import checked, metadata_of
+from workers.cli.submit import submit
 
 MODEL = "minimax_hailuo_02_i2v"
 TEXT_MODEL = "minimax_hailuo_23_t2v"
@@ -35,8 +38,8 @@ def problems_of(**given: object) -> dict[str, str]:
 
 
 def test_a_path_becomes_the_picture_and_what_was_not_given_is_left_out(picture: Path) -> None:
-    fields, request = checked({"model": MODEL, "first_frame_image": str(picture), "prompt": None})
-    assert sorted(fields) == ["first_frame_image", "model"]
+    given, request = checked({"model": MODEL, "first_frame_image": str(picture), "prompt": None})
+    assert sorted(given) == ["first_frame_image", "model"]
     assert isinstance(request.first_frame_image, ImageBytes)
     assert (request.first_frame_image.width, request.first_frame_image.height) == (640, 360)
 
@@ -113,3 +116,8 @@ def test_submit_refuses_before_it_asks_any_server(
     for word in words:
         assert word in result.stderr
     assert "secret" not in result.output
+
+
+def test_every_field_of_a_request_can_be_typed() -> None:
+    typed = {parameter.name for parameter in submit.params}
+    assert {field.name for field in fields(GenerationRequest)} - {"warnings"} <= typed

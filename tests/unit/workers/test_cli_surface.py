@@ -188,9 +188,7 @@ def test_costs_of_nothing_are_nothing() -> None:
     assert run("costs").output.endswith("total $0.00 in 0 charges\n")
 
 
-def test_addresses_come_from_the_stack_that_runs_in_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("REELWORKS_REDIS_URL", "")
-    monkeypatch.setenv("REELWORKS_DATABASE_URL", "")
+def test_addresses_come_from_the_stack_that_runs_in_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "stack"
     lock = FolderLock(folder / "stack.lock")
     lock.acquire()
@@ -238,8 +236,6 @@ def test_who_joins_a_stack_asks_its_simulator_with_its_keys(
     environment: dict[str, str], keys: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And no other provider, and with none of its keys where the environment has some."""
-    for name in ("REDIS_URL", "DATABASE_URL", "STORE", "PROVIDER_URL", "PROVIDER_KEYS"):
-        monkeypatch.setenv(f"REELWORKS_{name}", "")  # what is joined is taken back after the test
     for name, value in {"REELWORKS_VAR": str(tmp_path), **environment}.items():
         monkeypatch.setenv(name, value)
     lock = FolderLock(tmp_path / "stack.lock")
@@ -247,7 +243,7 @@ def test_who_joins_a_stack_asks_its_simulator_with_its_keys(
     announce(tmp_path, os.getpid())
     assert join_running_stack()
     lock.release()
-    assert (os.environ.get("REELWORKS_PROVIDER_KEYS") or None) == keys
+    assert os.environ.get("REELWORKS_PROVIDER_KEYS") == keys
 
 
 def announce(folder: Path, supervisor: object) -> None:
