@@ -52,13 +52,13 @@ def reconcile(ctx: Context, since: datetime | None = None, *, mend: bool = False
     correct estimates, and take lost tasks up again that the provider knows after all."""
     with ctx.ledger.read() as tx:
         tasks = tasks_to_compare(tx, since)
-    answers = ctx.threads.map(lambda task: ask(ctx, task.key_alias or "", task.provider_task_id), tasks)
+    answers = list(ctx.threads.map(lambda task: ask(ctx, task.key_alias or "", task.provider_task_id), tasks))
     differences = []
     for task, answer in zip(tasks, answers, strict=True):
         difference = _compare(task, answer)
         if difference is not None:
             differences.append(replace(difference, mended=_mend(ctx, task, answer)) if mend else difference)
-    return Comparison(len(tasks), tuple(differences))
+    return Comparison(sum(answer is not None for answer in answers), tuple(differences))
 
 
 def _compare(task: TaskOfOurs, answer: PollAnswer | None) -> Difference | None:

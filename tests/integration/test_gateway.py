@@ -386,6 +386,7 @@ class TestLists:
             ("state=asleep", "state"),
             ("cursor=x", "cursor"),
             ("cursor=%C3%A4", "cursor"),
+            ("tenant=other", "tenant"),
         ],
     )
     def test_a_question_that_makes_no_sense_is_refused(self, door: Door, query: str, field: str) -> None:
@@ -513,6 +514,11 @@ class TestMoney:
         assert [row["name"] for row in sums["by_model"]] == [MODEL]
         assert door.get("/v1/usage?until=2020-01-01").get_json()["total"]["charges"] == 0
         assert door.get("/v1/usage?until=9999-12-31").get_json()["total"]["charges"] == 1
+
+    @pytest.mark.parametrize("query", ["since=2026-02-02&until=2026-02-01", "until=today", "till=2026-02-01"])
+    def test_days_that_make_no_sense_are_refused(self, door: Door, query: str) -> None:
+        (error,) = problem(door.get(f"/v1/usage?{query}"), 422, "request_invalid")["errors"]
+        assert error["field"] in ("until", "till")
 
     def test_they_come_as_a_table_too(self, bench: Bench, door: Door, quick_films: None) -> None:
         job_id = door.post("/v1/jobs", REQUEST).get_json()["id"]

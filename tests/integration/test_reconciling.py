@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import sqlalchemy as sa
+
 from tasks import operating
 from tasks.domain.answers import Completed, Failed, Usage
 from tasks.ledger import tables
@@ -43,3 +45,11 @@ def test_ledger_and_provider_that_agree_have_no_difference(bench: Bench) -> None
     bench.generating()
     compared = reconcile(bench.ctx)
     assert (compared.asked, compared.differences) == (1, ())
+
+
+def test_a_task_of_a_key_that_is_not_here_is_not_counted_as_asked_about(bench: Bench) -> None:
+    job_id = bench.generating()
+    with bench.ctx.ledger.begin() as tx:
+        tx.execute(sa.update(tables.jobs).where(tables.jobs.c.id == job_id).values(key_alias="elsewhere"))
+    compared = reconcile(bench.ctx)
+    assert (compared.asked, [each.job_id for each in compared.differences]) == (0, [job_id])

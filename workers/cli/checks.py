@@ -25,7 +25,7 @@ from workers.celeryplace import asking
 from workers.cli.clocks import clocks
 from workers.cli.common import join_running_stack, opened_ledger
 from workers.cli.exits import Failure
-from workers.cli.formats import pause_line
+from workers.cli.formats import pause_line, size
 from workers.cli.providerchecks import keys, outputs, provider
 from workers.cli.redischecks import look_at_redis
 from workers.cli.verdicts import Check, Verdict, broken, ok, warning
@@ -159,10 +159,10 @@ def _folder(folder: Path) -> Check:
 
 
 def _disk(store: FolderStore | S3Store, low_bytes: int) -> Check:
-    found = f"{store.free_bytes() / 1e9:.1f} GB free"
+    found = f"{size(store.free_bytes())} free"
     if not store.has_room():
         todo = "make room: below REELWORKS_DISK_LOW_BYTES nothing is accepted, created or downloaded"
-        return broken("disk", f"{found}, {low_bytes / 1e9:.1f} GB have to be", todo)
+        return broken("disk", f"{found}, {size(low_bytes)} have to be", todo)
     return ok("disk", found)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from flask import Response, json, request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields, validate
+from marshmallow import RAISE, Schema, fields, validate
 
 from schemas.errors import Problem, RequestInvalid
 from schemas.jobs import TERMINAL, State
@@ -167,7 +167,7 @@ def _batch(body: Any, most: int) -> list[GenerationRequest]:
 
 @native.route("/jobs", methods=["GET"])
 @allowed(native, Scope.READ)
-@native.arguments(PageQuery, location="query")
+@native.arguments(PageQuery, location="query", unknown=RAISE)
 @native.response(200, JobsSchema)
 def list_jobs(query: Mapping[str, Any]) -> Any:
     """List jobs, the latest first."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from flask import Response, request
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields, validate
+from marshmallow import RAISE, Schema, ValidationError, fields, validate, validates_schema
 
 from tasks.domain.api_keys import Scope
 from tasks.ledger import reports
@@ -34,10 +34,15 @@ class UsageQuery(Schema):
         load_default="day", validate=validate.OneOf(_KINDS), metadata={"description": "The rows of the CSV form."}
     )
 
+    @validates_schema
+    def _has_days(self, query: Mapping[str, Any], **_: Any) -> None:
+        if query["since"] and query["until"] and query["until"] < query["since"]:
+            raise ValidationError("Must not be before since.", "until")
+
 
 @usage.route("/usage", methods=["GET"])
 @allowed(usage, Scope.READ)
-@usage.arguments(UsageQuery, location="query")
+@usage.arguments(UsageQuery, location="query", unknown=RAISE)
 @usage.alt_response(
     200, schema={"type": "string"}, content_type="text/csv", success=True, description="With `Accept: text/csv`."
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from flask_smorest import Blueprint
-from marshmallow import Schema, fields, validate
+from marshmallow import RAISE, Schema, fields, validate
 
 from schemas.errors import Problem, RequestInvalid
 from tasks.domain.api_keys import Scope
@@ -87,7 +87,7 @@ class RotateSchema(Schema):
 
 @webhooks.route("", methods=["GET"])
 @allowed(webhooks, Scope.READ)
-@webhooks.arguments(MessagesQuery, location="query")
+@webhooks.arguments(MessagesQuery, location="query", unknown=RAISE)
 @webhooks.response(200, MessagesSchema)
 def list_messages(query: Mapping[str, Any]) -> Any:
     """List webhooks, the latest event first."""
