@@ -42,6 +42,13 @@ TURNS: Final[dict[str, Turn]] = {}
 """Lane -> its turn, filled by `@lane` as the modules are imported."""
 
 WAIT_HEADER: Final = "reelworks_wait_s"
+PASSED_HEADER: Final = "reelworks_passed"
+"""How often a lane's message was passed on since its last turn."""
+_PASSED_MOST: Final = 3
+"""Who passes a message on may well have it back, before the others have asked Redis for their next."""
+
+_LEFT_UNTIL: Final[dict[str, float]] = {}
+"""Lane -> until when (monotonic) this process leaves its turns to others."""
 
 
 class LaneRequest(Request):
@@ -82,6 +89,15 @@ def lane(name: str) -> Callable[[Turn], Task[..., Any]]:
     return decorate
 
 
+def leave_to_others(lane_name: str, for_s: float) -> None:
+    """Pass a lane's message on, some times each time it comes, for so many seconds: another worker may do better.
+
+    Two workers take turns by themselves, and what falls due can be met by the same one again and again. Where there is
+    no other, it comes back and is taken.
+    """
+    _LEFT_UNTIL[lane_name] = time.monotonic() + for_s
+
+
 def seed(lane_name: str, send: Callable[..., Any]) -> bool:
     """Start a lane that has fallen silent; `send(task_name, ...)` publishes. True when it was seeded."""
     ctx = context.current()
@@ -113,26 +129,36 @@ def _take_turn(task: Task[..., Any], name: str, turn: Turn, epoch: int) -> None:
     try:
         if not renew():
             return
-        try:
-            with kept(keep, ttl_s):
-                wait_s = turn(ctx)
-        except StoreAway as error:
-            log.warning("store_away", lane=name, reason=str(error))
-            wait_s = _AWAY_S
-        except (LedgerError, PulseError) as error:
-            # They are away: one line a turn says enough, and the next turn looks at the same rows.
-            log.warning("lane_turn_failed", lane=name, epoch=epoch, error=type(error).__name__)
-            wait_s = _AWAY_S
-        except Exception:
-            # A lane outlives whatever one turn meets.
-            log.exception("lane_turn_failed", lane=name, epoch=epoch)
-            wait_s = ctx.policy.lane_idle_s
+        if begun < _LEFT_UNTIL.get(name, 0.0) and (passed := task.request.get(PASSED_HEADER) or 0) < _PASSED_MOST:
+            _come_back(task, epoch, 0.0, passed + 1)
+            return
+        wait_s = _work(ctx, name, turn, epoch, keep)
         if renew():
-            wait_s = max(0.0, wait_s)
-            headers: dict[str, Any] = {WAIT_HEADER: wait_s}
-            failpoint("lane.before_publish")
-            task.apply_async(kwargs={"epoch": epoch}, countdown=wait_s, headers=headers, retry=False)
-            failpoint("lane.after_publish")
+            _come_back(task, epoch, max(0.0, wait_s))
     except (PulseError, OperationalError) as error:
         # The message is gone, and with it this lane; its heartbeat expires and a worker seeds the next.
         log.warning("lane_fell_silent", lane=name, epoch=epoch, error=type(error).__name__)
+
+
+def _work(ctx: Context, name: str, turn: Turn, epoch: int, keep: Callable[[], bool]) -> float:
+    """Seconds until the next turn, whatever this one meets: a lane outlives it."""
+    try:
+        with kept(keep, ctx.policy.lane_ttl_s):
+            return turn(ctx)
+    except StoreAway as error:
+        log.warning("store_away", lane=name, reason=str(error))
+        return _AWAY_S
+    except (LedgerError, PulseError) as error:
+        # They are away: one line a turn says enough, and the next turn looks at the same rows.
+        log.warning("lane_turn_failed", lane=name, epoch=epoch, error=type(error).__name__)
+        return _AWAY_S
+    except Exception:
+        log.exception("lane_turn_failed", lane=name, epoch=epoch)
+        return ctx.policy.lane_idle_s
+
+
+def _come_back(task: Task[..., Any], epoch: int, wait_s: float, passed: int = 0) -> None:
+    headers: dict[str, Any] = {WAIT_HEADER: wait_s, PASSED_HEADER: passed}
+    failpoint("lane.before_publish")
+    task.apply_async(kwargs={"epoch": epoch}, countdown=wait_s, headers=headers, retry=False)
+    failpoint("lane.after_publish")

@@ -23,7 +23,7 @@ from tasks.domain.looking import Decision, PollAgain, decide
 from tasks.domain.polling import PollPolicy
 from tasks.ending import end
 from tasks.failpoints import failpoint
-from tasks.lanes import lane
+from tasks.lanes import lane, leave_to_others
 from tasks.ledger import LedgerError
 from tasks.ledger.jobs import get_many
 from tasks.pulse import PulseError
@@ -40,6 +40,9 @@ much as several looks, and a turn as much as dozens."""
 _LINGER_S: Final = 0.5
 """So long after it has claimed its last a turn waits for answers. Those that are longer in coming, at most for the
 deadline of a poll, are worked by another thread: they are to hold up no look that is due."""
+
+_DEAF_S: Final = 15.0
+"""So long a process that heard nothing leaves the lane to others, where there are any, before it tries again."""
 
 _KEY_NOT_CONFIGURED: Final[PollAnswer] = LookAgain("key_not_configured", key_refused=True)
 
@@ -66,6 +69,7 @@ def poll(ctx: Context) -> float:
         if answered and not heard:
             silent = True  # it may be this host alone that does not reach the provider: let another have the lane
             claims.end()
+            leave_to_others("poll", _DEAF_S)
         # Only what a whole turn left is late: turns cut short would pile up what none of them waited for.
         if not silent and claims.over_for_s() > _LINGER_S:
             ctx.threads.submit(_work_late, ctx, answers)

@@ -15,6 +15,7 @@ import structlog
 from schemas import keys
 from schemas.jobs import State
 from schemas.keys import TIMETABLE
+from tasks import lanes
 from tasks.domain.answers import Failed, LookAgain, PollAnswer, Running, Usage
 from tasks.lanes import TURNS
 from tasks.ledger import tables
@@ -32,6 +33,17 @@ def test_nothing_is_written_while_a_task_is_in_progress(bench: Bench) -> None:
         bench.look()
     assert (bench.rows(tables.jobs), bench.rows(tables.timeline)) == before
     assert len(bench.provider.polled) == 3
+
+
+@pytest.mark.parametrize(("answer", "left"), [(LookAgain("ReadTimeout"), True), (Running(0.2), False)])
+def test_who_has_heard_nothing_leaves_the_lane_to_others(
+    bench: Bench, answer: PollAnswer, left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "_LEFT_UNTIL", {})
+    bench.generating()
+    bench.provider.polls = [answer]
+    bench.look()
+    assert ("poll" in lanes._LEFT_UNTIL) is left
 
 
 def test_the_providers_failure_is_kept_and_what_it_cost_is_charged(bench: Bench) -> None:
