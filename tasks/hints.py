@@ -31,6 +31,8 @@ RECORD_QUEUE: Final = "record"
 """Of its own, and workers take from both in turn: a job whose film is there waits behind none whose film is to come."""
 QUEUES: Final = {CREATE: CREATE_QUEUE, DOWNLOAD: FINISH_QUEUE, RECORD: RECORD_QUEUE}
 """Task -> the queue that its messages wait in."""
+LANES_QUEUE: Final = "lanes"
+"""Of all other tasks, which are those of lanes."""
 
 TOGETHER_MOST: Final = 8
 """Jobs in one message: what one worker loses when it dies, and fetches at the same time."""

@@ -18,8 +18,7 @@ from kombu.transport import redis as kombu_redis
 from redis.exceptions import DataError, RedisError
 
 from schemas.redisclient import pool
-from tasks.hints import QUEUES
-from workers.celeryconfig import LANES_QUEUE
+from tasks.hints import LANES_QUEUE, QUEUES
 
 log = structlog.get_logger("reelworks.broker")
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tasks.hints import DOWNLOAD, QUEUES, RECORD
+from tasks.hints import DOWNLOAD, LANES_QUEUE, QUEUES, RECORD
 from workers.celeryplace import broker_settings, result_settings
 from workers.settings import Settings
-
-LANES_QUEUE: Final = "lanes"
 
 ROUTES: Final = {task: {"queue": queue} for task, queue in QUEUES.items()}
 """Task -> queue; every other task is a lane's."""

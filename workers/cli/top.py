@@ -13,14 +13,13 @@ from rich.live import Live
 from rich.text import Text
 
 from schemas.keys import ENQUEUE_QUEUE
-from tasks.hints import QUEUES
+from tasks.hints import LANES_QUEUE, QUEUES
 from tasks.lanes import LANES
 from tasks.ledger import Ledger, LedgerError
 from tasks.ledger.gauges import ledger_gauges
 from tasks.ledger.standings import key_standings
 from tasks.ledger.underway import failed_lately
 from tasks.pulse import Pulse, PulseError
-from workers.celeryconfig import LANES_QUEUE
 from workers.cli.common import console, json_option, opened_ledger, print_json, settings, var_option
 from workers.cli.frame import FAILURES_S, Frame, drawn
 from workers.cli.params import Finite

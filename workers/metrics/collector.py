@@ -20,13 +20,12 @@ from prometheus_client.registry import Collector
 
 from schemas.keys import ENQUEUE_QUEUE
 from tasks.context import Context
-from tasks.hints import QUEUES
+from tasks.hints import LANES_QUEUE, QUEUES
 from tasks.lanes import LANES
 from tasks.ledger import LedgerError
 from tasks.ledger.gauges import ledger_gauges
 from tasks.media.folderstore import FolderStore
 from tasks.pulse import PulseError
-from workers.celeryconfig import LANES_QUEUE
 from workers.metrics import catalog
 from workers.metrics.families import of_ledger, of_redis, single
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.hints import QUEUES
+from tasks.hints import LANES_QUEUE, QUEUES
 from workers import pools
-from workers.celeryconfig import LANES_QUEUE
 
 
 def test_a_pool_serves_its_queue_on_its_celery_pool() -> None:
