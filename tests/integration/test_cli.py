@@ -307,6 +307,15 @@ def test_watch_follows_open_jobs_to_their_end_line_by_line(
     assert lines[1]["outputs"][0]["path"] == "default/job-1/0.mp4"
 
 
+def test_watch_whose_time_is_up_names_a_job_that_is_open(live: Pulse, small_books: Ledger) -> None:
+    add(small_books, "done-1")
+    complete(small_books, "done-1")
+    add(small_books, "open-1")
+    result = run("watch", "done-1", "open-1", "--timeout", "0")
+    assert result.exit_code == FAILED
+    assert "job open-1 did not end within 0 s" in result.stderr
+
+
 def test_watch_knows_from_the_ledger_what_redis_has_forgotten(live: Pulse, small_books: Ledger) -> None:
     add(small_books, "done-1")
     complete(small_books, "done-1")

@@ -79,7 +79,7 @@ def _wait(handle: Handle, timeout: float | None, *, as_json: bool) -> None:
         click.echo(handle.id)
     board = Board([handle])
     try:
-        wait_for(board, out, deadline(timeout, handle.id))
+        wait_for(board, out, deadline(timeout, board))
     except WaitTimeout:
         if as_json:
             print_json({"warnings": handle.warnings, **board.standings[0].as_json()})

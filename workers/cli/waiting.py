@@ -30,12 +30,12 @@ def wait_for(
         follow(board, screen, each_turn)
 
 
-def deadline(timeout_s: float | None, job_id: str) -> Callable[[], None]:
-    """Something to call between looks: raises `WaitTimeout`, in the name of this job, when the time is over."""
+def deadline(timeout_s: float | None, board: Board) -> Callable[[], None]:
+    """Something to call between looks: raises `WaitTimeout`, in the name of an open job, when the time is over."""
     ends_at = None if timeout_s is None else time.monotonic() + timeout_s
 
     def check() -> None:
         if ends_at is not None and time.monotonic() >= ends_at:
-            raise WaitTimeout(job_id, timeout_s or 0.0)
+            raise WaitTimeout(board.open[0].job_id, timeout_s or 0.0)
 
     return check

@@ -53,7 +53,7 @@ def watch(job_ids: tuple[str, ...], timeout: float | None, *, as_json: bool) -> 
     with Producer(read.redis_url) as producer:
         ended = [each for each in known if each.terminal]
         board = Board([producer.handle(job_id) for job_id in whole], ended)
-        ends = deadline(timeout, whole[0])
+        ends = deadline(timeout, board)
         if as_json:
             JsonLines().show(board, ended)
             follow(board, JsonLines(), ends)
