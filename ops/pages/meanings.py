@@ -70,7 +70,8 @@ MEANINGS: Final[dict[str, Meaning]] = {
     ),
     "key_paused": Meaning(
         "A key takes nothing new for `for_s` seconds, for `outcome`; what it has open goes on.",
-        "With `outcome` throttled, [throttled](runbooks/throttled.md); else:",
+        "With `outcome` throttled, [throttled](runbooks/throttled.md); with unsent, "
+        "[provider-down](runbooks/provider-down.md); else:",
         "key-refused",
     ),
     "key_not_configured": Meaning(

@@ -117,6 +117,31 @@ def test_it_shows_keys_by_alias_and_says_when_one_is_paused(
 
 
 @pytest.mark.parametrize(
+    ("reasons", "todo"),
+    [
+        ({"main": "1008: no balance"}, "look at the key and its balance; a pause ends by itself"),
+        ({"main": "unsent"}, "see that the create pools reach REELWORKS_PROVIDER_URL; a pause ends by itself"),
+        (
+            {"main": "unsent", "spare": "throttled"},
+            (
+                "give it the provider's pace: `python -m workers keys set ALIAS --creates-per-minute N`, and "
+                "see that the create pools reach REELWORKS_PROVIDER_URL; a pause ends by itself"
+            ),
+        ),
+    ],
+)
+def test_what_to_do_about_a_paused_key_is_by_why_it_pauses(
+    small_books: Ledger, monkeypatch: pytest.MonkeyPatch, reasons: dict[str, str], todo: str
+) -> None:
+    monkeypatch.setenv("REELWORKS_PROVIDER_KEYS", "main=sk-canary,spare=sk-canary-2")
+    with small_books.begin() as tx:
+        for alias, reason in reasons.items():
+            pause(tx, alias, 60, reason)
+    found = keys(read_settings(), joined=False, answers=False)
+    assert (found.verdict, found.todo) == (Verdict.WARNING, todo)
+
+
+@pytest.mark.parametrize(
     ("provider", "private", "verdict"),
     [
         ("https://127.0.0.1:1", "", "ok"),

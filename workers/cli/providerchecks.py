@@ -30,6 +30,13 @@ _SET_A_KEY: Final = (
 )
 
 
+# By the outcomes that say nothing of the key itself. Every other reason is the provider's own sentence about it.
+_PAUSED_FOR: Final = {
+    "throttled": "give it the provider's pace: `python -m workers keys set ALIAS --creates-per-minute N`",
+    "unsent": "see that the create pools reach REELWORKS_PROVIDER_URL",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Answers:
     """Whether the provider answers, and by how many seconds its clock is ahead of ours (None: it does not tell)."""
@@ -94,7 +101,8 @@ def keys(read: Settings, *, joined: bool, answers: bool) -> Check:
     paused = _paused(read, aliases)
     if paused:
         found = "; ".join(f"{alias} is paused: {reason}" for alias, reason in sorted(paused.items()))
-        return warning("provider keys", found, "look at the key and its balance; a pause ends by itself")
+        todos = sorted({_PAUSED_FOR.get(reason, "look at the key and its balance") for reason in paused.values()})
+        return warning("provider keys", found, f"{', and '.join(todos)}; a pause ends by itself")
     return ok("provider keys", f"{'accepted' if answers else 'set'}: {', '.join(aliases)}")
 
 

@@ -13,8 +13,10 @@ from tasks.ledger import LedgerError
 from workers.cli.board import Board
 
 _UNCERTAIN_PATIENCE_S: Final = 15.0
-# A pause for too many requests passes by itself; every other is the provider's word on the key.
+# A pause for too many requests passes by itself, one for a create that could not be sent says nothing of the key; every
+# other is the provider's word on it.
 _PASSING: Final = "throttled"
+_NOT_REACHED: Final = "unsent"
 _IN_FLIGHT: Final = frozenset({State.CREATING, State.GENERATING, State.DOWNLOADING, State.RECORDING})
 
 
@@ -66,7 +68,10 @@ class Watchdog:
         paused: dict[str, str] = {}
         with contextlib.suppress(LedgerError):  # a database that is busy or away is no reason to give up
             paused = self._pauses.paused(self._aliases)
-        refused = {alias: reason for alias, reason in paused.items() if reason != _PASSING}
-        if refused and len(refused) == len(self._aliases):
-            sentences = "; ".join(f"key {alias!r}: {reason}" for alias, reason in sorted(refused.items()))
-            raise GaveUp(f"the provider refuses the key ({sentences}); look at the key and its balance")
+        stopped = {alias: reason for alias, reason in paused.items() if reason != _PASSING}
+        if not stopped or len(stopped) < len(self._aliases):
+            return
+        if set(stopped.values()) == {_NOT_REACHED}:
+            raise GaveUp("the provider can't be reached; look at the network and at REELWORKS_PROVIDER_URL")
+        sentences = "; ".join(f"key {alias!r}: {reason}" for alias, reason in sorted(stopped.items()))
+        raise GaveUp(f"the provider refuses the key ({sentences}); look at the key and its balance")

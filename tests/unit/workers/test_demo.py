@@ -158,6 +158,12 @@ def test_refused_keys_end_the_demo_with_the_providers_words() -> None:
         watchdog(FakeBoard(State.QUEUED, State.ADMITTED), REFUSED).look()
 
 
+def test_a_provider_that_cant_be_reached_ends_the_demo_and_no_key_is_blamed() -> None:
+    with pytest.raises(GaveUp, match="the provider can't be reached; look at the network") as gave_up:
+        watchdog(FakeBoard(State.QUEUED), {"a": "unsent", "b": "unsent"}).look()
+    assert "key" not in str(gave_up.value)
+
+
 @pytest.mark.parametrize(
     ("states", "paused"),
     [
