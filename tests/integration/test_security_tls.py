@@ -125,8 +125,8 @@ def test_a_server_may_ask_for_a_certificate(server: Valkey) -> None:
 
 @pytest.fixture
 def postgres(postgres_server: str) -> Iterator[TlsProxy]:
-    folder = parse_qs(urlsplit(postgres_server).query)["host"][0]
-    with closing(TlsProxy(f"{folder}/.s.PGSQL.5432", postgres=True)) as running:
+    where = parse_qs(urlsplit(postgres_server).query)
+    with closing(TlsProxy(f"{where['host'][0]}/.s.PGSQL.{where['port'][0]}", postgres=True)) as running:
         yield running
 
 
