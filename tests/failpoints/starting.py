@@ -26,7 +26,7 @@ from workers.supervisor import Restarts
 
 DATABASES: Final = ("sqlite", "postgresql")
 SPEED: Final = 300.0
-# Short leases, so that what dies is found soon; each above what it has to be above (`workers.settings`).
+# Short leases, so that what dies is found soon; each above what it has to be above (`workers.settingrules`).
 SETTINGS: Final = {
     "POLL_FIRST_S": "0.2",
     "POLL_INTERVAL_S": "0.2",

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from schemas.jobs import Output, State
@@ -15,7 +14,6 @@ from tasks.forms.trace import trace_of
 from tasks.ledger.reports import Attempt, Charge, JobReport, JobRow, Moment
 from tasks.ledger.traces import Untraced
 
-ROOT = Path(__file__).resolve().parents[2]
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
 CALLER = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 CANARY = "canary"
