@@ -112,16 +112,9 @@ class Mention:
     closed: bool
 
 
-def brackets(prompt: str, known: Set[str] = INSTRUCTIONS) -> Iterator[Bracket]:
-    """The brackets of a prompt that hold instructions, in order; brackets that are text are passed over."""
-    for found in read(prompt, known):
-        if isinstance(found, Bracket):
-            yield found
-
-
 def instructions(prompt: str) -> tuple[tuple[str, ...], ...]:
     """The known instructions of a prompt: in sequence, and within each step (`[tilt left, rise]`) acting together."""
-    return tuple(bracket.known for bracket in brackets(prompt) if bracket.known)
+    return tuple(found.known for found in read(prompt) if isinstance(found, Bracket) and found.known)
 
 
 def nearest(part: str, known: Set[str] = INSTRUCTIONS) -> str:

@@ -204,16 +204,19 @@ class _RequestSchema(Schema):
         except (KeyError, ValidationError):
             return None
         model = models.MODELS.get(data.get("model", ""))
-        if model is None or any(True for _ in rules.problems(model, data, given)):
+        if model is None:
             return None
-        built: GenerationRequest = self._build(data)
-        return built
+        directed = rules.directions(model, data)
+        if any(True for _ in rules.problems(model, data, given, directed)):
+            return None
+        return _built(model, data, directed)
 
     @validates_schema(pass_original=True, skip_on_field_errors=False)
     def _rules_of_the_model(self, data: dict[str, Any], original: Mapping[str, Any], **_: Any) -> None:
         name = data.get("model")
         model = models.MODELS.get(name) if name is not None else None
-        found = list(rules.problems(model or models.any_model(), data, original))
+        judged_by = model or models.any_model()
+        found = list(rules.problems(judged_by, data, original, rules.directions(judged_by, data)))
         if "model" not in original:
             found.append(Problem("model", "required", f"name the model; known: {', '.join(models.MODELS)}"))
         elif model is None and name is not None:
@@ -228,9 +231,13 @@ class _RequestSchema(Schema):
     @post_load
     def _build(self, data: dict[str, Any], **_: Any) -> GenerationRequest:
         model = models.get(data["model"])
-        data.setdefault("duration", model.default_duration)
-        data.setdefault("resolution", model.default_resolution)
-        return GenerationRequest(**data, warnings=tuple(rules.warnings(model, data)))
+        return _built(model, data, rules.directions(model, data))
+
+
+def _built(model: models.Model, data: dict[str, Any], directed: rules.Directions) -> GenerationRequest:
+    data.setdefault("duration", model.default_duration)
+    data.setdefault("resolution", model.default_resolution)
+    return GenerationRequest(**data, warnings=tuple(rules.warnings(data, directed)))
 
 
 class _StoredRequestSchema(_RequestSchema):

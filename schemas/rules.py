@@ -22,12 +22,24 @@ _MAX_UNKNOWN_WORDS: Final = 20
 MODEL_FIELDS: Final = tuple(sorted(any_model().fields))
 """The fields whose presence depends on the model; all others are the envelope, and every request may have them."""
 
+Directions = tuple[camera.Bracket | camera.Mention, ...]
 
-def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[Problem]:
+
+def directions(model: Model, data: Mapping[str, Any]) -> Directions:
+    """What the brackets of the prompt say to the camera, each once; of a prompt that is too long nothing is read."""
+    prompt = data.get("prompt", "")
+    if len(prompt) > model.prompt_max_chars:
+        return ()
+    return tuple(dict.fromkeys(camera.read(prompt, model.camera_instructions)))
+
+
+def problems(
+    model: Model, data: Mapping[str, Any], given: Mapping[str, Any], directed: Directions
+) -> Iterator[Problem]:
     """Every broken rule of `model`.
 
     `data` holds the fields that were read, `given` the request as it came; a field that is in `given` and not in `data`
-    has been complained about already.
+    has been complained about already. `directed`: the prompt's `directions`.
     """
     for name in MODEL_FIELDS:
         if name in given and name not in model.fields:
@@ -36,11 +48,11 @@ def problems(model: Model, data: Mapping[str, Any], given: Mapping[str, Any]) ->
             yield Problem(name, "required", f"this field is required by {model.name}")
     prompt = data.get("prompt")
     if prompt is not None:
-        yield from _prompt_problems(model, prompt)
+        yield from _prompt_problems(model, prompt, directed)
     yield from _offer_problems(model, data, given)
 
 
-def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
+def warnings(data: Mapping[str, Any], directed: Directions) -> Iterator[Problem]:
     """What will be done, but perhaps not as it was meant. `data` is a request without problems."""
     first, last = data.get("first_frame_image"), data.get("last_frame_image")
     for name, image in (("first_frame_image", first), ("last_frame_image", last)):
@@ -54,11 +66,11 @@ def warnings(model: Model, data: Mapping[str, Any]) -> Iterator[Problem]:
             (a, b), (c, d) = sizes
             sentence = f"the last frame ({c}x{d} px) will be cropped to the dimensions of the first frame ({a}x{b} px)"
             yield Problem("last_frame_image", "last_frame_cropped", sentence)
-    yield from _prompt_warnings(model, data.get("prompt", ""))
+    yield from _prompt_warnings(directed)
 
 
-def _prompt_warnings(model: Model, prompt: str) -> Iterator[Problem]:
-    for found in dict.fromkeys(camera.read(prompt, model.camera_instructions)):
+def _prompt_warnings(directed: Directions) -> Iterator[Problem]:
+    for found in directed:
         if isinstance(found, camera.Mention):
             # What else stands in such a bracket is the prompt's text, and not shown.
             exact = " ".join(f"[{instruction}]" for instruction in found.words)
@@ -73,7 +85,7 @@ def _prompt_warnings(model: Model, prompt: str) -> Iterator[Problem]:
             yield Problem("prompt", "camera_too_many_combined", sentence)
 
 
-def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
+def _prompt_problems(model: Model, prompt: str, directed: Directions) -> Iterator[Problem]:
     if "prompt" in model.required and not prompt.strip():
         yield Problem("prompt", "required", f"a prompt with words in it is required by {model.name}")
         return
@@ -81,12 +93,11 @@ def _prompt_problems(model: Model, prompt: str) -> Iterator[Problem]:
         sentence = f"a prompt has at most {model.prompt_max_chars} characters; this one has {len(prompt)}"
         yield Problem("prompt", "prompt_too_long", sentence)
         return
-    known = model.camera_instructions
-    unknown = dict.fromkeys(word for bracket in camera.brackets(prompt, known) for word in bracket.unknown)
+    unknown = dict.fromkeys(word for found in directed if isinstance(found, camera.Bracket) for word in found.unknown)
     for word in islice(unknown, _MAX_UNKNOWN_WORDS):
         sentence = (
             f"[{short(visible(word))}] is not a camera instruction; "
-            f"did you mean [{camera.nearest(word, known)}]? (for text use round brackets)"
+            f"did you mean [{camera.nearest(word, model.camera_instructions)}]? (for text use round brackets)"
         )
         yield Problem("prompt", "camera_unknown", sentence)
 

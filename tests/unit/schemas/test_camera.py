@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.camera import INSTRUCTIONS, Mention, brackets, instructions, nearest, read
+from schemas.camera import INSTRUCTIONS, Bracket, Mention, instructions, nearest, read
 
 DOCUMENTED = [
     "pan left", "pan right",
@@ -19,6 +19,10 @@ DOCUMENTED = [
     "zoom in", "zoom out",
     "shake", "follow", "static",
 ]  # fmt: skip
+
+
+def brackets(prompt: str, known: Set[str] = INSTRUCTIONS) -> list[Bracket]:
+    return [found for found in read(prompt, known) if isinstance(found, Bracket)]
 
 
 def unknown(prompt: str) -> list[str]:
@@ -182,7 +186,7 @@ def test_beside_a_known_instruction_everything_is_taken_for_one() -> None:
     ],
 )
 def test_a_bracket_that_is_plainly_text_is_left_alone(prompt: str) -> None:
-    assert list(brackets(prompt)) == []
+    assert brackets(prompt) == []
     assert mentions(prompt) == []
     assert instructions(prompt) == ()
 
@@ -206,7 +210,7 @@ def test_a_bracket_that_is_plainly_text_is_left_alone(prompt: str) -> None:
 )
 def test_text_with_the_words_of_an_instruction_is_left_alone_and_mentioned(text: str, words: tuple[str, ...]) -> None:
     prompt = f"a cat [{text}] asleep"
-    assert list(brackets(prompt)) == []
+    assert brackets(prompt) == []
     assert mentions(prompt) == [Mention(words, closed=True)]
 
 
@@ -232,7 +236,7 @@ def test_brackets_of_instructions_are_not_mentioned() -> None:
 
 def test_a_model_without_instructions_has_none_in_its_prompts() -> None:
     prompt = "[pan left] [dolly in] [pan left now, at once, please]"
-    assert list(brackets(prompt, frozenset())) == []
+    assert brackets(prompt, frozenset()) == []
     assert mentions(prompt, frozenset()) == []
 
 
