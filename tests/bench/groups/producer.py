@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from typing import Any
 import redis
 from celery import Celery
 
-from schemas.producer import Producer
+from schemas.producer import ENTRY_FORM, Producer
+from schemas.requests import parse_request
 from tests.bench import orders, rivalvenv
 from tests.bench.figures import Finding, Measured, Row, Unmeasured, at_least, ratio
 from tests.bench.group import Group, Place
@@ -34,6 +36,7 @@ def _measure(place: Place) -> Mapping[str, Finding]:
     celery: list[float] = []
     one: list[float] = []
     bulk: list[float] = []
+    bare: list[float] = []
     rivals: dict[str, list[float]] = {name: [] for name in _RIVALS}
     missing = ""
     try:
@@ -47,12 +50,18 @@ def _measure(place: Place) -> Mapping[str, Finding]:
         for _ in range(place.scale.repeats):
             celery.append(_rate(server.client, number, send))
             one.append(_rate(server.client, number, lambda count: _submit(producer, count)))
+            bare.append(_rate(server.client, number, lambda count: _add_bare(server.port, count)))
             bulk.append(_rate(server.client, many, lambda count: producer.submit_many([REQUEST] * count)))
             for name in () if missing else _RIVALS:
                 server.client.flushall()
                 rivals[name].append(_rival(python, name, server, place.folder, number))
     found: dict[str, Finding] = {
-        "submit": ratio(one, celery, f"{_shown(one)} against {_shown(celery)}"),
+        "submit": ratio(
+            one,
+            celery,
+            f"{_shown(one)} against {_shown(celery)}; an entry of that length put there by a socket that does nothing"
+            f" else: {_shown(bare)}",
+        ),
         "submit_many": ratio(bulk, celery, f"{_shown(bulk)} against {_shown(celery)}"),
     }
     if missing:
@@ -84,6 +93,20 @@ def _celery(url: str) -> Callable[[int], None]:
 def _submit(producer: Producer, count: int) -> None:
     for _ in range(count):
         producer.submit(**REQUEST)
+
+
+def _add_bare(port: int, count: int) -> None:
+    """What a submission is at least: bytes that stand ready sent to Redis, and the answer awaited."""
+    entry = ("v", ENTRY_FORM, "job", "0" * 36, "request", parse_request(REQUEST).to_json())
+    parts = ("XADD", "bare", "*", *entry)
+    command = f"*{len(parts)}\r\n" + "".join(f"${len(part)}\r\n{part}\r\n" for part in parts)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(count):
+            connection.sendall(command.encode())
+            answer = connection.recv(100)
+            if not answer.startswith(b"$"):
+                raise AssertionError(f"Redis refused the bare entry: {answer!r}")
 
 
 def _rate(client: redis.Redis, number: int, send: Callable[[int], object]) -> float:
