@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 
@@ -40,7 +39,6 @@ def stage(folder: Path) -> None:
 
 if __name__ == "__main__":
     stage(Path(os.environ.pop(STAGE)))
-    from celery.__main__ import main
+    from workers.celeryworker import main
 
-    sys.argv[0] = "celery"
     main()
