@@ -12,7 +12,6 @@ from types import MappingProxyType
 from typing import Final, Self
 
 APP: Final = "workers.app"
-WORKER: Final = "workers.celeryworker"
 FLOWER_APP: Final = "workers.flowerapp"
 FLOWER_CONFIG: Final = "ops/flower/flowerconfig.py"
 
@@ -77,7 +76,7 @@ def command(name: str, sizes: PoolSizes, *, python: str = sys.executable) -> lis
     """The command line of the pool `name`, to be run in the project's folder. Raises KeyError for an unknown name."""
     pool = POOLS[name]
     return [
-        *(python, "-m", WORKER, APP),
+        *(python, "-m", "celery", "-A", APP, "worker"),
         *("-n", node_name(pool.name)),
         *("-Q", ",".join(pool.queues)),
         *("-P", pool.kind),

@@ -14,7 +14,7 @@ from kombu.transport.redis import Channel
 
 from tests.support.valkey import Valkey, valkey_server
 from tests.support.waiting import wait_until
-from workers import kombufix, pools
+from workers import kombufix
 from workers.celeryconfig import config
 from workers.settings import read_settings
 
@@ -27,7 +27,7 @@ def worker(pool: str, broker: Valkey, folder: Path) -> subprocess.Popen[bytes]:
     """A worker with this project's settings and a task of its own."""
     env = {**os.environ, "REELWORKS_REDIS_URL": broker.url}
     options = ["-P", pool, "-c", "2", "--without-gossip", "--without-mingle", "-l", "INFO"]
-    command = [sys.executable, "-m", pools.WORKER, "tests.support.echo", *options]
+    command = [sys.executable, "-m", "celery", "-A", "tests.support.echo", "worker", *options]
     with (folder / "worker.log").open("wb") as log:
         return subprocess.Popen(command, env=env, stdout=log, stderr=log)
 

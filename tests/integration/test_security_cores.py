@@ -46,7 +46,7 @@ def note(**_):
         file.write(str(mark))
 worker_ready.connect(note, weak=False)
 worker_process_init.connect(note, weak=False)
-from workers.celeryworker import main
+from celery.__main__ import main
 main()
 """
 """A worker of which each process notes its mark, in a file by its own number."""
@@ -97,7 +97,7 @@ def test_no_process_of_a_worker_leaves_its_memory_when_it_crashes(pool: str, tmp
     upgrade(ledger)
     ledger.close()
     argv = pools.command(pool, pools.PoolSizes(1, 1, 1))
-    arguments = argv[argv.index(pools.WORKER) + 1 :]
+    arguments = argv[argv.index("celery") + 1 :]
     with valkey_server(tmp_path) as valkey, (tmp_path / "worker.log").open("wb") as log:
         env = {
             **foreign_environment(),

@@ -43,9 +43,7 @@ IMPATIENT = {
     "REELWORKS_HTTP_CREATE_TOTAL_S": 5,
     "REELWORKS_CREATE_LEASE_S": 9,
 }
-# A child of a prefork pool that ended its last task just as its parent was told to end can wait 30 s for it to have
-# heard so (billiard's `_ensure_messages_consumed`).
-GRACE_S = 60.0
+GRACE_S = 20.0
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

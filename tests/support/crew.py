@@ -121,7 +121,7 @@ class Crew:
     def _staged(self, name: str, number: int, env: Mapping[str, str]) -> list[str]:
         command = pools.command(name, pools.PoolSizes.read(env))
         # As the pool is started everywhere, with a place for the test to step in, and a name for each.
-        arguments = command[command.index(pools.WORKER) + 1 :]
+        arguments = command[command.index("celery") + 1 :]
         arguments[arguments.index("-n") + 1] = f"{name}{number}@%h"
         return [sys.executable, "-m", "tests.support.staged_worker", *arguments]
 

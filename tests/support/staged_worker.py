@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def stage(folder: Path) -> None:
 
 if __name__ == "__main__":
     stage(Path(os.environ.pop(STAGE)))
-    from workers.celeryworker import main
+    from celery.__main__ import main
 
+    sys.argv[0] = "celery"
     main()

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from tasks.hints import LANES_QUEUE, QUEUES
 from workers import pools
-from workers.stackplan import ROOT
 
 
 def test_a_pool_serves_its_queue_on_its_celery_pool() -> None:
@@ -30,29 +24,9 @@ def test_each_queue_is_served_by_one_pool() -> None:
 def test_the_command_line_of_a_pool() -> None:
     line = pools.command("finish", pools.PoolSizes(finish_concurrency=5), python="python")
     assert " ".join(line) == (
-        "python -m workers.celeryworker workers.app -n finish@%h -Q finish,record -P prefork -c 5"
+        "python -m celery -A workers.app worker -n finish@%h -Q finish,record -P prefork -c 5"
         " --without-gossip --without-mingle -E"
     )
-
-
-BEGUN = """
-import sys
-from workers import celeryworker
-sys.argv[1:] = ["workers.app", "--help"]
-try:
-    celeryworker.main()
-except SystemExit as ended:
-    print(ended.code, sorted({"flower", "tornado"} & set(sys.modules)))
-"""
-
-
-def test_a_worker_takes_the_options_of_celery_and_loads_nothing_of_flower(tmp_path: Path) -> None:
-    env = {**os.environ, "REELWORKS_VAR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", BEGUN], cwd=ROOT, env=env, capture_output=True, text=True, timeout=100, check=True
-    )
-    assert "--without-gossip" in done.stdout
-    assert done.stdout.splitlines()[-1] == "0 []"
 
 
 @pytest.mark.parametrize("name", pools.POOLS)
