@@ -23,6 +23,7 @@ MODEL_FIELDS: Final = tuple(sorted(any_model().fields))
 """The fields whose presence depends on the model; all others are the envelope, and every request may have them."""
 
 Directions = tuple[camera.Bracket | camera.Mention, ...]
+"""What the brackets of a prompt say, in order: read once, for the problems and the warnings of a request."""
 
 
 def directions(model: Model, data: Mapping[str, Any]) -> Directions:

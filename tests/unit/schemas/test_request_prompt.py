@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Set
+
 import pytest
 
+from schemas import camera, models, rules
 from schemas.requests import parse_request
 from tests.support.requests import raw
 
@@ -17,6 +20,21 @@ def test_a_prompt_is_counted_in_code_points(char: str) -> None:
     assert (problem.field, problem.code) == ("prompt", "prompt_too_long")
     assert "2000" in problem.message
     assert "2001" in problem.message
+
+
+def test_a_prompt_is_read_once_and_one_that_is_too_long_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts: list[str] = []
+    read = camera.read
+
+    def counted(prompt: str, known: Set[str]) -> Iterator[camera.Bracket | camera.Mention]:
+        prompts.append(prompt)
+        return read(prompt, known)
+
+    monkeypatch.setattr(camera, "read", counted)
+    parse_request(raw(prompt="[pan left]"))
+    assert prompts == ["[pan left]"]
+    assert rules.directions(models.get(raw()["model"]), {"prompt": "[pan left]" * 1000}) == ()
+    assert prompts == ["[pan left]"]
 
 
 def test_an_empty_prompt_is_a_prompt() -> None:
