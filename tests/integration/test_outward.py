@@ -209,9 +209,9 @@ def internet(monkeypatch):
     return name
 
 
-def _fetch(url, part, reach=PUBLIC, total_timeout_s=5.0):
+def _fetch(url, part, reach=PUBLIC, total_timeout_s=60.0):
     with guarded_session(reach) as session:
-        return fetch(url, part, session=session, max_bytes=1_000_000, within=Deadlines(1, 1, total_timeout_s))
+        return fetch(url, part, session=session, max_bytes=1_000_000, within=Deadlines(10, 10, total_timeout_s))
 
 
 def _serving(connection, _server):
@@ -282,7 +282,7 @@ def test_kept_connection_is_used_again_and_only_for_the_address_that_was_checked
     with _over_tls(_serving_on) as first, _over_tls(_serving_on) as second, guarded_session(PUBLIC) as session:
 
         def get():
-            limits = {"max_bytes": 1_000_000, "within": Deadlines(1, 1, 5)}
+            limits = {"max_bytes": 1_000_000, "within": Deadlines(10, 10, 60)}
             fetch("https://foo.example.com/v.mp4", tmp_path / "a.part", session=session, **limits)
 
         internet("foo.example.com", first)
@@ -305,7 +305,7 @@ def test_kept_connection_that_the_other_side_has_closed_is_not_used(tmp_path):
 
     with RawServer(handle) as server, guarded_session(Reach(private=frozenset({"127.0.0.1"}))) as session:
         for _ in range(3):
-            fetch(f"{server.url}/", tmp_path / "a.part", session=session, max_bytes=100, within=Deadlines(1, 1, 5))
+            fetch(f"{server.url}/", tmp_path / "a.part", session=session, max_bytes=100, within=Deadlines(10, 10, 60))
             server.all_closed()
         assert server.accepted == 3
 

@@ -49,7 +49,6 @@ SECOND = RemoteOutput("image", "https://films.example/1.jpg")
 FIRST = RemoteOutput("video", "https://films.example/0.mp4")
 FILM = os.urandom(2_000_000)
 COVER = os.urandom(5_000)
-SOON = Deadlines(1.0, 1.0, 3.0)
 KEY = "rw_0123456789ab_a-canary-that-no-other-server-hears-of-abcd"
 
 
@@ -70,7 +69,7 @@ def producer(redis_url: str, port: int, key: str) -> Iterator[Producer]:
         yield made
 
 
-def producer_at(redis_url: str, url: str, key: str = KEY, deadlines: Deadlines = SOON) -> Producer:
+def producer_at(redis_url: str, url: str, key: str = KEY, deadlines: Deadlines | None = None) -> Producer:
     return Producer(redis_url, gateway_url=url, api_key=key, gateway_deadlines=deadlines)
 
 

@@ -115,7 +115,7 @@ def pg(tool: str, *words: str) -> None:
 def house(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
     monkeypatch.setenv("REELWORKS_DATABASE_URL", bench.ctx.ledger.engine.url.render_as_string(hide_password=False))
     monkeypatch.setenv("REELWORKS_VAR", str(tmp_path))
-    within = Deadlines(2, 5, 5)
+    within = Deadlines(10, 10, 60)
     with running(tmp_path / "provider", "--speed", "1000") as simulator:
         client = VtrixClient(simulator.url, "sk-test", "main", create=within, poll=within)
         vendor = Vendor(client)

@@ -26,18 +26,19 @@ from workers.supervisor import PartFailed, Restarts, Supervisor
 BOUND_S = 20.0
 QUICK = Restarts(settled_s=5.0, limit=3, first_delay_s=0.01, longest_delay_s=0.02)
 
-# Appends "NAME up", waits to be told to end, appends "NAME down".
+# Appends "NAME up", waits to be told to end, appends "NAME down". What its signal handler sets is no Event: one that
+# comes while the waiting code holds that Event's lock would wait for it for ever.
 POLITE = """
-import signal, sys, threading
+import signal, sys, time
 name, journal = sys.argv[1:]
 def note(what):
     with open(journal, "a") as file:
         file.write(f"{name} {what}\\n")
-end = threading.Event()
-signal.signal(signal.SIGTERM, lambda *_: end.set())
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(True))
 note("up")
-while not end.wait(0.02):
-    pass
+while not told:
+    time.sleep(0.02)
 note("down")
 """
 

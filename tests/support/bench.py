@@ -175,7 +175,7 @@ def steps_on(ledger: Ledger, pulse: Pulse, redis_url: str, folder: Path) -> Iter
             pulse=pulse,
             store=store,
             spool=Spool(folder / "spool"),
-            fetcher=OutputFetcher(store, 1_000_000, Deadlines(1, 1, 1), Reach(private=frozenset({"127.0.0.1"}))),
+            fetcher=OutputFetcher(store, 1_000_000, Deadlines(10, 10, 60), Reach(private=frozenset({"127.0.0.1"}))),
             providers={"main": cast(VtrixClient, provider)},
             asker=ThreadAsker(threads, lambda took_s: pulse.tally.took(REQUEST_S, took_s, "poll")),
             threads=threads,
