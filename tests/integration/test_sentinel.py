@@ -156,7 +156,7 @@ class TestReplicas:
     def test_without_it_a_request_waits_for_none(self, calm: Watched) -> None:
         calm.replica.freeze()
         try:
-            with Producer(calm.url(), timeout_s=1.0) as producer:
+            with Producer(calm.url(), timeout_s=10) as producer:
                 producer.submit(**TEXT)
         finally:
             calm.replica.thaw()
