@@ -10,6 +10,7 @@ from celery.signals import celeryd_init, setup_logging, task_prerun, worker_init
 from tasks.ledger import SchemaMismatch
 from workers import broker, kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper
 from workers.celeryconfig import config
+from workers.dispatcher import EVENTS
 from workers.jobevents import JobEvents
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -19,7 +20,7 @@ def make_app() -> Celery:
     """The application for this process' settings."""
     kombufix.install()
     broker.install()
-    made = Celery("reelworks", set_as_current=True)
+    made = Celery("reelworks", set_as_current=True, events=EVENTS)
     made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))
     made.steps["consumer"].add(lanekeeper.LaneKeeper)

@@ -113,8 +113,10 @@ def go_on_and_are_paid_once(running: Stack, trouble: Trouble) -> None:
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(len(jobs)) as threads:
         patch.setattr("schemas.waiting.OUTAGE_S", 150.0)  # as long as it may take until a worker notices, and more
         waits = [threads.submit(handle.get, 300) for handle in jobs]
-        trouble(running)
-        mend(running)
+        try:
+            trouble(running)
+        finally:
+            mend(running)  # for the next trouble too, should nobody have noticed this one
         before = running.changes(jobs)
 
         def unmoved() -> list[str]:
