@@ -10,7 +10,6 @@ from celery.signals import celeryd_init, setup_logging, task_prerun, worker_init
 from tasks.ledger import SchemaMismatch
 from workers import broker, kombufix, lanekeeper, ledgerwatch, runtime, spoolkeeper
 from workers.celeryconfig import config
-from workers.dispatcher import EVENTS
 from workers.jobevents import JobEvents
 from workers.logs import bind_job, configure_logs
 from workers.settings import settings
@@ -20,9 +19,10 @@ def make_app() -> Celery:
     """The application for this process' settings."""
     kombufix.install()
     broker.install()
-    made = Celery("reelworks", set_as_current=True, events=EVENTS)
+    made = Celery("reelworks", set_as_current=True)
     made.set_default()  # tasks and hints find it in every thread
     made.config_from_object(config(settings()))
+    made.events.dispatcher_cls = "workers.dispatcher:OneTryDispatcher"
     made.steps["consumer"].add(lanekeeper.LaneKeeper)
     made.steps["consumer"].add(spoolkeeper.SpoolKeeper)
     made.steps["consumer"].add(ledgerwatch.LedgerWatch)
